@@ -1,0 +1,47 @@
+"""Names that vulture sees no use of, because a framework, a protocol or a reader outside of Python uses them."""
+
+# Called by Python or by a library by its name.
+_.__getattr__  # module attributes, loaded when asked for
+_.forward  # torch.nn.Module
+_.model_config  # pydantic
+_.unsafe_undefined  # jinja2's sandbox
+_.globals  # jinja2's environment
+_.row_factory  # sqlite3
+_.encode_special_tokens  # tokenizers
+_.pre_tokenizer  # tokenizers
+_.should_exit  # uvicorn
+
+# Arguments that a caller's contract has.
+exception  # __exit__
+frame  # a signal handler
+
+# Fields that leave the process: in manifests, reports, events, answers of the API.
+_.metric  # GateReport
+_.intervals  # GateReport
+_.num_citations  # Judged
+_.citations_resolved  # the demo's Report
+_.citations_supported  # the demo's Report
+_.exact  # Judged, Summary
+_.extracted  # Summary
+_.abstained_answerable  # Summary
+_.difference  # Comparison
+_.grad_norm  # the metrics of a step
+_.pid  # Run
+_.unchanged  # SyncReport
+_.include_obfuscation  # accepted from OpenAI's clients, without effect
+
+# Columns of a row that is decoded by position.
+_.since
+_.until
+
+# Each family's smallest configuration: the tests of families walk them.
+_.tiny
+
+# The life of a model: the tests hold folders, commands and the guide against it.
+STAGES
+_.purpose
+_.commands
+
+# The formula as it reads, and a server in this process: what tests hold the real ones against.
+reference_attend
+in_background
