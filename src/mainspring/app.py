@@ -1,0 +1,312 @@
+"""A workspace opened: the only place that joins rooms.
+
+workspace/
+  mainspring.db     events, registry, labels, runs
+  artifacts/        kind/name/version, each with its manifest
+  knowledge/        one SQLite file a knowledge base
+  runs/             states and metrics of long work
+"""
+
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import msgspec
+import pydantic
+
+from mainspring import artifact as artifacts
+from mainspring import device, events, registry, runs
+from mainspring.artifact import Artifact
+from mainspring.config import Config, build
+from mainspring.database import Database
+from mainspring.errors import NotFoundError
+from mainspring.events import EventLog
+from mainspring.knowledge.scope import Scope
+from mainspring.observe.feedback import Feedback
+from mainspring.protocols import ChatModel
+from mainspring.registry import Registry
+from mainspring.runs import Runs
+from mainspring.schema import Sampling
+from mainspring.trace import Tracer
+
+if TYPE_CHECKING:  # these bring torch, which a look into the log does not need
+    from mainspring.infer.chat_model import EngineChat
+    from mainspring.infer.host import Host
+    from mainspring.infer.kernels import KernelPlan
+    from mainspring.knowledge.answer import Assistant
+    from mainspring.knowledge.retrieve import Retriever
+    from mainspring.knowledge.store import Store
+    from mainspring.knowledge.sync import IndexSettings, SyncReport
+    from mainspring.models.embed import TextEmbedder
+    from mainspring.models.model import Model
+
+ASSISTANT, CHAT_MODEL, EMBEDDER, KNOWLEDGE, PROMPT = "mainspring", "smollm2", "minilm", "default", "grounded"
+GENERATES = "llama"  # the family of the models that chat
+PRODUCTION = "production"
+IN_PRODUCTION = f"assistant/{ASSISTANT}@{PRODUCTION}"
+
+
+class AssistantSpec(Config):
+    """What an `assistant` artifact holds; every reference is `kind/name@version`."""
+
+    model: str = pydantic.Field(description="The model that generates.")
+    adapter: str | None = pydantic.Field(default=None, description="Its adapter, or none.")
+    prompt: str = pydantic.Field(description="The prompt that it is given.")
+    index: str = pydantic.Field(description="The index that it answers from.")
+    sampling: dict[str, Any] = pydantic.Field(default={}, description="Fields of schema.Sampling.")
+    threshold: float = pydantic.Field(description="Score of the best hit below which it abstains.")
+    support: float = pydantic.Field(default=0.95, description="Support that a sentence needs to be shown.")
+    relevance: float = pydantic.Field(default=0.6, description="Relevance that an extracted quote needs.")
+    k: int = pydantic.Field(default=2, ge=1, description="Passages that the model is shown.")
+
+    def parents(self) -> dict[str, str]:
+        roles = {"model": self.model, "adapter": self.adapter, "prompt": self.prompt, "index": self.index}
+        return {role: reference for role, reference in roles.items() if reference}
+
+
+class Workspace:
+    """A folder that holds a model's life. Use as a context manager, or call close().
+
+    >>> with Workspace(tmp_path / "workspace") as workspace:
+    ...     workspace.registry.list("assistant")
+    []
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        migrations = [events.MIGRATION, registry.MIGRATION, runs.MIGRATION]
+        self._database = Database(root / "mainspring.db", migrations)
+        self.log = EventLog(self._database)
+        self.registry = Registry(self._database, root / "artifacts")
+        self.runs = Runs(self._database, root / "runs")
+        self.tracer = Tracer(self.log)
+        self.feedback = Feedback(self.log)
+        self._hosts: dict[str, Host] = {}
+        self._stores: dict[str, Store] = {}
+        self._retrievers: dict[str, Retriever] = {}
+        self._assistants: dict[str, Assistant] = {}
+        self._embedder: TextEmbedder | None = None
+        self._lock = threading.RLock()
+
+    # --- models -----------------------------------------------------------------------------------------
+
+    def host(self, reference: str) -> "Host":
+        """The model of a reference with its engine, loaded once (its files are checked then)."""
+        with self._lock:
+            artifact = self.registry.get(reference)
+            if artifact.reference not in self._hosts:
+                from mainspring.infer.host import Host
+                from mainspring.infer.request import EngineConfig
+
+                artifacts.check(artifact, self.registry.folder(artifact))
+                self._hosts[artifact.reference] = Host(
+                    self.registry.folder(artifact),
+                    artifact.reference,
+                    lambda model: self.kernel_plan(artifact, model),
+                    EngineConfig(),
+                )
+            return self._hosts[artifact.reference]
+
+    def chat_model(self, reference: str, adapter: str | None = None, *, name: str = "") -> "EngineChat":
+        """A model, with an adapter or without, ready to chat."""
+        loaded: tuple[str, Path] | None = None
+        if adapter is not None:
+            found = self.registry.get(adapter, verify=True)
+            loaded = (found.reference, self.registry.folder(found))
+        return self.host(reference).chat(name or reference, adapter=loaded)
+
+    def kernel_plan(self, artifact: Artifact, model: "Model") -> "KernelPlan":
+        """The kernel plan of a model on this machine: the stored one, or a new probe's."""
+        import torch
+
+        from mainspring.infer.kernels import KernelPlan, probe
+
+        machine, here = device.describe(), (torch.__version__, torch.get_num_threads())
+        for reference in reversed(self.registry.list("kernel-plan")):
+            stored = self.registry.get(reference)
+            plan = build(KernelPlan, stored.config)
+            is_ours = stored.parents.get("model") == artifact.reference and plan.machine == machine
+            if is_ours and (plan.torch, plan.threads) == here:
+                return plan
+        plan = probe(model, machine)
+        self.save("kernel-plan", artifact.name, plan.model_dump(), {"model": artifact.reference})
+        return plan
+
+    def engine_fault(self) -> str | None:
+        """What is wrong with a loaded engine, None while all run."""
+        dead = [reference for reference, host in self._hosts.items() if not host.engine.is_alive()]
+        return f"the engine of {', '.join(dead)} has stopped" if dead else None
+
+    @property
+    def embedder(self) -> "TextEmbedder":
+        with self._lock:
+            if self._embedder is None:
+                from mainspring.models.embed import TextEmbedder
+
+                artifact = self.registry.get(f"model/{EMBEDDER}", verify=True)
+                self._embedder = TextEmbedder.load(
+                    self.registry.folder(artifact), name=EMBEDDER, fingerprint=artifact.fingerprint
+                )
+            return self._embedder
+
+    # --- knowledge --------------------------------------------------------------------------------------
+
+    def store(self, name: str = KNOWLEDGE) -> "Store":
+        with self._lock:
+            if name not in self._stores:
+                from mainspring.knowledge.store import Store
+
+                self._stores[name] = Store(self.root / "knowledge" / f"{name}.db")
+            return self._stores[name]
+
+    def retriever(self, name: str = KNOWLEDGE) -> "Retriever":
+        with self._lock:
+            if name not in self._retrievers:
+                from mainspring.knowledge.retrieve import Retriever
+
+                self._retrievers[name] = Retriever(self.store(name), self.embedder)
+            return self._retrievers[name]
+
+    def index(
+        self, sources: Iterable[Any], settings: "IndexSettings", name: str = KNOWLEDGE
+    ) -> tuple["SyncReport", Artifact]:
+        """Make a knowledge base hold what `sources` give; its version becomes an `index` artifact."""
+        from mainspring.knowledge.sync import sync
+
+        report = sync(self.store(name), sources, self.embedder, settings)
+        config = {
+            "version": report.version,
+            "documents": report.documents,
+            "chunks": report.chunks,
+            "embedder": self.embedder.fingerprint,
+        }
+        return report, self.save(
+            "index", name, config, {"embedder": self.registry.get(f"model/{EMBEDDER}").reference}
+        )
+
+    # --- assistants -------------------------------------------------------------------------------------
+
+    def save_assistant(self, spec: AssistantSpec, name: str = ASSISTANT) -> Artifact:
+        return self.save("assistant", name, spec.model_dump(mode="json"), spec.parents())
+
+    def spec(self, reference: str) -> AssistantSpec:
+        return build(AssistantSpec, self.registry.get(reference).config)
+
+    def assistant(self, reference: str = IN_PRODUCTION) -> "Assistant":
+        """The assistant of a reference, with all it is made of."""
+        artifact = self.registry.get(reference)
+        with self._lock:
+            if artifact.reference not in self._assistants:
+                self._assistants[artifact.reference] = self.build_assistant(
+                    build(AssistantSpec, artifact.config), artifact.reference
+                )
+            return self._assistants[artifact.reference]
+
+    def build_assistant(self, spec: AssistantSpec, reference: str) -> "Assistant":
+        """An assistant from its parts, stored or not."""
+        from mainspring.knowledge.answer import Assistant, Limits
+        from mainspring.prompts.template import GroundedPrompt
+
+        index = self.registry.get(spec.index)
+        return Assistant(
+            ASSISTANT,
+            self.chat_model(spec.model, spec.adapter, name=CHAT_MODEL),
+            self.retriever(index.name),
+            scope=Scope(version=index.config["version"]),
+            prompt=build(GroundedPrompt, self.registry.get(spec.prompt).config),
+            sampling=msgspec.convert(spec.sampling, Sampling),
+            limits=Limits(threshold=spec.threshold, support=spec.support, relevance=spec.relevance),
+            k=spec.k,
+            reference=reference,
+        )
+
+    # --- artifacts without files ------------------------------------------------------------------------
+
+    def save(
+        self, kind: artifacts.Kind, name: str, config: dict[str, Any], parents: dict[str, str]
+    ) -> Artifact:
+        """Keep a configuration as an artifact; a version that is the same is returned, not made again."""
+        for reference in reversed(self.registry.list(kind)):
+            there = self.registry.get(reference)
+            if (there.name, there.config, there.parents) == (name, config, parents):
+                return there
+        written = artifacts.write(
+            self.registry.root, kind, name, lambda _: None, config=config, parents=parents
+        )
+        return self.registry.add(written)
+
+    def close(self) -> None:
+        for host in self._hosts.values():
+            host.close()
+        self.log.close()
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+class Door:
+    """A workspace as the door sees it: models by name, documents, health.
+
+    Implements gateway.base.Directory, serve.base.Documents and serve.base.Info.
+    """
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+
+    def names(self) -> list[str]:
+        registry = self._workspace.registry
+        served = registry.labelled("assistant", ASSISTANT, PRODUCTION) is not None
+        models = sorted(self._chat_models(), key=lambda name: name != CHAT_MODEL)
+        return [ASSISTANT, *models] if served else models
+
+    def _chat_models(self) -> list[str]:
+        """Names of the models that generate text, whoever brought them; the assistant's name is its own."""
+        registry = self._workspace.registry
+        there = [reference for reference in registry.list("model") if registry.has(reference)]
+        found = {artifact.name: artifact for artifact in map(registry.get, there)}
+        return [
+            name
+            for name, artifact in found.items()
+            if artifact.config.get("family") == GENERATES and name != ASSISTANT
+        ]
+
+    def embedder_names(self) -> list[str]:
+        return [EMBEDDER] if self._workspace.registry.has(f"model/{EMBEDDER}") else []
+
+    def chat(self, name: str, scope: Scope) -> ChatModel:
+        """The model that a name means now; a label that moves later does not change it."""
+        if name not in self.names():
+            raise NotFoundError(
+                f"There is no model '{name}' to chat with; there is {', '.join(self.names())}."
+            )
+        if name == ASSISTANT:
+            return self._workspace.assistant()
+        return self._workspace.chat_model(f"model/{name}", name=name)
+
+    def embedder(self, name: str) -> "TextEmbedder":
+        if name not in self.embedder_names():
+            raise NotFoundError(
+                f"There is no embedder '{name}'; there is {', '.join(self.embedder_names())}."
+            )
+        return self._workspace.embedder
+
+    def document(self, id: str, scope: Scope) -> tuple[str, str]:  # noqa: A002 - the field's own name
+        """A source as the assistant in production sees it."""
+        index = self._workspace.registry.get(self._workspace.spec(IN_PRODUCTION).index)
+        seen = Scope(tenant=scope.tenant, version=index.config["version"])
+        document = self._workspace.store(index.name).document(id, seen)
+        return document.title, document.text
+
+    def health(self) -> str | None:
+        return self._workspace.engine_fault()
+
+    def warm(self) -> None:
+        """Load what the first request would wait for."""
+        for name in self.names():
+            if name in {ASSISTANT, CHAT_MODEL}:  # other models are loaded when they are asked for
+                self.chat(name, Scope())

@@ -1,0 +1,96 @@
+"""Runs: work that takes long, its configuration, where its state lies and how it ended."""
+
+import os
+import time
+import uuid
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from mainspring.database import Database
+from mainspring.errors import NotFoundError
+
+MIGRATION = """
+CREATE TABLE runs (
+    id TEXT PRIMARY KEY, kind TEXT NOT NULL, status TEXT NOT NULL, pid INTEGER NOT NULL, started REAL NOT
+    NULL, ended REAL, config BLOB NOT NULL, result BLOB NOT NULL
+)
+"""
+
+Status = Literal["running", "done", "failed", "killed"]
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    kind: str
+    status: Status
+    pid: int
+    started: float
+    ended: float | None
+    config: dict[str, Any]
+    result: dict[str, Any]
+
+
+class Runs:
+    """The runs of one workspace; each has a folder of its own for state and metrics."""
+
+    def __init__(self, database: Database, root: Path) -> None:
+        self._database = database
+        self._root = root
+
+    def start(self, kind: str, config: dict[str, Any]) -> Run:
+        run_id = f"{kind}-{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:4]}"
+        self.folder(run_id).mkdir(parents=True)
+        with self._database.write() as connection:
+            connection.execute(
+                "INSERT INTO runs VALUES (?, ?, 'running', ?, ?, NULL, ?, ?)",
+                (run_id, kind, os.getpid(), time.time(), msgspec.json.encode(config), b"{}"),
+            )
+        return self.get(run_id)
+
+    def resume(self, run_id: str) -> Run:
+        """Take over a run that was killed or failed."""
+        self.get(run_id)
+        with self._database.write() as connection:
+            connection.execute(
+                "UPDATE runs SET status = 'running', pid = ?, ended = NULL WHERE id = ?",
+                (os.getpid(), run_id),
+            )
+        return self.get(run_id)
+
+    def end(self, run_id: str, status: Status, result: dict[str, Any]) -> Run:
+        with self._database.write() as connection:
+            connection.execute(
+                "UPDATE runs SET status = ?, ended = ?, result = ? WHERE id = ?",
+                (status, time.time(), msgspec.json.encode(result), run_id),
+            )
+        return self.get(run_id)
+
+    def get(self, run_id: str) -> Run:
+        rows = self._database.rows("SELECT * FROM runs WHERE id = ?", (run_id,))
+        if not rows:
+            raise NotFoundError(
+                f"There is no run '{run_id}'; `mainspring train --list` shows those there are."
+            )
+        return _run(rows[0])
+
+    def list(self, kind: str | None = None) -> list[Run]:
+        """All runs, newest first; one whose process is gone without an end is shown as killed."""
+        query = "SELECT * FROM runs WHERE ? IS NULL OR kind = ? ORDER BY started DESC"
+        return [_run(row) for row in self._database.rows(query, (kind, kind))]
+
+    def folder(self, run_id: str) -> Path:
+        return self._root / run_id
+
+
+def _run(row: Any) -> Run:
+    import psutil
+
+    status = row["status"]
+    if status == "running" and row["pid"] != os.getpid() and not psutil.pid_exists(row["pid"]):
+        status = "killed"
+    return Run(
+        id=row["id"], kind=row["kind"], status=status, pid=row["pid"], started=row["started"], ended=row["ended"],
+        config=msgspec.json.decode(row["config"]), result=msgspec.json.decode(row["result"]),
+    )  # fmt: skip

@@ -1,0 +1,28 @@
+"""A tiny tokenizer of the real kind: byte-level BPE with special tokens and a chat template."""
+
+import tokenizers
+from tokenizers import decoders, models, pre_tokenizers, trainers
+
+from mainspring.tokenizer.base import Tokenizer
+
+CHATML = (
+    "{% if messages[0]['role'] != 'system' %}{{ '<|im_start|>system\nBe brief.<|im_end|>\n' }}{% endif %}"
+    "{% for turn in messages %}"
+    "{{ '<|im_start|>' + turn['role'] + '\n' + turn['content'] + '<|im_end|>\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+
+
+def make_tokenizer(template: str = CHATML) -> Tokenizer:
+    """A byte-level tokenizer of 288 ids: three special tokens, all bytes, some merges."""
+    backend = tokenizers.Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=288,
+        special_tokens=["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    backend.train_from_iterator(["the owner of the spring winds it and the wheels turn\n\n\n"] * 4, trainer)
+    return Tokenizer(backend, bos="<|im_start|>", eos="<|im_end|>", chat_template=template, max_length=256)
