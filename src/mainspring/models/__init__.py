@@ -1,0 +1,1 @@
+"""Room 3: architectures from parts, weights from published files."""

@@ -1,0 +1,116 @@
+"""A folder in the published layout becomes a Model, in a moment: its tensors are mapped, not copied."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mainspring.errors import WeightsError
+from mainspring.models.config import ModelConfig
+from mainspring.models.families.base import Names, family
+from mainspring.models.model import Model
+from mainspring.models.weights.base import Weights
+from mainspring.models.weights.safetensors import SafetensorsFolder
+
+
+def load(folder: Path) -> Model:
+    """Read config.json and the safetensors beside it; fp32, in evaluation mode.
+
+    The parameters are private mappings of the file: what a trainer writes into them stays in memory.
+
+    Raises:
+        WeightsError: an unknown family, a file that is missing or damaged, tensors other than the config's.
+
+    """
+    config = read_config(folder)
+    with torch.device("meta"):
+        model = Model(config)
+    state = read_state(model, family(config.family).NAMES, SafetensorsFolder(folder), folder)
+    model.load_state_dict(state, assign=True)
+    return model.eval()
+
+
+def read_config(folder: Path) -> ModelConfig:
+    """What the folder's files say a model is made of."""
+    config = understand(read_json(folder / "config.json"), folder)
+    pooling = _pooling(folder)
+    return config if pooling is None else config.model_copy(update={"pooling": pooling})
+
+
+def understand(published: Mapping[str, Any], source: Path) -> ModelConfig:
+    """A published config.json, read by the family that it names."""
+    kind = family(published.get("model_type", ""))
+    try:
+        return kind.config(published)
+    except KeyError as error:
+        raise WeightsError(f"{source} tells no {error}, which its family needs.") from None
+
+
+def _pooling(folder: Path) -> str | None:
+    """How sentence-transformers' files make one vector of many, None without such files."""
+    path = folder / "1_Pooling" / "config.json"
+    if not path.exists():
+        return None
+    modes = {"mean": "pooling_mode_mean_tokens", "cls": "pooling_mode_cls_token"}
+    said = read_json(path)
+    pooling = next((mode for mode, key in modes.items() if said.get(key)), None)
+    if pooling is None:
+        raise WeightsError(f"{path} pools in a way that is not read; read are {', '.join(modes)}.")
+    return pooling
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Keys and values of one of a model's files."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise WeightsError(
+            f"{path} is missing; a model's folder holds config.json, model.safetensors and tokenizer.json. "
+            "Fetch the model again."
+        ) from None
+    except ValueError as error:
+        raise WeightsError(f"{path} is not JSON: {error}. Fetch the model again.") from error
+    if not isinstance(values, dict):
+        raise WeightsError(f"{path} holds a {type(values).__name__}; it must hold keys and values.")
+    return values
+
+
+def read_state(model: Model, names: Names, weights: Weights, source: Path) -> dict[str, torch.Tensor]:
+    """Tensors under our names, every one checked: none missing, none left over, each of the right shape."""
+    table = names.table(model.config)
+    wanted = {table[ours]: tuple(tensor.shape) for ours, tensor in model.state_dict().items()}
+    _check(wanted, weights.shapes, _unused(names, model.config), source)
+    return {ours: weights.read(published).to(torch.float32) for ours, published in table.items()}
+
+
+def _unused(names: Names, config: ModelConfig) -> set[str]:
+    return {*names.unused, *([names.head] if config.tied else [])}
+
+
+def _check(
+    wanted: Mapping[str, tuple[int, ...]],
+    found: Mapping[str, tuple[int, ...]],
+    unused: set[str],
+    source: Path,
+) -> None:
+    missing = [name for name in wanted if name not in found]
+    extra = [name for name in found if name not in wanted and name not in unused]
+    if missing or extra:
+        raise WeightsError(
+            f"{source} does not hold the tensors that its config.json tells of: "
+            f"missing {_some(missing)}; unknown {_some(extra)}. Fetch the model again."
+        )
+    for name, shape in wanted.items():
+        if found[name] != shape:
+            raise WeightsError(
+                f"Tensor '{name}' of {source} has the shape {found[name]}; config.json asks for {shape}. "
+                "Fetch the model again."
+            )
+
+
+def _some(names: list[str]) -> str:
+    if not names:
+        return "none"
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

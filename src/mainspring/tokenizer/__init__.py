@@ -1,0 +1,1 @@
+"""Room 2: text to token ids and back."""

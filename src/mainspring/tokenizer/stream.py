@@ -1,0 +1,45 @@
+"""Text of ids as they come, never half a character."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+UNDECIDED = "\ufffd"
+
+
+class Decoder(Protocol):
+    """What streaming needs of a tokenizer."""
+
+    @property
+    def is_byte_level(self) -> bool: ...
+
+    def decode(self, ids: Sequence[int]) -> str: ...
+
+
+class StreamDecoder:
+    """Decodes one reply while it is generated: all that push and flush return, joined, is decode(all ids).
+
+    A character whose bytes are not all there yet shows as U+FFFD at the end, so that is held back until the
+    next ids decide it.
+    """
+
+    def __init__(self, tokenizer: Decoder) -> None:
+        self._tokenizer = tokenizer
+        self._ids: list[int] = []
+        self._num_sent = 0
+
+    def push(self, ids: Sequence[int]) -> str:
+        """The text that these ids make final."""
+        self._ids += ids
+        text = self._tokenizer.decode(self._ids)
+        end = max(len(text.rstrip(UNDECIDED)), self._num_sent)
+        final = text[self._num_sent : end]
+        self._num_sent = end
+        if end == len(text) and self._tokenizer.is_byte_level:  # nothing pending: start anew, to stay linear
+            self._ids, self._num_sent = [], 0
+        return final
+
+    def flush(self) -> str:
+        """The rest, once no more ids come."""
+        rest = self._tokenizer.decode(self._ids)[self._num_sent :]
+        self._ids, self._num_sent = [], 0
+        return rest

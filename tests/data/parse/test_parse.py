@@ -1,0 +1,86 @@
+import contextlib
+import time
+
+import pytest
+
+from mainspring.data.parse import parse
+from mainspring.errors import DocumentError
+
+DOCUMENT = """# Title
+
+One two three.
+
+- first
+- second
+
+```
+x = 1
+```
+
+## Sub
+
+| a | b |
+|---|---|
+| 1 | 2 |
+"""
+
+
+def test_blocks_say_exactly_where_they_stand():
+    parsed = parse(DOCUMENT.encode(), "d.md", "markdown")
+    found = [
+        (block.kind, parsed.text[block.start : block.end], block.heading_path) for block in parsed.blocks
+    ]
+    assert found == [
+        ("heading", "Title", ()),
+        ("paragraph", "One two three.", ("Title",)),
+        ("list", "- first\n- second", ("Title",)),
+        ("code", "x = 1", ("Title",)),
+        ("heading", "Sub", ("Title",)),
+        ("table", "| a | b |\n| 1 | 2 |", ("Title", "Sub")),
+    ]
+    assert parsed.title == "Title"
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"abc\0def", "NUL"),
+        (b"\xff\xfeabc", "not UTF-8"),
+        (b"", "is empty"),
+        (b" \n\t\r\n", "is empty"),
+        (b"![only a picture](x.png)\n", "holds no text"),
+    ],
+)
+def test_what_is_not_a_text_is_refused_with_its_reason(data, reason):
+    with pytest.raises(DocumentError, match=reason):
+        parse(data, "d.md", "markdown")
+
+
+def test_a_document_over_the_limit_is_refused():
+    with pytest.raises(DocumentError, match="11 bytes; documents may have 10"):
+        parse(b"a" * 11, "d.txt", "plain", max_bytes=10)
+
+
+def test_an_unknown_format_names_the_known_ones():
+    with pytest.raises(DocumentError, match="markdown, rst, plain"):
+        parse(b"a", "d.pdf", "pdf")
+
+
+def test_a_byte_order_mark_and_windows_line_ends_leave_no_trace():
+    assert parse(b"\xef\xbb\xbfone\r\ntwo\r\n\r\nthree", "d.txt", "plain").text == "one\ntwo\n\nthree"
+
+
+def test_plain_text_is_not_interpreted():
+    text = "# not a heading\n\n*stars* and `ticks` [stay](here)"
+    assert parse(text.encode(), "d.txt", "plain").text == text
+
+
+@pytest.mark.parametrize(
+    "piece", ["**a ", "__a ", "[", "[a](", "`a ", "<a ", "<!-- ", "|a", "*a ", "a. ", ">", "- a\n"]
+)
+@pytest.mark.parametrize("format_name", ["markdown", "rst"])
+def test_hostile_repetition_costs_no_more_than_its_length(piece, format_name):
+    start = time.perf_counter()
+    with contextlib.suppress(DocumentError):
+        parse((piece * 5_000).encode(), "d", format_name)
+    assert time.perf_counter() - start < 2
