@@ -1,0 +1,1 @@
+"""Room 5: small trainable rewrites of a model."""

@@ -1,0 +1,1 @@
+"""Room 7: inference that is batched, paged and exactly repeatable."""

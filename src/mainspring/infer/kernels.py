@@ -1,0 +1,168 @@
+"""Which numbers of rows a matrix product may have so that a row's bits depend on that row alone.
+
+The exact mode stands on this. On CPUs a product's bits change with its number of rows, because libraries
+choose other kernels for other shapes; but within a class of row counts they agree. Activations can differ
+too: the last values of a thread's share are computed without vector instructions, and with five threads or
+more a share may end within a row. The class is found by a probe, on the shapes of the model itself, kept as
+an artifact and named in every trace. The whole claim (1 to
+512 rows, hostile neighbors) is tested in tests/infer/test_kernels.py.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from mainspring.artifact import fingerprint_of
+from mainspring.config import Config
+from mainspring.errors import MainspringError
+from mainspring.models.config import AttentionSpec
+from mainspring.models.model import Model
+from mainspring.models.parts.ffn import ACTIVATIONS
+from mainspring.models.parts.norm import build_norm
+
+MULTIPLE = 8
+COUNTS = (8, 16, 24, 32, 40, 48, 56, 64, 96, 128, 192, 256, 384, 512)
+NUM_SEQUENCES = (1, 2, 3, 8, 32)
+ATTENTION_CHUNK = 128
+HOSTILE_EVERY = 5
+
+
+class KernelPlan(Config):
+    """Row counts are padded to a multiple of `multiple`; a step has at most `limit` rows.
+
+    Attention multiplies the query heads of one key-value head together, so it has that many times more rows.
+    """
+
+    mode: str = "exact"
+    multiple: int
+    limit: int
+    machine: str
+    torch: str
+    threads: int
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint_of(self.model_dump())
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether every product must have the very same number of rows."""
+        return self.multiple == self.limit
+
+    def pad(self, num_rows: int) -> int:
+        """The number of rows to compute for `num_rows`."""
+        return -(-num_rows // self.multiple) * self.multiple
+
+
+Product = Callable[[torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One kernel, the width of the rows it takes and the numbers of rows it will meet."""
+
+    product: Product
+    width: int
+    counts: Sequence[int]
+
+
+def probe(model: Model, machine: str) -> KernelPlan:
+    """Find the widest class of row counts whose bits agree for every kernel that `model` runs.
+
+    Raises:
+        MainspringError: not even products of one fixed size keep rows apart on this machine.
+
+    """
+    for multiple, limit in [(MULTIPLE, limit) for limit in (512, 256, 128, 64, 32)] + [(32, 32), (8, 8)]:
+        plan = KernelPlan(
+            multiple=multiple, limit=limit, machine=machine, torch=torch.__version__,
+            threads=torch.get_num_threads(),
+        )  # fmt: skip
+        if all(rows_agree(case.product, case.width, case.counts) for case in _cases(model, plan)):
+            return plan
+    raise MainspringError(
+        f"None of {COUNTS} rows keeps the rows of a product apart with torch {torch.__version__} and "
+        f"{torch.get_num_threads()} threads, so answers could not be repeated exactly. Set another number of "
+        "threads (OMP_NUM_THREADS)."
+    )
+
+
+def linears_agree(weights: Iterable[torch.Tensor], plan: KernelPlan) -> bool:
+    """Whether products with an adapter's factors keep to the plan, also where they are added to what is there."""
+    by_shape = {weight.shape: weight for weight in weights}
+    return all(
+        rows_agree(partial(product, weight=weight), weight.shape[1], _counts(plan))
+        for weight in by_shape.values()
+        for product in (functional.linear, _added)
+    )
+
+
+@torch.inference_mode()
+def rows_agree(product: Product, width: int, counts: Sequence[int]) -> bool:
+    """Whether a row gets the same bits in every place, beside any neighbors, for all these row counts."""
+    generator = torch.Generator().manual_seed(0)
+    row_W = torch.randn(width, generator=generator)
+    expected: torch.Tensor | None = None
+    for count in counts:
+        x_RW = row_W.repeat(count, 1)
+        hostile = torch.arange(count) % HOSTILE_EVERY == 2
+        x_RW[hostile] = torch.randn(int(hostile.sum()), width, generator=generator) * 1e3
+        x_RW[2:3] = torch.nan
+        y_PN = product(x_RW)[~hostile]
+        expected = y_PN[0] if expected is None else expected
+        if not torch.equal(y_PN, expected.expand_as(y_PN)):
+            return False
+    return True
+
+
+def _added(x_RW: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    return torch.ones(len(x_RW), len(weight)).addmm_(x_RW, weight.t())
+
+
+def _counts(plan: KernelPlan) -> list[int]:
+    return [count for count in COUNTS if count % plan.multiple == 0 and count <= plan.limit]
+
+
+def _cases(model: Model, plan: KernelPlan) -> Iterator[Case]:
+    """One for every distinct shape; the cheap ones first."""
+    every_count = range(plan.multiple, plan.limit + 1, plan.multiple)
+    for ffn in dict.fromkeys(block.ffn for block in model.config.blocks):
+        yield Case(ACTIVATIONS[ffn.activation], ffn.hidden, every_count)
+    for norm in dict.fromkeys(block.norm for block in model.config.blocks):
+        yield Case(build_norm(norm, model.config.width), model.config.width, every_count)
+    for attention in dict.fromkeys(block.attention for block in model.config.blocks):
+        yield from _attention_cases(attention, plan)
+    weights: dict[torch.Size, torch.Tensor] = {}
+    for module in model.modules():
+        if isinstance(module, (nn.Linear, nn.Embedding)):
+            weights.setdefault(module.weight.shape, module.weight)
+    for weight in weights.values():
+        yield Case(partial(functional.linear, weight=weight), weight.shape[1], _counts(plan))
+
+
+def _attention_cases(spec: AttentionSpec, plan: KernelPlan) -> Iterator[Case]:
+    """Scores and mixing of one chunk of keys, as paged attention makes them: many rows, many sequences."""
+    repeat = spec.num_heads // spec.num_kv_heads
+    most = plan.limit * repeat
+    counts = [most] if plan.is_fixed else sorted({*_counts(plan), plan.pad(repeat), most})
+    rows = most if plan.is_fixed else plan.pad(repeat)
+    keys_GCK = torch.randn(
+        spec.num_kv_heads, ATTENTION_CHUNK, spec.head_size, generator=torch.Generator().manual_seed(1)
+    )
+    for other in (keys_GCK.transpose(1, 2), keys_GCK):
+        yield Case(partial(_many_rows, other=other), other.shape[1], counts)
+        yield Case(partial(_many_sequences, other=other, rows=rows), other.shape[1], NUM_SEQUENCES)
+
+
+def _many_rows(x_RW: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    return torch.bmm(x_RW.expand(len(other), -1, -1).contiguous(), other)[-1]
+
+
+def _many_sequences(x_NW: torch.Tensor, other: torch.Tensor, rows: int) -> torch.Tensor:
+    """The last key-value head of N sequences that decode side by side."""
+    x_BRW = x_NW.repeat(len(other), 1).unsqueeze(1).repeat(1, rows, 1)
+    return torch.bmm(x_BRW, other.repeat_interleave(len(x_NW), 0))[-len(x_NW) :, 0]

@@ -1,0 +1,1 @@
+"""Room 4: one loop over sources, objectives, transforms and plans."""

@@ -1,0 +1,1 @@
+"""Which segments of tokens a model trains on: one file a kind."""

@@ -1,0 +1,129 @@
+import pytest
+import torch
+
+from fakes_llama import tiny_llama
+from mainspring.adapt import lora
+from mainspring.errors import ConfigError, NotFoundError
+from mainspring.models.attend import PackedAttend
+
+IDS = torch.arange(20) * 7 % 250
+
+
+@pytest.fixture
+def model():
+    return tiny_llama()
+
+
+def logits(model):
+    with torch.no_grad():
+        return model.logits(model(IDS, torch.arange(20), PackedAttend([20])))
+
+
+def disturb(model, name, seed=1):
+    """Make the adapter say something."""
+    torch.manual_seed(seed)
+    for pair in lora.pairs(model, name).values():
+        torch.nn.init.normal_(pair.b_OR, std=0.1)
+
+
+def test_a_new_adapter_changes_no_answer_and_is_all_that_trains(model):
+    plain = logits(model)
+    lora.add(model, lora.LoraConfig(rank=4), "a")
+    assert torch.equal(logits(model), plain)
+    trained = {name for name, each in model.named_parameters() if each.requires_grad}
+    assert len(trained) == 2 * 7 * model.config.num_layers
+    assert all(".pairs." in name for name in trained)
+
+
+def test_switched_off_the_bits_are_those_of_the_plain_model(model):
+    plain = logits(model)
+    lora.add(model, lora.LoraConfig(), "a")
+    disturb(model, "a")
+    changed = logits(model)
+    assert not torch.allclose(changed, plain, atol=1e-2)
+    lora.activate(model, None)
+    assert lora.active(model) is None
+    assert torch.equal(logits(model), plain)
+    lora.activate(model, "a")
+    assert torch.equal(logits(model), changed)
+
+
+def test_adapters_share_a_model_without_touching_each_other(model):
+    lora.add(model, lora.LoraConfig(), "a")
+    disturb(model, "a")
+    first = logits(model)
+    lora.add(model, lora.LoraConfig(rank=2, targets=("q",)), "b.1")
+    disturb(model, "b.1")
+    assert lora.active(model) == "b.1"
+    assert not torch.allclose(logits(model), first, atol=1e-2)
+    lora.activate(model, "a")
+    assert torch.equal(logits(model), first)
+
+
+def test_removing_the_last_adapter_restores_the_module_tree(model):
+    before, plain = str(model), logits(model)
+    lora.add(model, lora.LoraConfig(), "a")
+    disturb(model, "a")
+    lora.remove(model, "a")
+    assert str(model) == before
+    assert torch.equal(logits(model), plain)
+
+
+def test_merged_weights_answer_as_the_adapter_did(model):
+    base = lora.base_fingerprint(model)
+    lora.add(model, lora.LoraConfig(), "a")
+    disturb(model, "a")
+    expected = logits(model)
+    lora.merge(model, "a")
+    assert not lora.adapters_of(model).configs
+    torch.testing.assert_close(logits(model), expected, rtol=1e-4, atol=1e-4)
+    assert lora.base_fingerprint(model) != base
+
+
+def test_merging_below_another_adapter_is_refused(model):
+    lora.add(model, lora.LoraConfig(), "a")
+    lora.add(model, lora.LoraConfig(), "b")
+    with pytest.raises(ConfigError, match="would change the base below b"):
+        lora.merge(model, "a")
+
+
+def test_the_seed_decides_the_start(model):
+    lora.add(model, lora.LoraConfig(), "a", seed=3)
+    lora.add(model, lora.LoraConfig(), "b", seed=3)
+    lora.add(model, lora.LoraConfig(), "c", seed=4)
+    a, b, c = (lora.pairs(model, name)["blocks.1.ffn.up"].a_RI for name in "abc")
+    assert torch.equal(a, b)
+    assert not torch.equal(a, c)
+    assert a.abs().max() <= model.config.width**-0.5
+
+
+def test_the_fingerprint_is_the_bases_alone(model):
+    plain = lora.base_fingerprint(model)
+    wrapped = tiny_llama()
+    lora.add(wrapped, lora.LoraConfig(), "a")
+    assert lora.base_fingerprint(wrapped) == plain
+    assert lora.base_fingerprint(tiny_llama(seed=1)) != plain
+
+
+def test_an_unknown_adapter_is_refused_with_those_there_are(model):
+    lora.add(model, lora.LoraConfig(), "a")
+    with pytest.raises(NotFoundError, match="no adapter 'b'; it has: a"):
+        lora.activate(model, "b")
+
+
+def test_a_name_is_taken_once(model):
+    lora.add(model, lora.LoraConfig(), "a")
+    with pytest.raises(ConfigError, match="already has an adapter 'a'"):
+        lora.add(model, lora.LoraConfig(), "a")
+
+
+def test_a_target_that_no_linear_has_is_refused(model):
+    with pytest.raises(ConfigError, match=r"names 'q_proj', but .* it has down, gate, k, o, q, up, v"):
+        lora.add(model, lora.LoraConfig(targets=("q_proj",)), "a")
+
+
+def test_rank_zero_is_refused():
+    from mainspring.config import build
+
+    with pytest.raises(ConfigError, match="`rank` is 0"):
+        build(lora.LoraConfig, {"rank": 0})

@@ -1,0 +1,61 @@
+import pytest
+
+from conftest import make_tokenizer
+from fakes_engine import PLAN, give_adapter, make_model
+from mainspring.adapt import lora, store
+from mainspring.errors import MainspringError, WeightsError
+from mainspring.infer import host as hosts
+from mainspring.infer.host import Host
+from mainspring.infer.request import EngineConfig
+from mainspring.models.save import save
+from mainspring.schema import Message, Sampling
+
+ASK = [Message("user", "Who winds it?")]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    save(make_model(), tmp_path / "model")
+    make_tokenizer().save(tmp_path / "model")
+    return tmp_path / "model"
+
+
+@pytest.fixture
+def host(folder):
+    host = Host(folder, "model/tiny@1", lambda model: PLAN, EngineConfig(num_blocks=64))
+    yield host
+    host.close()
+
+
+def save_adapter(folder, seed):
+    model = make_model()
+    give_adapter(model, "trained", seed)
+    store.save(model, "trained", folder)
+    return folder
+
+
+def test_one_engine_answers_with_and_without_adapters(host, tmp_path):
+    tuned = host.chat("tuned", adapter=("adapter/one@1", save_adapter(tmp_path / "one", 1)))
+    plain, sampling = host.chat("plain"), Sampling(max_tokens=12)
+    before = plain.reply(ASK, sampling)
+    assert tuned.reply(ASK, sampling).ids != before.ids
+    assert plain.reply(ASK, sampling).ids == before.ids
+    assert host.chat("again", adapter=("adapter/one@1", tmp_path / "gone")).name == "again"
+
+
+def test_an_adapter_whose_products_are_not_exact_is_refused_and_taken_off(host, tmp_path, monkeypatch):
+    monkeypatch.setattr(hosts, "linears_agree", lambda weights, plan: False)
+    with pytest.raises(MainspringError, match="adapter/one@1 has the rank 8"):
+        host.chat("tuned", adapter=("adapter/one@1", save_adapter(tmp_path / "one", 1)))
+    assert lora.adapters_of(host.model).configs == {}
+    monkeypatch.undo()
+    assert host.chat("tuned", adapter=("adapter/one@1", tmp_path / "one")).reply(ASK, Sampling(max_tokens=2))
+
+
+def test_an_adapter_of_other_weights_is_refused_and_the_engine_goes_on(host, tmp_path):
+    other = make_model(seed=5)
+    give_adapter(other, "trained", 1)
+    store.save(other, "trained", tmp_path / "other")
+    with pytest.raises(WeightsError, match="was trained on the base"):
+        host.chat("tuned", adapter=("adapter/other@1", tmp_path / "other"))
+    assert host.chat("plain").reply(ASK, Sampling(max_tokens=2)).finish_reason

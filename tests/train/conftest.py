@@ -1,0 +1,17 @@
+import pytest
+
+from fakes_llama import tiny_llama
+from fakes_tokenizer import ByteTokenizer, conversations
+from mainspring.train.sources.chats import ChatSource
+
+ANSWERS = ("red", "green is it", "blue", "a longer answer than the others", "no", "yes, and why not")
+
+
+@pytest.fixture
+def model():
+    return tiny_llama()
+
+
+@pytest.fixture
+def source():
+    return ChatSource(conversations(*ANSWERS), ByteTokenizer(), max_tokens=256)
