@@ -1,0 +1,1 @@
+"""One pipeline for every request, whatever dialect it was spoken in."""

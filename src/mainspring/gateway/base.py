@@ -1,0 +1,51 @@
+"""What the gateway needs of the workspace it stands before, and what it remembers of an answer."""
+
+from typing import Any, Protocol
+
+import msgspec
+
+from mainspring.knowledge.scope import Scope
+from mainspring.protocols import ChatModel, Embedder
+from mainspring.schema import Citation, Message
+
+ANSWER = "answer"
+
+
+class Directory(Protocol):
+    """The models behind the door, by name.
+
+    It is asked once a request, so that a moved label counts for new requests while a running stream keeps the
+    object it began with. For a name it does not know it raises NotFoundError, which lists the known ones.
+    """
+
+    def names(self) -> list[str]:
+        """The names of the models that chat."""
+        ...
+
+    def embedder_names(self) -> list[str]: ...
+
+    def chat(self, name: str, scope: Scope) -> ChatModel: ...
+
+    def embedder(self, name: str) -> Embedder: ...
+
+
+class AnswerRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """The data of an "answer" event, whose subject is the request: what feedback and training read later.
+
+    `messages` is what the client sent, `prompt_messages` what the model was shown, retrieved text included.
+    `kind` is None when a plain model answered.
+    """
+
+    model: str
+    messages: tuple[Message, ...]
+    text: str
+    kind: str | None = None
+    citations: tuple[Citation, ...] = ()
+    assistant: str | None = None
+    prompt_messages: tuple[Message, ...] = ()
+    finish_reason: str = "stop"
+    tenant: str = "local"
+
+    def data(self) -> dict[str, Any]:
+        """As the log keeps it."""
+        return msgspec.to_builtins(self)

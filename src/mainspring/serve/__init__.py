@@ -1,0 +1,1 @@
+"""The HTTP door: one module a dialect over one internal form, and the chat page."""

@@ -1,0 +1,92 @@
+"""What the door needs besides the pipeline, and the one shape in which it reports errors."""
+
+from typing import Protocol
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from mainspring import errors
+from mainspring.knowledge.scope import Scope
+
+
+class Documents(Protocol):
+    """The stored sources of answers."""
+
+    def document(self, id: str, scope: Scope) -> tuple[str, str]:  # noqa: A002 - the field's own name
+        """Title and text of a document that `scope` may see; NotFoundError for any other."""
+        ...
+
+
+class Info(Protocol):
+    """How the server is doing."""
+
+    def health(self) -> str | None:
+        """None while it can answer, else what is wrong: the engine's thread has ended, and why."""
+        ...
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True):
+    message: str
+    type: str
+    param: str | None = None
+    code: str | None = None
+
+
+class FieldError(errors.ConfigError):
+    """A field of a request that is not what was expected; `param` is its name."""
+
+    def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.param, self.code = param, code
+
+
+class TooLargeError(FieldError):
+    status = 413
+
+
+KINDS: dict[type[Exception], tuple[str, str | None]] = {
+    errors.AuthenticationError: ("authentication_error", "invalid_api_key"),
+    errors.NotFoundError: ("invalid_request_error", "not_found"),
+    errors.ContextLengthError: ("invalid_request_error", "context_length_exceeded"),
+    errors.ChatError: ("invalid_request_error", "invalid_messages"),
+    errors.UserError: ("invalid_request_error", None),
+    errors.OverloadedError: ("rate_limit_error", "overloaded"),
+    errors.MainspringError: ("server_error", None),
+}
+
+
+def fault_of(error: Exception) -> Fault:
+    """An error in the shape that OpenAI's clients read; a stranger's text is never shown."""
+    kind = next((kind for kind in type(error).__mro__ if kind in KINDS), None)
+    if kind is None:
+        return Fault(
+            message="The server failed on this request; its log says where. Try again, or report it.",
+            type="server_error",
+        )
+    name, code = KINDS[kind]
+    param = "messages" if isinstance(error, errors.ChatError) else getattr(error, "param", None)
+    return Fault(message=str(error), type=name, param=param, code=getattr(error, "code", None) or code)
+
+
+def respond(value: object, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """A JSON response."""
+    return Response(
+        msgspec.json.encode(value), status_code=status, headers=headers, media_type="application/json"
+    )
+
+
+def respond_error(error: Exception, path: str) -> Response:
+    """An error as a response to a request at `path`."""
+    status = error.status if isinstance(error, errors.MainspringError) else 500
+    headers = {401: {"WWW-Authenticate": "Bearer"}, 429: {"Retry-After": "1"}}.get(status)
+    fault = fault_of(error)
+    if isinstance(error, errors.NotFoundError) and path.startswith("/v1/"):  # there only models have names
+        fault = msgspec.structs.replace(fault, code="model_not_found", param="model")
+    return respond({"error": fault}, status=status, headers=headers)
+
+
+def bearer(request: Request) -> str | None:
+    """The key that came with a request."""
+    scheme, _, key = request.headers.get("authorization", "").partition(" ")
+    return key.strip() or None if scheme.lower() == "bearer" else None

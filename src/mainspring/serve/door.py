@@ -1,0 +1,113 @@
+"""The door put together: routes, errors in one shape, and who may knock."""
+
+from urllib.parse import urlsplit
+
+from starlette.applications import Starlette
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from mainspring.errors import MainspringError
+from mainspring.gateway.base import Directory
+from mainspring.gateway.keys import Keys, is_loopback
+from mainspring.gateway.pipeline import Pipeline
+from mainspring.observe.feedback import Feedback
+from mainspring.serve.base import Documents, Fault, Info, respond, respond_error
+from mainspring.serve.openai import OpenAI
+from mainspring.serve.own import Own
+
+HEADERS = {
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+}
+
+
+def create(
+    pipeline: Pipeline, directory: Directory, feedback: Feedback, documents: Documents, info: Info
+) -> Starlette:
+    """The application that a server runs."""
+    app = Starlette(
+        routes=[
+            *OpenAI(pipeline, directory).routes(),
+            *Own(pipeline.keys, feedback, documents, info).routes(),
+        ],
+        middleware=[Middleware(Guard, keys=pipeline.keys)],
+        exception_handlers={
+            MainspringError: _on_error,
+            HTTPException: _on_http_error,
+            Exception: _on_error,
+        },
+    )
+    app.state.keys = pipeline.keys
+    return app
+
+
+class Guard:
+    """Sets protective headers; where no key is asked for, refuses what other sites make a browser send.
+
+    A page elsewhere can make its visitor's browser call 127.0.0.1 (a forged request), or point its own name
+    there (DNS rebinding). Both show in the Origin and Host headers.
+    """
+
+    def __init__(self, app: ASGIApp, keys: Keys) -> None:
+        self._app = app
+        self._keys = keys
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(HEADERS)
+            await send(message)
+
+        if scope["type"] != "http" or not self._keys.is_open:
+            await self._app(scope, receive, send_guarded)
+            return
+        stranger = _stranger(Headers(scope=scope))
+        if stranger is None:
+            await self._app(scope, receive, send_guarded)
+            return
+        fault = Fault(
+            message=f"This server has no API key and answers only pages of its own, not {stranger}. "
+            "Open it as http://127.0.0.1 or set MAINSPRING_API_KEY.",
+            type="permission_error",
+            code="foreign_origin",
+        )
+        await respond({"error": fault}, status=403)(scope, receive, send_guarded)
+
+
+def _stranger(headers: Headers) -> str | None:
+    """The foreign host or origin that a request names, if it names one."""
+    host = headers.get("host", "localhost")
+    if not is_loopback(urlsplit(f"//{host}").hostname or ""):
+        return f"requests to the host '{host}'"
+    origin = headers.get("origin")
+    if origin is not None and urlsplit(origin).netloc != host:
+        return f"the page '{origin}'"
+    return None
+
+
+async def _on_error(request: Request, error: Exception) -> Response:
+    return respond_error(error, request.url.path)
+
+
+async def _on_http_error(request: Request, error: Exception) -> Response:
+    """Starlette's own errors: an unknown path, a wrong method."""
+    assert isinstance(error, HTTPException)
+    path, method = request.url.path, request.method
+    if error.status_code == 404:
+        message = f"There is nothing at {path}. The API begins at /v1/chat/completions, the page at /."
+    elif error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "")
+        message = f"{path} does not take {method}; it takes {allowed}."
+    else:
+        message = f"{method} {path}: {error.detail}."
+    code = {404: "unknown_url", 405: "method_not_allowed"}.get(error.status_code)
+    fault = Fault(message=message, type="invalid_request_error", code=code)
+    return respond({"error": fault}, status=error.status_code, headers=dict(error.headers or {}))

@@ -1,0 +1,75 @@
+"""What is ours alone: the page, the sources behind citations, feedback, health."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from mainspring.gateway.keys import Keys
+from mainspring.observe.feedback import Feedback
+from mainspring.serve import body as bodies
+from mainspring.serve.base import Documents, Info, bearer, respond
+
+WEB = Path(__file__).parent / "web"
+
+
+class FeedbackBody(msgspec.Struct, frozen=True, kw_only=True):
+    request: str
+    rating: str
+    correction: str | None = None
+    comment: str | None = None
+    source: str = "user"
+
+
+class Own:
+    """The endpoints of the page."""
+
+    def __init__(self, keys: Keys, feedback: Feedback, documents: Documents, info: Info) -> None:
+        self._keys = keys
+        self._feedback = feedback
+        self._documents = documents
+        self._info = info
+
+    def routes(self) -> list[BaseRoute]:
+        return [
+            Route("/", self.page, methods=["GET"]),
+            Route("/health", self.health, methods=["GET"]),
+            Route("/feedback", self.give, methods=["POST"]),
+            Route("/documents/{document:path}", self.document, methods=["GET"]),
+            Mount("/static", StaticFiles(directory=WEB)),
+        ]
+
+    def page(self, request: Request) -> Response:
+        return FileResponse(WEB / "index.html", headers={"cache-control": "no-cache"})
+
+    def health(self, request: Request) -> Response:
+        """Whether a request would be answered; open to whoever watches the server."""
+        fault = self._info.health()
+        if fault is None:
+            return respond({"status": "ok"})
+        return respond({"status": "failed", "detail": fault}, status=503)
+
+    def document(self, request: Request) -> Response:
+        """The whole text of a source, so that a citation's positions can be shown in it."""
+        scope = self._keys.authenticate(bearer(request))
+        id_ = request.path_params["document"]
+        title, text = self._documents.document(id_, scope)
+        return respond({"document": id_, "title": title, "text": text})
+
+    async def give(self, request: Request) -> Response:
+        """A rating, maybe with a correction; durable before the response."""
+        self._keys.authenticate(bearer(request))
+        parsed = bodies.parse(FeedbackBody, await bodies.read(request))
+        await run_in_threadpool(self._store, parsed)
+        done: dict[str, Any] = {"status": "stored", "request": parsed.request}
+        return respond(done)
+
+    def _store(self, parsed: FeedbackBody) -> None:
+        self._feedback.give(
+            parsed.request, parsed.rating, parsed.correction, parsed.source, comment=parsed.comment
+        )

@@ -1,0 +1,133 @@
+"""The server process: a socket that says when it is ready, and an end that lets streams finish."""
+
+import contextlib
+import errno
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+import uvicorn
+from starlette.applications import Starlette
+
+from mainspring.errors import ConfigError, MainspringError
+from mainspring.progress import say
+
+GRACE_S = 10
+MAX_PORT = 65535
+
+
+def serve(app: Starlette, host: str, port: int, *, prepare: Callable[[], object] = lambda: None) -> None:
+    """Serve until SIGINT or SIGTERM, then let what is in flight finish, for GRACE_S at most.
+
+    `prepare` loads what requests need; called with the port held, so that one in use is refused first.
+
+    Raises:
+        ConfigError: a port in use or not allowed, a host that strangers reach without a key.
+
+    """
+    listener = open_socket(app, host, port)
+    try:
+        prepare()
+    except BaseException:
+        listener.close()
+        raise
+    url = url_of(host, listener)
+    server = _Server(app, lambda: say(f"ready  {url}  (the page; the API is {url}/v1; Ctrl+C stops it)"))
+    # uvicorn raises the signal again once it has stopped; the caller still has a workspace to close, so that
+    # second one must do nothing.
+    before = {number: signal.signal(number, _ignore) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        server.run(sockets=[listener])
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        listener.close()
+
+
+@contextlib.contextmanager
+def in_background(app: Starlette, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
+    """Serve from another thread of this process while the block runs; yields the URL."""
+    listener = open_socket(app, host, port)
+    ready = threading.Event()
+    server = _Server(app, ready.set)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="door", daemon=True)
+    thread.start()
+    try:
+        if not ready.wait(GRACE_S):
+            raise MainspringError(f"The server on {host} did not start within {GRACE_S} s.")
+        yield url_of(host, listener)
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()
+
+
+def open_socket(app: Starlette, host: str, port: int) -> socket.socket:
+    """A bound socket; port 0 takes a free one.
+
+    Raises:
+        ConfigError: see serve.
+
+    """
+    app.state.keys.check_host(host)
+    if not 0 <= port <= MAX_PORT:
+        raise ConfigError(f"`--port` is {port}; it must be between 0 and {MAX_PORT} (0 takes a free one).")
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except OSError as error:
+        raise ConfigError(
+            f"`--host {host} --port {port}` is not an address of this machine: {error}."
+        ) from error
+    listener = socket.socket(family, kind, protocol)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(address)
+        listener.listen()  # now: another server may bind a port on which nobody listens yet
+    except OSError as error:
+        listener.close()
+        raise ConfigError(_explain(host, port, error)) from error
+    return listener
+
+
+def url_of(host: str, listener: socket.socket) -> str:
+    name = f"[{host}]" if ":" in host else host
+    return f"http://{name}:{listener.getsockname()[1]}"
+
+
+def _explain(host: str, port: int, error: Exception) -> str:
+    code = getattr(error, "errno", None)
+    if code == errno.EADDRINUSE:
+        return f"Port {port} on {host} is in use. Stop the server that has it, or choose another with --port."
+    if code == errno.EACCES:
+        return f"Port {port} needs rights that this user does not have. Choose one from 1024 up with --port."
+    return (
+        f"`--host {host} --port {port}` cannot be served on: {error}. Choose others with --host and --port."
+    )
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, told to be quiet and to say when its socket accepts."""
+
+    def __init__(self, app: Starlette, on_ready: Callable[[], None]) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                log_level="warning",
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                lifespan="off",
+                timeout_graceful_shutdown=GRACE_S,
+            )
+        )
+        self._on_ready = on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._on_ready()
+
+
+def _ignore(number: int, frame: FrameType | None) -> None:
+    pass
