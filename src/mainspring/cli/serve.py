@@ -1,0 +1,34 @@
+"""mainspring serve: the HTTP door and the chat page."""
+
+from typing import Annotated
+
+import typer
+
+from mainspring.cli.base import DEFAULT, WorkspacePath, open_workspace
+from mainspring.errors import NotFoundError
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Address to serve on; others than loopback need a key.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(help="Port to serve on; 0 takes a free one.")] = 8360,
+    workspace: WorkspacePath = DEFAULT,
+) -> None:
+    """Serve the assistant and the plain model over HTTP, with a chat page, until Ctrl+C.
+
+    MAINSPRING_API_KEY is the key that clients must send; without it only this machine is served.
+    """
+    from mainspring.app import Door
+    from mainspring.gateway.keys import Keys
+    from mainspring.gateway.pipeline import Pipeline
+    from mainspring.serve.door import create
+    from mainspring.serve.run import serve as run
+
+    with open_workspace(workspace) as opened:
+        door = Door(opened)
+        if not door.names():
+            raise NotFoundError(f"There is no model to serve in {workspace}. Run `mainspring fetch`.")
+        pipeline = Pipeline(door, opened.tracer, Keys.from_environment())
+        run(create(pipeline, door, opened.feedback, door, door), host, port, prepare=door.warm)
+    typer.echo(f"stopped; traces and feedback are in {workspace / 'mainspring.db'}", err=True)

@@ -1,0 +1,1 @@
+"""The whole thread in one command: documents in, a tuned, gated, served assistant out."""

@@ -1,0 +1,51 @@
+"""The label moves while streams are in flight: each stays wholly with the version that it began with."""
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from mainspring.app import IN_PRODUCTION, Workspace
+from mainspring.demo.server import PARALLEL, Asked, Server
+from mainspring.errors import MainspringError
+
+BEGIN_S = 1.0
+NUM_AFTER = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Switch:
+    """`in_flight` streams had begun before the move and ended after it, all with `before`."""
+
+    before: str
+    after: str
+    in_flight: int
+
+
+def switch(workspace: Workspace, server: Server, move: Callable[[], str], questions: Sequence[str]) -> Switch:
+    """Move the label under 16 streams; `move` does it and returns the version that answers from then on.
+
+    Raises:
+        MainspringError: a stream failed, or answered with another version than the one it began with.
+
+    """
+    before = workspace.registry.get(IN_PRODUCTION).reference
+    asked = [questions[number % len(questions)] for number in range(PARALLEL)]
+    with ThreadPoolExecutor(PARALLEL) as pool:
+        early = [pool.submit(server.ask, question) for question in asked]
+        time.sleep(BEGIN_S)
+        reference = move()
+        moved = time.monotonic()
+        with ThreadPoolExecutor(NUM_AFTER) as later:
+            late_answers = list(later.map(server.ask, questions[:NUM_AFTER]))
+        early_answers = [future.result() for future in early]
+    crossing = [answer for answer in early_answers if answer.ended > moved]
+    _check(early_answers, before)
+    _check(late_answers, reference)
+    return Switch(before=before, after=reference, in_flight=len(crossing))
+
+
+def _check(answers: list[Asked], wanted: str) -> None:
+    versions = {answer.answer.get("assistant") for answer in answers}
+    if versions != {wanted} or not all(answer.text for answer in answers):
+        raise MainspringError(f"Streams that began with {wanted} answered with {versions}.")

@@ -1,0 +1,94 @@
+"""A label moved under streams: what is reported, and which mixtures are failures."""
+
+import threading
+import time
+
+import pytest
+
+from mainspring.app import IN_PRODUCTION, PRODUCTION, Workspace
+from mainspring.demo import switch as switches
+from mainspring.demo.server import PARALLEL, Asked, Server
+from mainspring.demo.switch import NUM_AFTER, switch
+from mainspring.errors import MainspringError
+
+QUESTIONS = ["Who?", "When?", "Where?", "Why?", "What?"]
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    """Two versions of an assistant, the first in production."""
+    with Workspace(tmp_path / "workspace") as workspace:
+        first = workspace.save("assistant", "mainspring", {"a": 1}, {})
+        workspace.save("assistant", "mainspring", {"a": 2}, {})
+        workspace.registry.label(first, PRODUCTION, "test")
+        yield workspace
+
+
+class Streams(Server):
+    """A server whose streams last past the move; `change` is done to every answer, by its number."""
+
+    def __init__(self, workspace, change=lambda number, asked: asked, last_s=0.3):
+        super().__init__("", 0.0, None)
+        self.workspace, self.change, self.last_s = workspace, change, last_s
+        self.lock, self.num = threading.Lock(), 0
+
+    def ask(self, question):
+        with self.lock:
+            number, self.num = self.num, self.num + 1
+        began = time.monotonic()
+        version = self.workspace.registry.get(IN_PRODUCTION).reference
+        time.sleep(self.last_s)
+        asked = {"text": "x", "answer": {"assistant": version}}
+        return Asked(
+            question=question, request=f"req-{number}", began=began, ended=time.monotonic(),
+            **self.change(number, asked),
+        )  # fmt: skip
+
+
+def run(workspace, monkeypatch, *arguments, **more):
+    monkeypatch.setattr(switches, "BEGIN_S", 0.1)
+
+    def move():
+        second = workspace.registry.get("assistant/mainspring@2")
+        workspace.registry.label(second, PRODUCTION, "test")
+        return second.reference
+
+    return switch(workspace, Streams(workspace, *arguments, **more), move, QUESTIONS)
+
+
+def test_streams_that_crossed_the_move_are_counted(workspace, monkeypatch):
+    moved = run(workspace, monkeypatch)
+    assert (moved.before, moved.after) == ("assistant/mainspring@1", "assistant/mainspring@2")
+    assert moved.in_flight == PARALLEL
+
+
+def test_streams_that_ended_before_the_move_do_not_count(workspace, monkeypatch):
+    assert run(workspace, monkeypatch, last_s=0.0).in_flight == 0
+
+
+@pytest.mark.parametrize(
+    ("number", "answer"),
+    [
+        (3, {"text": "x", "answer": {"assistant": "assistant/mainspring@2"}}),
+        (PARALLEL + NUM_AFTER - 1, {"text": "x", "answer": {"assistant": "assistant/mainspring@1"}}),
+        (3, {"text": "", "answer": {"assistant": "assistant/mainspring@1"}}),
+        (3, {"text": "x", "answer": {}}),
+    ],
+    ids=["early-with-the-new", "late-with-the-old", "without-text", "without-a-version"],
+)
+def test_a_stream_of_another_version_or_without_text_is_a_failure(workspace, monkeypatch, number, answer):
+    def change(of, asked):
+        return answer if of == number else asked
+
+    with pytest.raises(MainspringError, match="Streams that began with assistant/mainspring@"):
+        run(workspace, monkeypatch, change)
+
+
+def test_a_stream_that_fails_is_not_hidden(workspace, monkeypatch):
+    def change(number, asked):
+        if number == 2:
+            raise ConnectionError("cut")
+        return asked
+
+    with pytest.raises(ConnectionError, match="cut"):
+        run(workspace, monkeypatch, change)

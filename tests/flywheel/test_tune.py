@@ -1,0 +1,77 @@
+"""A dataset to an adapter, whatever becomes of the process."""
+
+import pytest
+
+from fakes_workspace import lesson, other_process, pipe, tune_config, tune_slowly
+from mainspring.adapt import lora
+from mainspring.errors import ChecksumError
+from mainspring.flywheel import curate
+from mainspring.flywheel.tune import tune
+from mainspring.models.load import load
+
+FIRST_STEPS = 3
+
+
+@pytest.fixture
+def dataset(workspace):
+    return curate.save(workspace, [lesson(number) for number in range(6)], [])
+
+
+def test_an_adapter_names_what_it_was_made_of(workspace, dataset):
+    adapter, run = tune(workspace, tune_config())
+    base = workspace.registry.get("model/smollm2")
+    assert adapter.parents == {"base": base.reference, "dataset": dataset.reference}
+    fingerprint = lora.base_fingerprint(load(workspace.registry.folder(base)))
+    assert (adapter.config["base_fingerprint"], adapter.config["run"]) == (fingerprint, run.id)
+    assert (run.status, run.result) == ("done", {"adapter": adapter.reference})
+    assert (adapter.config["steps"], run.config["dataset"]) == (6, dataset.reference)
+    assert set(adapter.files) == {"adapter_config.json", "adapter_model.safetensors"}
+
+
+def test_a_run_that_fails_is_recorded_with_why(workspace, dataset):
+    file = workspace.registry.folder(dataset) / curate.LESSONS
+    file.write_text(file.read_text().replace('"7"', '"8"'))
+    with pytest.raises(ChecksumError):
+        tune(workspace, tune_config())
+    (run,) = workspace.runs.list("tune")
+    assert run.status == "failed"
+    assert run.result["error"].startswith("ChecksumError: ")
+    assert workspace.registry.list("adapter") == []
+
+
+def test_a_failed_run_goes_on_with_its_own_settings(workspace, dataset):
+    def stop(report):
+        if report.step == FIRST_STEPS:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tune(workspace, tune_config(), on_step=stop)
+    (stopped,) = workspace.runs.list("tune")
+    later = []
+    curate.save(workspace, [lesson(9)], [])  # a newer dataset is not this run's
+    adapter, run = tune(workspace, tune_config(epochs=9), resume=stopped.id, on_step=later.append)
+    assert (run.id, run.status, adapter.parents["dataset"]) == (stopped.id, "done", dataset.reference)
+    assert [report.step for report in later] == [3, 4, 5, 6]  # the last saved state was step 2's
+
+
+@pytest.mark.slow
+def test_a_killed_run_resumes_to_the_adapter_of_one_that_was_not_killed(workspace, dataset):
+    config = tune_config(epochs=4)
+    with pipe() as (steps, tell):
+        process = other_process(tune_slowly, workspace.root, config, tell)
+        for wanted in range(1, FIRST_STEPS + 1):
+            assert steps.poll(60)
+            assert steps.recv() == wanted
+        (running,) = workspace.runs.list("tune")
+        assert (running.status, running.pid) == ("running", process.pid)
+        process.kill()
+        process.join()
+    (killed,) = workspace.runs.list("tune")
+    assert killed.status == "killed"
+    assert workspace.registry.list("adapter") == []
+    resumed, run = tune(workspace, config, resume=killed.id)
+    assert run.status == "done"
+    whole, _ = tune(workspace, config)
+    assert whole.reference != resumed.reference
+    assert whole.files == resumed.files
+    assert whole.config["steps"] == resumed.config["steps"] == 12
