@@ -31,6 +31,14 @@ def test_what_was_written_is_read_back(tmp_path):
     assert list(artifacts.list_all(tmp_path)) == [("dataset", "small", 1)]
 
 
+def test_a_folder_that_is_being_written_is_not_looked_into(tmp_path):
+    write(tmp_path)
+    half = tmp_path / f".writing-{os.getpid()}-0" / "a" / "1"
+    half.mkdir(parents=True)
+    (half / artifacts.MANIFEST).write_text("{}")
+    assert list(artifacts.list_all(tmp_path)) == [("dataset", "small", 1)]
+
+
 def test_the_fingerprint_depends_on_what_decides_behavior_and_on_nothing_else(tmp_path):
     first, same = write(tmp_path, card="one"), write(tmp_path, card="two")
     others = [write(tmp_path, "other"), write(tmp_path, config={"x": 1}), write(tmp_path, parents={"a": "b"})]

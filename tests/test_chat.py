@@ -11,7 +11,8 @@ from mainspring.tokenizer.base import Tokenizer
 
 TOKENIZER = make_tokenizer()
 NASTY = st.text(
-    st.sampled_from(list("ab1 .\n\t\r\u00a0\u200b\u2028é漢😀\u0301<|>_{}%#'\"\\")) | st.characters(),
+    st.sampled_from(list("ab1 .\n\t\r\u00a0\u200b\u2028é漢😀\u0301<|>_{}%#'\"\\"))
+    | st.characters(exclude_categories=["Cs"]),
     max_size=30,
 )
 TURNS = (
@@ -129,6 +130,11 @@ def test_messages_in_another_order_are_refused(roles, open_reply, message):
     messages = [Message(role=names[role], content="x") for role in roles]
     with pytest.raises(ChatError, match=message):
         chat.render(messages, TOKENIZER, open_reply=open_reply)
+
+
+def test_half_a_character_is_refused():
+    with pytest.raises(ChatError, match="Message 1 holds half a character at 2"):
+        chat.render([user("hi"), assistant("no\ud800")], TOKENIZER)
 
 
 @pytest.mark.parametrize(

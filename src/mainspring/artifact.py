@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -138,12 +138,13 @@ def check(artifact: Artifact, folder: Path) -> None:
 
 
 def list_all(root: Path) -> Iterator[tuple[str, str, int]]:
-    """Every published (kind, name, version) below `root`, oldest version first."""
-    for manifest in sorted(
-        root.glob(f"*/*/*/{MANIFEST}"), key=lambda path: (path.parts[-4:-2], int(path.parts[-2]))
-    ):
-        kind, name, version = manifest.parts[-4:-1]
-        yield kind, name, int(version)
+    """Every published (kind, name, version) below `root`, oldest version first.
+
+    Only the kinds' folders are walked: temporary ones beside them vanish at any moment.
+    """
+    for kind in sorted(get_args(Kind)):
+        found = [manifest.parts[-3:-1] for manifest in root.glob(f"{kind}/*/*/{MANIFEST}")]
+        yield from sorted((kind, name, int(version)) for name, version in found)
 
 
 def sweep(root: Path) -> int:
@@ -152,7 +153,7 @@ def sweep(root: Path) -> int:
 
     stale = [path for path in root.glob(".writing-*") if not psutil.pid_exists(int(path.name.split("-")[1]))]
     for path in stale:
-        shutil.rmtree(path)
+        shutil.rmtree(path, ignore_errors=True)  # another process may be sweeping it, too
     return len(stale)
 
 

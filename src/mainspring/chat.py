@@ -68,13 +68,13 @@ def render(messages: Sequence[Message], tokenizer: ChatTokenizer, *, open_reply:
 
     Args:
         messages: an optional system message, then user and assistant in turn, beginning with the user.
-        tokenizer: its template and its special tokens are used. open_reply: end with the header of an
-        assistant's turn, ready to generate; the last message must be the
-            user's.
+        tokenizer: its template and its special tokens are used.
+        open_reply: end with the header of an assistant's turn, ready to generate; the last message must be
+            the user's.
 
     Raises:
-        ChatError: messages in another order, an unknown role. TemplateError: a template that does not
-        compile, reaches for Python internals or rewrites the messages.
+        ChatError: messages in another order, an unknown role, text that is not Unicode.
+        TemplateError: a template that does not compile, reaches for Python internals or rewrites the messages.
 
     """
     check(messages, open_reply=open_reply)
@@ -93,7 +93,7 @@ def render(messages: Sequence[Message], tokenizer: ChatTokenizer, *, open_reply:
 
 
 def check(messages: Sequence[Message], *, open_reply: bool) -> None:
-    """Raise ChatError unless the messages are in the one accepted order."""
+    """Raise ChatError unless the messages are text and in the one accepted order."""
     if not messages:
         raise ChatError("No messages were given; at least one user message is needed.")
     expected = "the accepted order is: an optional system message, then user and assistant in turn"
@@ -101,6 +101,11 @@ def check(messages: Sequence[Message], *, open_reply: bool) -> None:
         if message.role not in ROLES:
             raise ChatError(
                 f"Message {index} has the role '{message.role}'; known roles are {', '.join(ROLES)}."
+            )
+        lone = _lone_surrogate(message.content)
+        if lone is not None:
+            raise ChatError(
+                f"Message {index} holds half a character at {lone} (a lone surrogate); give whole Unicode text."
             )
     turns = [message.role for message in messages if message.role != "system"]
     if any(message.role == "system" for message in messages[1:]):
@@ -120,6 +125,15 @@ def check(messages: Sequence[Message], *, open_reply: bool) -> None:
         raise ChatError(
             "The last message is the assistant's, so there is nothing to reply to; end with a user message."
         )
+
+
+def _lone_surrogate(text: str) -> int | None:
+    """Where text that no encoding can carry has half of a surrogate pair, None for whole text."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        return error.start
+    return None
 
 
 def _pieces(messages: Sequence[Message], tokenizer: ChatTokenizer, *, open_reply: bool) -> list[_Piece]:
