@@ -1,0 +1,1 @@
+"""Documents and spans that stand there more than once: one file a kind of sameness."""
