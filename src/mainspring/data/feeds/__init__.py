@@ -1,0 +1,1 @@
+"""Where the pipeline's documents come from: one file a kind of source."""
