@@ -46,7 +46,8 @@ def word_tokenizer():
 
 def add_model(workspace, name, family_name, tokenizer):
     torch.manual_seed(0)
-    config = family(family_name).tiny().model_copy(update={"context": 1024})
+    kind = family(family_name)
+    config = kind.config({**kind.published(kind.tiny()), "max_position_embeddings": 1024})
     model = Model(config).eval()
     if family_name == "llama":  # as wide as they are made, tied embeddings only repeat the last id
         for parameter, weight in model.named_parameters():
@@ -58,7 +59,7 @@ def add_model(workspace, name, family_name, tokenizer):
         tokenizer.save(folder)
 
     workspace.registry.add(
-        artifacts.write(workspace.registry.root, "model", name, fill, config={"family": family_name})
+        artifacts.write(workspace.registry.root, "model", name, fill, config={"generates": config.is_served})
     )
 
 

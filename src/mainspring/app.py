@@ -42,7 +42,6 @@ if TYPE_CHECKING:  # these bring torch, which a look into the log does not need
     from mainspring.models.model import Model
 
 ASSISTANT, CHAT_MODEL, EMBEDDER, KNOWLEDGE, PROMPT = "mainspring", "smollm2", "minilm", "default", "grounded"
-GENERATES = "llama"  # the family of the models that chat
 PRODUCTION = "production"
 IN_PRODUCTION = f"assistant/{ASSISTANT}@{PRODUCTION}"
 
@@ -270,9 +269,7 @@ class Door:
         there = [reference for reference in registry.list("model") if registry.has(reference)]
         found = {artifact.name: artifact for artifact in map(registry.get, there)}
         return [
-            name
-            for name, artifact in found.items()
-            if artifact.config.get("family") == GENERATES and name != ASSISTANT
+            name for name, artifact in found.items() if artifact.config.get("generates") and name != ASSISTANT
         ]
 
     def embedder_names(self) -> list[str]:

@@ -96,7 +96,7 @@ def test_another_base_is_refused_with_both_fingerprints(saved):
         ({"use_dora": True}, "uses use_dora"),
         ({"bias": "all"}, "uses bias"),
         ({"peft_type": "IA3"}, "does not describe a LoRA adapter"),
-        ({"r": 5}, "does not fit blocks.0.attention.q"),
+        ({"r": 5}, "does not fit blocks.0.mixer.q"),
         ({"r": 0}, "`rank` is 0"),
     ],
 )

@@ -10,6 +10,7 @@ from fakes_engine import FIXED, PLAN, make_model
 from mainspring.errors import MainspringError
 from mainspring.infer import kernels
 from mainspring.infer.kernels import ATTENTION_CHUNK, linears_agree, probe, rows_agree
+from mainspring.models.config import RopeSpec
 from mainspring.models.parts.rope import Rope, rotate
 
 WIDTH, HIDDEN, KV_WIDTH, HEAD, HEADS, KV_HEADS, VOCABULARY = 576, 1536, 192, 64, 9, 3, 49152
@@ -37,7 +38,7 @@ def batched(x_RW, other):
 
 
 def rotated(x_RW):
-    tables = Rope(HEAD, 1e4, 512).tables(torch.full((len(x_RW),), 77))
+    tables = Rope(RopeSpec(theta=1e4), HEAD, 512).tables(torch.full((len(x_RW),), 77))
     return rotate(x_RW.view(len(x_RW), HEADS, HEAD), tables)
 
 

@@ -4,12 +4,13 @@ import torch
 from fakes_engine import FIXED, PLAN
 from mainspring.infer.kernels import ATTENTION_CHUNK
 from mainspring.infer.paged import Group, KvCache, PagedAttend
-from mainspring.models.attend import reference_attend
+from mainspring.models.attend import Scoring, reference_attend
 from mainspring.models.families import llama
 
 SIZE, NUM_BLOCKS = 16, 64
 CONFIG = llama.tiny()
-SPEC = CONFIG.blocks[0].attention
+SPEC = CONFIG.blocks[0].mixer
+SCORING = Scoring(scale=SPEC.head_size**-0.5)
 HEADS, KV_HEADS, HEAD = SPEC.num_heads, SPEC.num_kv_heads, SPEC.head_size
 
 
@@ -24,7 +25,7 @@ class Sequence:
 
     @property
     def expected(self):
-        return reference_attend(self.q, self.k, self.v, causal=True)
+        return reference_attend(self.q, self.k, self.v, SCORING)
 
 
 def make(lengths, seed=0, poison=0.0):
@@ -32,8 +33,8 @@ def make(lengths, seed=0, poison=0.0):
     generator = torch.Generator().manual_seed(seed)
     free = (torch.randperm(NUM_BLOCKS - 1, generator=generator) + 1).tolist()
     cache = KvCache(CONFIG, NUM_BLOCKS * SIZE)
-    for tensor in (cache.keys_LGSK, cache.values_LGSK):
-        tensor[:, :, SIZE:] = poison
+    for tensor in (*cache.keys, *cache.values):
+        tensor[:, SIZE:] = poison
     return [Sequence(length, free, generator) for length in lengths], cache
 
 
@@ -50,13 +51,13 @@ def group(members, rows, num_tokens):
     )
 
 
-def attend(sequences, cache, num_new, plan=PLAN, layer=1):
+def attend(sequences, cache, num_new, plan=PLAN, layer=1, scoring=SCORING):
     """Each sequence's last tokens; what came before already lies in the cache."""
     rows, row = [], 0
     for sequence, new in zip(sequences, num_new, strict=True):
         old = sequence.slots[: len(sequence.slots) - new]
-        cache.keys_LGSK[layer][:, old] = sequence.k[: len(old)].transpose(0, 1)
-        cache.values_LGSK[layer][:, old] = sequence.v[: len(old)].transpose(0, 1)
+        cache.keys[layer][:, old] = sequence.k[: len(old)].transpose(0, 1)
+        cache.values[layer][:, old] = sequence.v[: len(old)].transpose(0, 1)
         rows.append(row)
         row += new
     padded = plan.pad(row)
@@ -71,7 +72,7 @@ def attend(sequences, cache, num_new, plan=PLAN, layer=1):
     groups = [group([s], [rows[i]], num_new[i]) for i, s in enumerate(sequences) if i not in decoding]
     if decoding:
         groups.append(group([sequences[i] for i in decoding], [rows[i] for i in decoding], 1))
-    o_THK = PagedAttend(cache, slots_T, groups, plan)(layer, q, k, v, causal=True)
+    o_THK = PagedAttend(cache, slots_T, groups, plan)(layer, q, k, v, scoring)
     assert not o_THK[row:].any()
     return [o_THK[start : start + new] for start, new in zip(rows, num_new, strict=True)]
 
@@ -119,3 +120,25 @@ def test_neighbors_and_pieces_do_not_change_a_bit():
     piece = attend(sequences, cache, [77, 1, 100])
     assert torch.equal(together[0], alone[-1:])
     assert torch.equal(piece[0], alone[-77:])
+
+
+@pytest.mark.parametrize("window", [1, 5, 100, 128, 129, 300])
+@pytest.mark.parametrize("softcap", [None, 2.0])
+def test_a_window_and_bent_scores_equal_the_formula(window, softcap):
+    scoring = Scoring(scale=0.3, window=window, softcap=softcap)
+    lengths, num_new = [1, 17, 129, 255, 255], [1, 9, 1, 1, 200]
+    sequences, cache = make(lengths)
+    for sequence, n, got in zip(
+        sequences, num_new, attend(sequences, cache, num_new, scoring=scoring), strict=True
+    ):
+        expected = reference_attend(sequence.q, sequence.k, sequence.v, scoring)[-n:]
+        torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_what_lies_before_a_window_does_not_count():
+    scoring = Scoring(scale=0.3, window=20)
+    sequences, cache = make([255])
+    (clean,) = attend(sequences, cache, [1], scoring=scoring)
+    sequences[0].k[:200], sequences[0].v[:200] = 1e30, 1e30
+    (changed,) = attend(sequences, cache, [1], scoring=scoring)
+    assert torch.equal(clean, changed)

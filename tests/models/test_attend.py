@@ -1,34 +1,65 @@
 import pytest
 import torch
 
-from mainspring.models.attend import PackedAttend, reference_attend
+from mainspring.models.attend import PackedAttend, Scoring, reference_attend
 
 
 def heads(num_tokens, num_heads, *, seed=0):
     return torch.randn(num_tokens, num_heads, 8, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("causal", [True, False])
-@pytest.mark.parametrize("lengths", [[5], [3, 3, 3], [1, 4, 4, 2, 4], [2, 0, 2]])
-def test_each_packed_segment_gets_what_it_gets_alone_by_the_formula(lengths, causal):
+def by_distance(distance_LM):
+    return torch.stack([-0.3 * distance_LM.abs(), 0.2 * distance_LM, 0 * distance_LM, -0.1 * distance_LM])
+
+
+SCORINGS = {
+    "causal": Scoring(scale=0.4),
+    "both ways": Scoring(scale=0.4, causal=False),
+    "window": Scoring(scale=0.4, window=3),
+    "window both ways": Scoring(scale=0.4, window=4, causal=False),
+    "window with global tokens": Scoring(scale=0.4, window=2, num_global=1),
+    "window both ways with global tokens": Scoring(scale=0.4, window=2, num_global=1, causal=False),
+    "bent": Scoring(scale=0.4, softcap=1.5),
+    "bent window": Scoring(scale=0.4, softcap=1.5, window=2),
+    "by distance": Scoring(scale=0.4, bias=by_distance),
+    "by distance both ways": Scoring(scale=0.4, bias=by_distance, causal=False, softcap=3.0),
+}
+
+
+@pytest.mark.parametrize("scoring", SCORINGS.values(), ids=SCORINGS)
+@pytest.mark.parametrize("lengths", [[5], [3, 3, 3], [1, 4, 4, 2, 4], [2, 0, 2], [9]])
+def test_each_packed_segment_gets_what_it_gets_alone_by_the_formula(lengths, scoring):
     num_tokens = sum(lengths)
     q, k, v = heads(num_tokens, 4), heads(num_tokens, 2, seed=1), heads(num_tokens, 2, seed=2)
-    out = PackedAttend(lengths)(0, q, k, v, causal=causal)
+    out = PackedAttend(lengths)(0, q, k, v, scoring)
     parts = zip(q.split(lengths), k.split(lengths), v.split(lengths), strict=True)
-    alone = torch.cat([reference_attend(*part, causal=causal) for part in parts if len(part[0])])
+    alone = torch.cat([reference_attend(*part, scoring) for part in parts if len(part[0])])
     torch.testing.assert_close(out, alone, atol=1e-6, rtol=1e-5)
+
+
+def test_a_segment_looks_at_its_own_source_and_at_all_of_it():
+    lengths, source_lengths = [2, 3, 3], [4, 1, 6]
+    q, k, v = heads(8, 4), heads(11, 2, seed=1), heads(11, 2, seed=2)
+    scoring = Scoring(scale=0.4, causal=False)
+    out = PackedAttend(lengths, source_lengths).cross(0, q, lambda: (k, v), scoring)
+    parts = zip(q.split(lengths), k.split(source_lengths), v.split(source_lengths), strict=True)
+    expected = []
+    for q_part, k_part, v_part in parts:
+        scores = torch.einsum("thk,shk->hts", q_part, k_part.repeat_interleave(2, 1)) * 0.4
+        expected.append(torch.einsum("hts,shk->thk", scores.softmax(-1), v_part.repeat_interleave(2, 1)))
+    torch.testing.assert_close(out, torch.cat(expected), atol=1e-6, rtol=1e-5)
 
 
 def test_what_stands_behind_the_last_segment_gets_zeros():
     x = heads(7, 2)
-    out = PackedAttend([2, 2])(0, x, x, x, causal=True)
+    out = PackedAttend([2, 2])(0, x, x, x, Scoring(scale=1.0))
     assert out.shape == x.shape
     assert torch.equal(out[4:], torch.zeros(3, 2, 8))
 
 
 def test_no_gradient_flows_from_one_segment_to_another():
     x = heads(6, 2).requires_grad_()
-    PackedAttend([3, 3])(0, x, x, x, causal=False)[:3].sum().backward()
+    PackedAttend([3, 3])(0, x, x, x, Scoring(scale=1.0, causal=False))[:3].sum().backward()
     assert x.grad is not None
     assert x.grad[:3].abs().sum() > 0
     assert torch.equal(x.grad[3:], torch.zeros(3, 2, 8))

@@ -99,7 +99,7 @@ def test_dequantized_weights_equal_the_formats_own_and_its_formulas(smollm2_gguf
     for name, parameter in (
         ("token_embd", ours.embedding.weight),
         ("blk.17.ffn_down", block.ffn.down.weight),
-        ("blk.17.attn_v", block.attention.v.weight),
+        ("blk.17.attn_v", block.mixer.v.weight),
     ):
         tensor = by_name[f"{name}.weight"]
         assert np.array_equal(dequantized(tensor), parameter.detach().numpy())
@@ -107,7 +107,7 @@ def test_dequantized_weights_equal_the_formats_own_and_its_formulas(smollm2_gguf
             gguf.quants.dequantize(tensor.data, tensor.tensor_type), parameter.detach().numpy()
         )
     norm = by_name["blk.17.attn_norm.weight"].data
-    assert np.array_equal(norm, block.attention_norm.weight.detach().numpy())
+    assert np.array_equal(norm, block.mixer_norm.weight.detach().numpy())
 
 
 @pytest.fixture

@@ -76,10 +76,10 @@ def test_answers_are_memorized_and_the_base_is_untouched(tmp_path, source):
 
 def test_all_weights_train_where_none_is_frozen(tmp_path, source):
     model = tiny_llama()
-    before = model.blocks[0].attention_norm.weight.clone()
+    before = model.blocks[0].mixer_norm.weight.clone()
     first = train(model, source, Sft(), config(epochs=1), tmp_path).loss
     assert first is not None
-    assert not torch.equal(model.blocks[0].attention_norm.weight, before)
+    assert not torch.equal(model.blocks[0].mixer_norm.weight, before)
 
 
 def test_every_step_leaves_a_line_of_metrics_and_of_progress(tmp_path, source, capsys):

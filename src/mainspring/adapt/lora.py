@@ -169,7 +169,7 @@ def merge(model: nn.Module, name: str) -> None:
 
 
 def pairs(model: nn.Module, name: str) -> dict[str, LoraPair]:
-    """Factors of an adapter by the path of their linear, such as `blocks.0.attention.q`."""
+    """Factors of an adapter by the path of their linear, such as `blocks.0.mixer.q`."""
     adapters = adapters_of(model)
     _known(adapters, name)
     key = _key(name)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mainspring.adapt import lora, store
-from mainspring.errors import MainspringError
+from mainspring.errors import MainspringError, WeightsError
 from mainspring.infer.backends.torch_eager import TorchEager
 from mainspring.infer.chat_model import EngineChat
 from mainspring.infer.engine import Engine
@@ -33,6 +33,11 @@ class Host:
     ) -> None:
         self.reference = reference
         self.model = load(folder).requires_grad_(False)
+        if not self.model.config.is_served:
+            raise WeightsError(
+                f"{reference} is a {self.model.config.family} model that the engine does not generate with: it "
+                "serves language models whose layers look back by attention. Ask another model."
+            )
         self.tokenizer = Tokenizer.load(folder)
         self.plan = plan(self.model)
         self.engine = Engine(TorchEager(self.model, self.plan, config), config)

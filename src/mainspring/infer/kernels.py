@@ -130,11 +130,11 @@ def _counts(plan: KernelPlan) -> list[int]:
 def _cases(model: Model, plan: KernelPlan) -> Iterator[Case]:
     """One for every distinct shape; the cheap ones first."""
     every_count = range(plan.multiple, plan.limit + 1, plan.multiple)
-    for ffn in dict.fromkeys(block.ffn for block in model.config.blocks):
+    for ffn in dict.fromkeys(block.ffn for block in model.config.blocks if block.ffn):
         yield Case(ACTIVATIONS[ffn.activation], ffn.hidden, every_count)
     for norm in dict.fromkeys(block.norm for block in model.config.blocks):
         yield Case(build_norm(norm, model.config.width), model.config.width, every_count)
-    for attention in dict.fromkeys(block.attention for block in model.config.blocks):
+    for attention in dict.fromkeys(block.mixer for block in model.config.blocks):
         yield from _attention_cases(attention, plan)
     weights: dict[torch.Size, torch.Tensor] = {}
     for module in model.modules():

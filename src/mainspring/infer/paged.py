@@ -9,25 +9,27 @@ it, so it does not matter how many chunks the neighbors need. Reads beyond a seq
 scratch block.
 """
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch.nn import functional
 
 from mainspring.infer.kernels import ATTENTION_CHUNK, KernelPlan
+from mainspring.models.attend import Run, Scoring
 from mainspring.models.config import ModelConfig
 
 SEES_ALL = 1 << 40
+LOWEST = -1e30  # below every score, and finite, so that a difference of two of them is a number
 
 
 class KvCache:
-    """Keys and values of all layers, (layer, G, S, K) each, in the precision they are computed in."""
+    """Keys and values of every layer, (G, S, K) each, in the precision they are computed in."""
 
     def __init__(self, config: ModelConfig, num_slots: int) -> None:
-        spec = config.blocks[0].attention
-        self.repeat = spec.num_heads // spec.num_kv_heads
-        shape = (config.num_layers, spec.num_kv_heads, num_slots, spec.head_size)
-        self.keys_LGSK, self.values_LGSK = torch.zeros(shape), torch.zeros(shape)
+        shapes = [(block.mixer.num_kv_heads, num_slots, block.mixer.head_size) for block in config.blocks]
+        self.keys = [torch.zeros(shape) for shape in shapes]
+        self.values = [torch.zeros(shape) for shape in shapes]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +47,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Keys read together: where they lie, the first query row that sees any, and what rows cannot see."""
+    """Keys read together: where they lie, the first query row that may see any, and what rows cannot see."""
 
     slots: torch.Tensor
     first: int
@@ -57,70 +59,104 @@ class PagedAttend:
 
     def __init__(self, cache: KvCache, slots_T: torch.Tensor, groups: list[Group], plan: KernelPlan) -> None:
         self._cache, self._slots_T, self._plan = cache, slots_T, plan
-        self._groups = [(group, self._chunks(group)) for group in groups]
+        self._groups = groups
+        self._chunks_of: dict[tuple[int, int, int | None], list[Chunk]] = {}
 
     def __call__(
-        self, layer: int, q_THK: torch.Tensor, k_TGK: torch.Tensor, v_TGK: torch.Tensor, *, causal: bool
+        self, layer: int, q_THK: torch.Tensor, k_TGK: torch.Tensor, v_TGV: torch.Tensor, scoring: Scoring
     ) -> torch.Tensor:
-        assert causal, "the engine decodes; models that look both ways do not come here"
-        keys_GSK, values_GSK = self._cache.keys_LGSK[layer], self._cache.values_LGSK[layer]
+        assert scoring.causal, "the engine decodes; models that look both ways do not come here"
+        assert scoring.bias is None, "the engine has no scores by distance; serves() keeps such models out"
+        keys_GSK, values_GSK = self._cache.keys[layer], self._cache.values[layer]
         keys_GSK[:, self._slots_T] = k_TGK.transpose(0, 1)
-        values_GSK[:, self._slots_T] = v_TGK.transpose(0, 1)
+        values_GSK[:, self._slots_T] = v_TGV.transpose(0, 1)
+        repeat = q_THK.shape[1] // k_TGK.shape[1]
         o_THK = torch.zeros_like(q_THK)
-        for group, chunks in self._groups:
-            q_BRK = self._query_rows(q_THK[group.rows_NT], len(keys_GSK))
-            o_BRK = _attend_chunks(q_BRK, keys_GSK, values_GSK, chunks)
-            o_THK[group.rows_NT] = self._token_rows(o_BRK, group.rows_NT.shape[1], len(keys_GSK))
+        for index, group in enumerate(self._groups):
+            chunks = self._chunks(index, repeat, scoring.window)
+            q_BRK = self._query_rows(q_THK[group.rows_NT], len(keys_GSK)) * scoring.scale
+            o_BRK = _attend_chunks(q_BRK, keys_GSK, values_GSK, chunks, scoring.softcap)
+            o_THK[group.rows_NT] = _token_rows(o_BRK, group.rows_NT.shape[1], len(keys_GSK), repeat)
         return o_THK
 
+    def cross(
+        self,
+        layer: int,
+        q_THK: torch.Tensor,
+        source: Callable[[], tuple[torch.Tensor, torch.Tensor]],
+        scoring: Scoring,
+    ) -> torch.Tensor:
+        raise AssertionError("models with an encoder do not come into the engine; serves() keeps them out")
+
+    def runs(self, layer: int) -> Iterator[Run]:
+        raise AssertionError("models with states do not come into the engine; serves() keeps them out")
+
     def _query_rows(self, q_NTHK: torch.Tensor, num_kv_heads: int) -> torch.Tensor:
-        """The heads that share a key-value head as rows of one product, scaled and padded; B = G * N."""
-        num_rows = q_NTHK.shape[1] * self._cache.repeat
+        """The heads that share a key-value head as rows of one product, padded; B = G * N."""
+        repeat = q_NTHK.shape[2] // num_kv_heads
+        num_rows = q_NTHK.shape[1] * repeat
         q_GNTRK = q_NTHK.unflatten(2, (num_kv_heads, -1)).permute(2, 0, 1, 3, 4)
         q_BRK = q_GNTRK.reshape(-1, num_rows, q_NTHK.shape[3])
-        return functional.pad(q_BRK, (0, 0, 0, self._padded(num_rows) - num_rows)) * q_NTHK.shape[3] ** -0.5
+        return functional.pad(q_BRK, (0, 0, 0, self._padded(num_rows, repeat) - num_rows))
 
-    def _token_rows(self, o_BRK: torch.Tensor, num_tokens: int, num_kv_heads: int) -> torch.Tensor:
-        """The way back: heads of every token, padding left out."""
-        rows = o_BRK[:, : num_tokens * self._cache.repeat]
-        o_GNTRK = rows.reshape(num_kv_heads, -1, num_tokens, self._cache.repeat, o_BRK.shape[2])
-        return o_GNTRK.permute(1, 2, 0, 3, 4).flatten(2, 3)
+    def _padded(self, num_rows: int, repeat: int) -> int:
+        return self._plan.limit * repeat if self._plan.is_fixed else self._plan.pad(num_rows)
 
-    def _padded(self, num_rows: int) -> int:
-        return self._plan.limit * self._cache.repeat if self._plan.is_fixed else self._plan.pad(num_rows)
+    def _chunks(self, index: int, repeat: int, window: int | None) -> list[Chunk]:
+        """What all layers of one kind read of the cache.
 
-    def _chunks(self, group: Group) -> list[Chunk]:
-        """What all layers of the step read of the cache.
-
-        Rows stand in the order of their positions, so the rows that cannot see a chunk come first and are
-        left out.
+        Rows stand in the order of their positions, so the rows that cannot see a chunk yet come first and are
+        left out; chunks that no row sees any more are left out as well.
         """
-        last_NR = group.last_NT.repeat_interleave(self._cache.repeat, dim=1)
-        num_rows = self._padded(last_NR.shape[1])
+        key = (index, repeat, window)
+        if key not in self._chunks_of:
+            self._chunks_of[key] = list(self._make_chunks(self._groups[index], repeat, window))
+        return self._chunks_of[key]
+
+    def _make_chunks(self, group: Group, repeat: int, window: int | None) -> Iterator[Chunk]:
+        last_NR = group.last_NT.repeat_interleave(repeat, dim=1)
+        num_rows = self._padded(last_NR.shape[1], repeat)
         multiple = num_rows if self._plan.is_fixed else self._plan.multiple
+        first_seen = 0 if window is None else max(int(group.last_NT.min()) - window + 1, 0)
         last_NR = functional.pad(last_NR, (0, num_rows - last_NR.shape[1]), value=SEES_ALL)
-        chunks: list[Chunk] = []
         for start in range(0, group.slots_NS.shape[1], ATTENTION_CHUNK):
             end = start + ATTENTION_CHUNK
+            if end <= first_seen:
+                continue
             first = int((last_NR < start).sum(1).min()) // multiple * multiple
-            hidden_NRC = torch.arange(start, end) > last_NR[:, first:].unsqueeze(-1)
+            behind_NRC = torch.arange(start, end) - last_NR[:, first:].unsqueeze(-1)
+            hidden_NRC = behind_NRC > 0
+            if window is not None:
+                hidden_NRC |= behind_NRC <= -window
             slots = group.slots_NS[:, start:end].reshape(-1)
-            chunks.append(Chunk(slots, first, hidden_NRC if hidden_NRC.any() else None))
-        return chunks
+            yield Chunk(slots, first, hidden_NRC if hidden_NRC.any() else None)
+
+
+def _token_rows(o_BRK: torch.Tensor, num_tokens: int, num_kv_heads: int, repeat: int) -> torch.Tensor:
+    """From rows of products back to heads of every token, padding left out."""
+    rows = o_BRK[:, : num_tokens * repeat]
+    o_GNTRK = rows.reshape(num_kv_heads, -1, num_tokens, repeat, o_BRK.shape[2])
+    return o_GNTRK.permute(1, 2, 0, 3, 4).flatten(2, 3)
 
 
 def _attend_chunks(
-    q_BRK: torch.Tensor, keys_GSK: torch.Tensor, values_GSK: torch.Tensor, chunks: list[Chunk]
+    q_BRK: torch.Tensor,
+    keys_GSK: torch.Tensor,
+    values_GSK: torch.Tensor,
+    chunks: list[Chunk],
+    softcap: float | None,
 ) -> torch.Tensor:
-    """Online softmax over chunks of keys. Every row sees the first chunk: position 0 is in it."""
+    """Online softmax over chunks of keys; a row that sees nothing of a chunk passes it unchanged."""
     batch, num_rows, size = q_BRK.shape
-    best_BR1 = torch.full((batch, num_rows, 1), float("-inf"))
+    best_BR1 = torch.full((batch, num_rows, 1), LOWEST)
     total_BR1 = torch.zeros(batch, num_rows, 1)
     o_BRK = torch.zeros_like(q_BRK)
     for chunk in chunks:
         k_BCK = keys_GSK.index_select(1, chunk.slots).view(batch, ATTENTION_CHUNK, size)
         v_BCK = values_GSK.index_select(1, chunk.slots).view(batch, ATTENTION_CHUNK, size)
         scores_BRC = torch.bmm(q_BRK[:, chunk.first :], k_BCK.transpose(1, 2))
+        if softcap is not None:
+            scores_BRC = torch.tanh(scores_BRC / softcap) * softcap
         if chunk.hidden_NRC is not None:
             scores_BRC.view(-1, *chunk.hidden_NRC.shape).masked_fill_(chunk.hidden_NRC, float("-inf"))
         best, total, o = (x[:, chunk.first :] for x in (best_BR1, total_BR1, o_BRK))

@@ -1,24 +1,85 @@
-"""Who attends to whom: what an attention layer asks once its queries, keys and values are made.
+"""Who attends to whom: what a mixer asks of its surroundings, which it never sees.
 
-Shapes: T tokens, B segments of L tokens, H heads, G key-value heads, K head size. A layer never sees segments
-or caches: the trainer passes PackedAttend, the engine its paged one, and the modules stay the same.
+The trainer passes PackedAttend, the engine its paged one, and the modules stay the same.
+
+Shapes: T tokens, S tokens of the source, B segments of L (and M source) tokens, H heads, G key-value heads,
+K head size, V value size.
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch.nn.functional import scaled_dot_product_attention
+
+Bias = Callable[[torch.Tensor], torch.Tensor]
+"""Distances key - query (L, M) to what is added to the scores of every head (H, L, M)."""
+State = tuple[torch.Tensor, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scoring:
+    """How queries and keys become weights; see AttentionSpec.
+
+    The first `num_global` tokens of a segment are seen from everywhere, whatever the window.
+    """
+
+    scale: float
+    causal: bool = True
+    window: int | None = None
+    softcap: float | None = None
+    bias: Bias | None = None
+    num_global: int = 0
+
+    def sees(self, distance_LM: torch.Tensor) -> torch.Tensor | None:
+        """Which keys, those from the segment's first on, the queries at these distances see; None for all."""
+        seen_LM = distance_LM <= 0 if self.causal else None
+        if self.window is None:
+            return seen_LM
+        reach = self.window - 1 if self.causal else self.window // 2
+        near_LM = distance_LM.abs() <= reach
+        near_LM[:, : self.num_global] = True
+        return near_LM if seen_LM is None else seen_LM & near_LM
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Segments of one length, one behind the other: `count` of `length` tokens at `rows` of the flat tensors.
+
+    `state` is what a recurrent mixer left behind the tokens before these, None at a beginning; `keep` takes
+    what it leaves now. States have the segment as their first dimension.
+    """
+
+    rows: slice
+    count: int
+    length: int
+    state: State | None = None
+    keep: Callable[[State], None] = lambda _: None
 
 
 class Attend(Protocol):
     """Mixes values over the tokens that each token may see."""
 
     def __call__(
-        self, layer: int, q_THK: torch.Tensor, k_TGK: torch.Tensor, v_TGK: torch.Tensor, *, causal: bool
+        self, layer: int, q_THK: torch.Tensor, k_TGK: torch.Tensor, v_TGV: torch.Tensor, scoring: Scoring
     ) -> torch.Tensor:
-        """Return o_THK. `layer` tells a cache which of its tensors belongs to the caller."""
+        """Return o_THV. `layer` tells a cache which of its tensors belongs to the caller."""
+        ...
+
+    def cross(
+        self,
+        layer: int,
+        q_THK: torch.Tensor,
+        source: Callable[[], tuple[torch.Tensor, torch.Tensor]],
+        scoring: Scoring,
+    ) -> torch.Tensor:
+        """The same over the segment's source; `source` makes k_SGK and v_SGV, which a cache asks for once."""
+        ...
+
+    def runs(self, layer: int) -> Iterator[Run]:
+        """For mixers that go from token to token: all rows, in runs of segments."""
         ...
 
 
@@ -27,48 +88,131 @@ class PackedAttend:
 
     Args:
         lengths: number of tokens of each segment, in order; what stands behind the last one gets zeros.
+        source_lengths: the same of the encoder's stream, for models that have one.
 
     """
 
-    def __init__(self, lengths: Sequence[int]) -> None:
+    def __init__(self, lengths: Sequence[int], source_lengths: Sequence[int] | None = None) -> None:
         self.lengths = list(lengths)
-        self._runs = [(length, len(list(same))) for length, same in itertools.groupby(lengths) if length]
+        pairs = list(zip(lengths, source_lengths or lengths, strict=True))
+        self._runs = [(*pair, len(list(same))) for pair, same in itertools.groupby(pairs) if pair[0]]
 
     def __call__(
-        self, layer: int, q_THK: torch.Tensor, k_TGK: torch.Tensor, v_TGK: torch.Tensor, *, causal: bool
+        self, layer: int, q_THK: torch.Tensor, k_TGK: torch.Tensor, v_TGV: torch.Tensor, scoring: Scoring
     ) -> torch.Tensor:
-        rest = q_THK.shape[0] - sum(self.lengths)
-        sizes = [length * count for length, count in self._runs]
-        parts = zip(*(x.split([*sizes, rest]) for x in (q_THK, k_TGK, v_TGK)), strict=True)
-        out = [
-            _attend_run(*part, length=length, causal=causal)
-            for part, (length, _) in zip(parts, self._runs, strict=False)
-        ]
-        return torch.cat([*out, torch.zeros_like(q_THK[:rest])]) if rest else torch.cat(out)
+        return _attend_runs((q_THK, k_TGK, v_TGV), [(n, n, count) for n, _, count in self._runs], scoring)
+
+    def cross(
+        self,
+        layer: int,
+        q_THK: torch.Tensor,
+        source: Callable[[], tuple[torch.Tensor, torch.Tensor]],
+        scoring: Scoring,
+    ) -> torch.Tensor:
+        return _attend_runs((q_THK, *source()), self._runs, scoring)
+
+    def runs(self, layer: int) -> Iterator[Run]:
+        start = 0
+        for length, _, count in self._runs:
+            yield Run(slice(start, start + length * count), count, length)
+            start += length * count
 
 
-def _attend_run(
-    q_THK: torch.Tensor, k_TGK: torch.Tensor, v_TGK: torch.Tensor, *, length: int, causal: bool
+def _attend_runs(
+    qkv: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
+    runs: Sequence[tuple[int, int, int]],
+    scoring: Scoring,
 ) -> torch.Tensor:
-    """Segments of one length that follow each other, as one batch."""
-    q_BHLK, k_BGLK, v_BGLK = (x.unflatten(0, (-1, length)).transpose(1, 2) for x in (q_THK, k_TGK, v_TGK))
-    grouped = q_THK.shape[1] != k_TGK.shape[1]
-    o_BHLK = scaled_dot_product_attention(q_BHLK, k_BGLK, v_BGLK, is_causal=causal, enable_gqa=grouped)
-    return o_BHLK.transpose(1, 2).flatten(0, 1)
+    """Each run of (length, source length, count) as one batch; rows behind the last run get zeros."""
+    out: list[torch.Tensor] = []
+    start = source_start = 0
+    for length, source_length, count in runs:
+        end, source_end = start + length * count, source_start + source_length * count
+        q_BHLK = qkv[0][start:end].unflatten(0, (-1, length)).transpose(1, 2)
+        k_BGMK, v_BGMV = (
+            x[source_start:source_end].unflatten(0, (-1, source_length)).transpose(1, 2) for x in qkv[1:]
+        )
+        distance_LM = torch.arange(source_length) - torch.arange(length).unsqueeze(1)
+        out.append(attend_batch(q_BHLK, k_BGMK, v_BGMV, distance_LM, scoring).transpose(1, 2).flatten(0, 1))
+        start, source_start = end, source_end
+    if start < len(qkv[0]):
+        out.append(qkv[0].new_zeros(len(qkv[0]) - start, qkv[0].shape[1], qkv[2].shape[2]))
+    return torch.cat(out)
+
+
+def attend_batch(
+    q_BHLK: torch.Tensor,
+    k_BGMK: torch.Tensor,
+    v_BGMV: torch.Tensor,
+    distance_LM: torch.Tensor,
+    scoring: Scoring,
+) -> torch.Tensor:
+    """o_BHLV of segments of one length, fused wherever torch's kernel knows the scoring.
+
+    `distance_LM` is key position - query position; a cache has more keys than queries.
+    """
+    num_queries, num_keys = distance_LM.shape
+    grouped = q_BHLK.shape[1] != k_BGMK.shape[1]
+    is_plain = scoring.bias is None and (scoring.window is None or num_keys <= scoring.window // 2)
+    if scoring.softcap is not None:
+        return _attend_softcapped(q_BHLK, k_BGMK, v_BGMV, distance_LM, scoring)
+    if is_plain and (num_queries == num_keys or not scoring.causal):
+        return scaled_dot_product_attention(
+            q_BHLK, k_BGMK, v_BGMV, is_causal=scoring.causal, scale=scoring.scale, enable_gqa=grouped
+        )
+    mask = additive_mask(distance_LM, scoring, q_BHLK.dtype)
+    return scaled_dot_product_attention(
+        q_BHLK, k_BGMK, v_BGMV, attn_mask=mask, scale=scoring.scale, enable_gqa=grouped
+    )
+
+
+def additive_mask(distance_LM: torch.Tensor, scoring: Scoring, dtype: torch.dtype) -> torch.Tensor:
+    """What is added to scores, (L, M) or (H, L, M): the bias, and -inf where nothing is seen."""
+    mask = torch.zeros(distance_LM.shape, dtype=dtype)
+    seen_LM = scoring.sees(distance_LM)
+    if seen_LM is not None:
+        mask = mask.masked_fill(~seen_LM, float("-inf"))
+    return mask if scoring.bias is None else mask + scoring.bias(distance_LM).to(dtype)
+
+
+def _attend_softcapped(
+    q_BHLK: torch.Tensor,
+    k_BGMK: torch.Tensor,
+    v_BGMV: torch.Tensor,
+    distance_LM: torch.Tensor,
+    scoring: Scoring,
+) -> torch.Tensor:
+    """softmax(cap * tanh(scores / cap)); arXiv:2408.00118, section 2. No fused kernel of torch's CPU has it."""
+    assert scoring.softcap is not None
+    repeat = q_BHLK.shape[1] // k_BGMK.shape[1]
+    k_BHMK, v_BHMV = (x.repeat_interleave(repeat, 1) for x in (k_BGMK, v_BGMV))
+    scores_BHLM = q_BHLK @ k_BHMK.transpose(2, 3) * scoring.scale
+    scores_BHLM = torch.tanh(scores_BHLM / scoring.softcap) * scoring.softcap
+    return (scores_BHLM + additive_mask(distance_LM, scoring, q_BHLK.dtype)).softmax(-1) @ v_BHMV
 
 
 def reference_attend(
-    q_THK: torch.Tensor, k_TGK: torch.Tensor, v_TGK: torch.Tensor, *, causal: bool
+    q_THK: torch.Tensor, k_TGK: torch.Tensor, v_TGV: torch.Tensor, scoring: Scoring
 ) -> torch.Tensor:
-    """The same for one segment, as the formula reads: softmax(q k^T / sqrt(K)) v.
+    """The same for one segment, token by token, as the formula reads: softmax(q k^T * scale) v.
 
     Paper: arXiv:1706.03762, eq. 1.
     """
-    num_tokens, num_heads, head_size = q_THK.shape
-    repeat = num_heads // k_TGK.shape[1]
-    k_THK, v_THK = k_TGK.repeat_interleave(repeat, 1), v_TGK.repeat_interleave(repeat, 1)
-    scores_HTT = torch.einsum("thk,shk->hts", q_THK, k_THK) / head_size**0.5
-    if causal:
-        future_TT = torch.ones(num_tokens, num_tokens, dtype=torch.bool).triu(1)
-        scores_HTT = scores_HTT.masked_fill(future_TT, float("-inf"))
-    return torch.einsum("hts,shk->thk", scores_HTT.softmax(-1), v_THK)
+    repeat = q_THK.shape[1] // k_TGK.shape[1]
+    out = []
+    for at, q_HK in enumerate(q_THK):
+        distance_M = torch.arange(len(k_TGK)) - at
+        scores_HM = torch.einsum("hk,mhk->hm", q_HK, k_TGK.repeat_interleave(repeat, 1)) * scoring.scale
+        if scoring.softcap is not None:
+            scores_HM = torch.tanh(scores_HM / scoring.softcap) * scoring.softcap
+        if scoring.bias is not None:
+            scores_HM = scores_HM + scoring.bias(distance_M.unsqueeze(0))[:, 0]
+        seen_M = torch.ones(len(k_TGK), dtype=torch.bool)
+        if scoring.causal:
+            seen_M &= distance_M <= 0
+        if scoring.window is not None:
+            reach = scoring.window - 1 if scoring.causal else scoring.window // 2
+            seen_M &= (distance_M.abs() <= reach) | (torch.arange(len(k_TGK)) < scoring.num_global)
+        weights_HM = scores_HM.masked_fill(~seen_M, float("-inf")).softmax(-1)
+        out.append(torch.einsum("hm,mhk->hk", weights_HM, v_TGV.repeat_interleave(repeat, 1)))
+    return torch.stack(out)

@@ -1,21 +1,62 @@
-"""What a model is made of: a list of blocks and what stands before and after them."""
+"""What a model is made of: stacks of blocks, and what stands before and after them.
+
+ModelConfig (a stack, and what makes it a language model)
+├── blocks: BlockSpec            norm, mixer, norm, feed-forward
+│   ├── mixer: AttentionSpec     what lets tokens see each other; other kinds stand beside it in MixerSpec
+│   ├── cross: AttentionSpec     a decoder's look at its encoder
+│   └── ffn: FfnSpec
+├── encoder: StackSpec           of encoder-decoder models
+└── head: HeadSpec               what is made of the hidden states
+"""
 
 from typing import Literal
 
 from mainspring.config import Config
 
-Activation = Literal["silu", "gelu", "gelu_tanh", "relu"]
+Activation = Literal["silu", "gelu", "gelu_tanh", "relu", "tanh"]
+Pooling = Literal["mean", "cls", "max", "last"]
+
+
+class RopeSpec(Config):
+    """Rotary positions of base `theta` over the first `size` numbers of a head (None: all of them)."""
+
+    theta: float
+    size: int | None = None
+
+
+class NormSpec(Config):
+    """`unit_offset` stores a weight as its distance from one (Gemma)."""
+
+    kind: Literal["rms", "layer"]
+    eps: float
+    bias: bool = True
+    unit_offset: bool = False
 
 
 class AttentionSpec(Config):
-    """Grouped-query attention; `num_kv_heads` equals `num_heads` for plain multi-head attention."""
+    """Grouped-query attention; `num_kv_heads` equals `num_heads` for plain multi-head attention.
 
+    `bias` is that of the projections to queries, keys and values, `out_bias` that of the one behind.
+    `window`: a token sees as many of the last tokens, itself among them; if not causal, as many in all, half
+    of them on either side. `softcap` bends scores towards a bound. `scale` replaces head_size ** -0.5.
+    `head_norm` normalizes every query and key.
+    """
+
+    kind: Literal["attention"] = "attention"
     num_heads: int
     num_kv_heads: int
     head_size: int
     bias: bool = False
+    out_bias: bool = False
     causal: bool = True
-    rope_theta: float | None = None
+    rope: RopeSpec | None = None
+    window: int | None = None
+    softcap: float | None = None
+    scale: float | None = None
+    head_norm: NormSpec | None = None
+
+
+MixerSpec = AttentionSpec
 
 
 class FfnSpec(Config):
@@ -27,41 +68,84 @@ class FfnSpec(Config):
     bias: bool = False
 
 
-class NormSpec(Config):
-    kind: Literal["rms", "layer"]
-    eps: float
-
-
 class BlockSpec(Config):
-    """`norm_first` normalizes what goes into a part (GPT-2, Llama), else what comes out of the sum (BERT)."""
+    """One layer. Norms stand before a part (GPT-2, Llama), behind the sum (BERT) or on both its sides (Gemma).
 
-    attention: AttentionSpec
-    ffn: FfnSpec
+    `has_mixer_norm` is false where a norm of the embedding takes the first one's place (ModernBERT).
+    """
+
+    mixer: MixerSpec
+    cross: AttentionSpec | None = None
+    ffn: FfnSpec | None
     norm: NormSpec
-    norm_first: bool = True
+    norm_place: Literal["before", "behind", "around"] = "before"
+    has_mixer_norm: bool = True
 
 
-class ModelConfig(Config):
+class PositionSpec(Config):
+    """Positions that are added to the embedding; a table of `size` rows is read from row `offset` on."""
+
+    kind: Literal["learned", "sinusoidal"] = "learned"
+    size: int
+    offset: int = 0
+
+
+class StackSpec(Config):
+    """Blocks, and what is done to the embedding before and to the hidden states behind them."""
+
+    blocks: tuple[BlockSpec, ...]
+    positions: PositionSpec | None = None
+    num_token_types: int = 0
+    embedding_scale: float = 1.0
+    embedding_norm: NormSpec | None = None
+    final_norm: NormSpec | None = None
+
+    @property
+    def num_layers(self) -> int:
+        return len(self.blocks)
+
+
+class HeadSpec(Config):
+    """What is made of hidden states.
+
+    `lm` scores the next token, `masked` the token itself; `tied` takes the embedding as the matrix. `dense`
+    is an activated projection of the width before it, `norm` a norm behind that. `classify`, `classify_tokens`
+    and `reward` (one number) score `num_labels`; `pooling` says of which token where it is one for a text.
+    `softcap` bends the scores towards a bound, `scale` multiplies the hidden states.
+    """
+
+    kind: Literal["lm", "masked", "classify", "classify_tokens", "reward"] = "lm"
+    tied: bool = False
+    bias: bool = False
+    dense: Activation | None = None
+    dense_bias: bool = True
+    norm: NormSpec | None = None
+    num_labels: int = 0
+    pooling: Pooling | None = None
+    softcap: float | None = None
+    scale: float = 1.0
+
+
+class ModelConfig(StackSpec):
     """A whole model.
 
-    `context` is the most tokens it has positions for. `learned_positions` and `num_token_types` are BERT's
-    embeddings, normalized by `embedding_norm`; `final_norm` ends a pre-norm stack. `has_head` says that it
-    predicts tokens; `tied` that the head is the embedding. `pooling` makes the hidden states one vector.
+    `context` is the most tokens it has positions for. `pooling` makes a text's hidden states one vector.
     """
 
     family: str
     vocab_size: int
     width: int
     context: int
-    blocks: tuple[BlockSpec, ...]
-    learned_positions: bool = False
-    num_token_types: int = 0
-    embedding_norm: NormSpec | None = None
-    final_norm: NormSpec | None = None
-    has_head: bool = True
-    tied: bool = True
-    pooling: Literal["mean", "cls"] | None = None
+    encoder: StackSpec | None = None
+    head: HeadSpec | None = None
+    pooling: Pooling | None = None
 
     @property
-    def num_layers(self) -> int:
-        return len(self.blocks)
+    def is_served(self) -> bool:
+        """Whether the engine can generate with it: a language model of attention that looks back only."""
+        return self.head is not None and self.head.kind == "lm" and self.encoder is None and self.is_causal
+
+    @property
+    def is_causal(self) -> bool:
+        """Whether no token sees a later one, so that it can be decoded step by step."""
+        return all(block.mixer.causal for block in self.blocks)

@@ -211,6 +211,7 @@ def _has_weights(config: str, names: list[str]) -> bool:
 def _config(found: Published, source: str, sha256: str) -> dict[str, Any]:
     return {
         "family": found.config.family,
+        "generates": found.config.is_served,
         "context": found.config.context,
         "dtype": "float32",
         "source": source,

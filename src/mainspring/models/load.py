@@ -9,7 +9,7 @@ import torch
 
 from mainspring.errors import WeightsError
 from mainspring.models.config import ModelConfig
-from mainspring.models.families.base import Names, family
+from mainspring.models.families.base import Entry, Names, family
 from mainspring.models.model import Model
 from mainspring.models.weights.base import Weights
 from mainspring.models.weights.safetensors import SafetensorsFolder
@@ -79,35 +79,49 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def read_state(model: Model, names: Names, weights: Weights, source: Path) -> dict[str, torch.Tensor]:
     """Tensors under our names, every one checked: none missing, none left over, each of the right shape."""
-    table = names.table(model.config)
-    wanted = {table[ours]: tuple(tensor.shape) for ours, tensor in model.state_dict().items()}
-    _check(wanted, weights.shapes, _unused(names, model.config), source)
-    return {ours: weights.read(published).to(torch.float32) for ours, published in table.items()}
+    shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    entries = names.entries(model.config, prefix=_prefix(names, weights))
+    wanted = {entry.published: _published_shape(entry, shapes) for entry in entries}
+    _check(wanted, weights.shapes, names, source)
+    state: dict[str, torch.Tensor] = {}
+    for entry in entries:
+        tensor = weights.read(entry.published).to(torch.float32)
+        tensor = tensor.t().contiguous() if entry.is_transposed else tensor
+        rows = [shapes[ours][0] for ours in entry.ours]
+        state.update(zip(entry.ours, tensor.split(rows) if len(rows) > 1 else [tensor], strict=True))
+    return {name: state[name] for name in shapes}
 
 
-def _unused(names: Names, config: ModelConfig) -> set[str]:
-    return {*names.unused, *([names.head] if config.tied else [])}
+def _prefix(names: Names, weights: Weights) -> str:
+    """How the names of the body begin in this file: some with a head leave the prefix out, some without have it."""
+    has_prefix = any(name.startswith(names.prefix) for name in weights.shapes)
+    return names.prefix if has_prefix else ""
+
+
+def _published_shape(entry: Entry, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
+    rows = sum(shapes[ours][0] for ours in entry.ours) if shapes[entry.ours[0]] else 0
+    shape = (rows, *shapes[entry.ours[0]][1:]) if shapes[entry.ours[0]] else ()
+    return shape[::-1] if entry.is_transposed else shape
 
 
 def _check(
     wanted: Mapping[str, tuple[int, ...]],
     found: Mapping[str, tuple[int, ...]],
-    unused: set[str],
+    names: Names,
     source: Path,
 ) -> None:
     missing = [name for name in wanted if name not in found]
-    extra = [name for name in found if name not in wanted and name not in unused]
-    if missing or extra:
+    extra = [name for name in found if name not in wanted and not names.is_unused(name)]
+    wrong = [
+        f"{name} is {found[name]}, config.json asks for {shape}"
+        for name, shape in wanted.items()
+        if name in found and found[name] != shape
+    ]
+    if missing or extra or wrong:
         raise WeightsError(
-            f"{source} does not hold the tensors that its config.json tells of: "
-            f"missing {_some(missing)}; unknown {_some(extra)}. Fetch the model again."
+            f"{source} does not hold the tensors that its config.json tells of, so nothing was loaded: "
+            f"missing {_some(missing)}; unknown {_some(extra)}; misshapen {_some(wrong)}. Fetch the model again."
         )
-    for name, shape in wanted.items():
-        if found[name] != shape:
-            raise WeightsError(
-                f"Tensor '{name}' of {source} has the shape {found[name]}; config.json asks for {shape}. "
-                "Fetch the model again."
-            )
 
 
 def _some(names: list[str]) -> str:

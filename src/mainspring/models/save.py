@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import torch
+
 from mainspring.models.families.base import family
 from mainspring.models.model import Model
 from mainspring.models.weights import safetensors
@@ -13,8 +15,15 @@ def save(model: Model, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     kind = family(model.config.family)
     state = model.state_dict()
-    ours = {published: name for name, published in kind.NAMES.table(model.config).items()}
-    shapes = {published: tuple(state[name].shape) for published, name in ours.items()}
-    safetensors.write(folder / safetensors.SINGLE, shapes, lambda published: state[ours[published]])
+    entries = {entry.published: entry for entry in kind.NAMES.entries(model.config)}
+
+    def read(published: str) -> torch.Tensor:
+        entry = entries[published]
+        tensors = [state[ours] for ours in entry.ours]
+        tensor = torch.cat(tensors) if len(tensors) > 1 else tensors[0]
+        return tensor.t() if entry.is_transposed else tensor
+
+    shapes = {published: tuple(read(published).shape) for published in entries}
+    safetensors.write(folder / safetensors.SINGLE, shapes, read)
     config = {**kind.published(model.config), "torch_dtype": "float32"}
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")

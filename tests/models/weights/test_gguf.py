@@ -32,7 +32,7 @@ def permute(rows, num_heads):
 def write_gguf(path, folder, kind=Type.F32, **changes):
     """A GGUF file of a published folder's model, written with the format's own library."""
     said, weights = family("llama").tiny(), SafetensorsFolder(folder)
-    attention = said.blocks[0].attention
+    attention = said.blocks[0].mixer
     writer = gguf.GGUFWriter(path, changes.get("architecture", "llama"))
     writer.add_context_length(said.context)
     writer.add_embedding_length(said.width)

@@ -3,96 +3,135 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mainspring.errors import WeightsError
-from mainspring.models.config import AttentionSpec, BlockSpec, FfnSpec, ModelConfig, NormSpec
-from mainspring.models.families.base import Names
-
-NAMES = Names(
-    top={
-        "embedding.weight": "embeddings.word_embeddings.weight",
-        "positions.weight": "embeddings.position_embeddings.weight",
-        "token_types.weight": "embeddings.token_type_embeddings.weight",
-        "embedding_norm.weight": "embeddings.LayerNorm.weight",
-        "embedding_norm.bias": "embeddings.LayerNorm.bias",
-    },
-    layer={
-        f"{ours}.{kind}": f"encoder.layer.{{i}}.{published}.{kind}"
-        for ours, published in {
-            "attention.q": "attention.self.query",
-            "attention.k": "attention.self.key",
-            "attention.v": "attention.self.value",
-            "attention.o": "attention.output.dense",
-            "attention_norm": "attention.output.LayerNorm",
-            "ffn.up": "intermediate.dense",
-            "ffn.down": "output.dense",
-            "ffn_norm": "output.LayerNorm",
-        }.items()
-        for kind in ("weight", "bias")
-    },
-    unused=("embeddings.position_ids", "pooler.dense.weight", "pooler.dense.bias"),
+from mainspring.models.config import (
+    AttentionSpec,
+    BlockSpec,
+    FfnSpec,
+    HeadSpec,
+    ModelConfig,
+    NormSpec,
+    PositionSpec,
 )
-ACTIVATIONS = {"gelu": "gelu", "gelu_new": "gelu_tanh", "relu": "relu"}
+from mainspring.models.families.base import (
+    Names,
+    activation,
+    activation_name,
+    architecture,
+    both,
+    head_kind,
+    labels,
+    layers,
+    num_labels,
+    only,
+)
+
+ARCHITECTURES = {
+    "BertModel": "",
+    "BertForMaskedLM": "masked",
+    "BertForTokenClassification": "classify_tokens",
+}
+LAYER = both(
+    {
+        "mixer.q": "attention.self.query",
+        "mixer.k": "attention.self.key",
+        "mixer.v": "attention.self.value",
+        "mixer.o": "attention.output.dense",
+        "mixer_norm": "attention.output.LayerNorm",
+        "ffn.up": "intermediate.dense",
+        "ffn.down": "output.dense",
+        "ffn_norm": "output.LayerNorm",
+    }
+)
+TOP = {
+    "embedding.weight": "embeddings.word_embeddings.weight",
+    "positions.weight": "embeddings.position_embeddings.weight",
+    "token_types.weight": "embeddings.token_type_embeddings.weight",
+    **both({"embedding_norm": "embeddings.LayerNorm"}),
+}
+NAMES = Names(
+    body={**TOP, **layers("encoder.layer.{i}.", LAYER)},
+    heads={
+        "masked": {
+            **both({"head.dense": "cls.predictions.transform.dense"}),
+            **both({"head.norm": "cls.predictions.transform.LayerNorm"}),
+            "head.bias": "cls.predictions.bias",
+        },
+        "classify_tokens": both({"head.out": "classifier"}),
+    },
+    prefix="bert.",
+    unused=(r"embeddings\.position_ids$", r"pooler\.dense\.", r"^cls\."),
+)
 
 
 def config(published: Mapping[str, Any]) -> ModelConfig:
-    width, num_heads = published["hidden_size"], published["num_attention_heads"]
-    activation = published.get("hidden_act", "gelu")
-    if activation not in ACTIVATIONS:
-        raise WeightsError(f"config.json has hidden_act '{activation}'; known are {', '.join(ACTIVATIONS)}.")
-    if published.get("position_embedding_type", "absolute") != "absolute":
-        raise WeightsError(
-            f"config.json has position_embedding_type '{published['position_embedding_type']}'; "
-            "only 'absolute' is read."
-        )
-    norm = NormSpec(kind="layer", eps=published.get("layer_norm_eps", 1e-12))
-    block = BlockSpec(
-        attention=AttentionSpec(
-            num_heads=num_heads,
-            num_kv_heads=num_heads,
-            head_size=width // num_heads,
-            bias=True,
-            causal=False,
-        ),
-        ffn=FfnSpec(
-            kind="mlp",
-            hidden=published["intermediate_size"],
-            activation=ACTIVATIONS[activation],  # type: ignore[arg-type]
-            bias=True,
-        ),
-        norm=norm,
-        norm_first=False,
-    )
+    only(published, position_embedding_type="absolute", is_decoder=False)
+    block = encoder_block(published)
+    context = published["max_position_embeddings"]
     return ModelConfig(
         family="bert",
         vocab_size=published["vocab_size"],
-        width=width,
-        context=published["max_position_embeddings"],
+        width=published["hidden_size"],
+        context=context,
         blocks=(block,) * published["num_hidden_layers"],
-        learned_positions=True,
+        positions=PositionSpec(size=context),
         num_token_types=published.get("type_vocab_size", 2),
-        embedding_norm=norm,
-        has_head=False,
+        embedding_norm=block.norm,
+        head=encoder_head(published, block, head_kind(published, ARCHITECTURES)),
         pooling=published.get("pooling", "mean"),
     )
 
 
+def encoder_block(published: Mapping[str, Any]) -> BlockSpec:
+    """A layer as BERT and RoBERTa have it: attention both ways, norms behind the sums."""
+    width, num_heads = published["hidden_size"], published["num_attention_heads"]
+    mixer = AttentionSpec(
+        num_heads=num_heads,
+        num_kv_heads=num_heads,
+        head_size=width // num_heads,
+        bias=True,
+        out_bias=True,
+        causal=False,
+    )
+    hidden = published["intermediate_size"]
+    return BlockSpec(
+        mixer=mixer,
+        ffn=FfnSpec(
+            kind="mlp", hidden=hidden, activation=activation(published, "hidden_act", "gelu"), bias=True
+        ),
+        norm=NormSpec(kind="layer", eps=published.get("layer_norm_eps", 1e-12)),
+        norm_place="behind",
+    )
+
+
+def encoder_head(published: Mapping[str, Any], block: BlockSpec, kind: str) -> HeadSpec | None:
+    """The head that predicts masked tokens, or labels of tokens."""
+    if kind == "masked":
+        assert block.ffn is not None, "layers of BERT have feed-forward parts"
+        return HeadSpec(kind="masked", tied=True, bias=True, dense=block.ffn.activation, norm=block.norm)
+    if kind == "classify_tokens":
+        return HeadSpec(kind="classify_tokens", num_labels=num_labels(published), bias=True)
+    return None
+
+
 def published(config: ModelConfig) -> dict[str, Any]:
     block = config.blocks[0]
-    return {
-        "architectures": ["BertModel"],
+    assert block.ffn is not None, "layers of BERT have feed-forward parts"
+    values = {
+        "architectures": [architecture(config, ARCHITECTURES)],
         "model_type": "bert",
         "vocab_size": config.vocab_size,
         "hidden_size": config.width,
         "intermediate_size": block.ffn.hidden,
         "num_hidden_layers": config.num_layers,
-        "num_attention_heads": block.attention.num_heads,
-        "hidden_act": {ours: theirs for theirs, ours in ACTIVATIONS.items()}[block.ffn.activation],
+        "num_attention_heads": block.mixer.num_heads,
+        "hidden_act": activation_name(block.ffn.activation),
         "max_position_embeddings": config.context,
         "type_vocab_size": config.num_token_types,
         "layer_norm_eps": block.norm.eps,
         "position_embedding_type": "absolute",
         "pooling": config.pooling,
     }
+    return {**values, **labels(config)}
 
 
 def tiny() -> ModelConfig:

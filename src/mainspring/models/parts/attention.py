@@ -1,34 +1,66 @@
 """Grouped-query attention (arXiv:2305.13245): projections and rotation; the mixing is the caller's Attend.
 
-Shapes: T tokens, D model width, H heads, G key-value heads, K head size.
+Shapes: T tokens, S tokens of the source, D model width, H heads, G key-value heads, K head size.
 """
+
+from dataclasses import replace
 
 import torch
 from torch import nn
 
-from mainspring.models.attend import Attend
+from mainspring.models.attend import Scoring
 from mainspring.models.config import AttentionSpec
+from mainspring.models.parts.base import Pass
+from mainspring.models.parts.norm import build_norm
 from mainspring.models.parts.rope import rotate
 
-Tables = tuple[torch.Tensor, torch.Tensor]
+
+def scoring_of(spec: AttentionSpec) -> Scoring:
+    """How the scores of such an attention are made, a stack's bias aside."""
+    scale = spec.head_size**-0.5 if spec.scale is None else spec.scale
+    return Scoring(scale=scale, causal=spec.causal, window=spec.window, softcap=spec.softcap)
 
 
 class Attention(nn.Module):
+    """Tokens of a segment look at each other."""
+
     def __init__(self, spec: AttentionSpec, width: int, layer: int) -> None:
         super().__init__()
-        self.spec, self.layer = spec, layer
+        self.spec, self.layer, self.scoring = spec, layer, scoring_of(spec)
         query_size, kv_size = spec.num_heads * spec.head_size, spec.num_kv_heads * spec.head_size
         self.q = nn.Linear(width, query_size, bias=spec.bias)
         self.k = nn.Linear(width, kv_size, bias=spec.bias)
         self.v = nn.Linear(width, kv_size, bias=spec.bias)
-        self.o = nn.Linear(query_size, width, bias=spec.bias)
+        self.o = nn.Linear(query_size, width, bias=spec.out_bias)
+        self.q_norm = build_norm(spec.head_norm, spec.head_size) if spec.head_norm else None
+        self.k_norm = build_norm(spec.head_norm, spec.head_size) if spec.head_norm else None
 
-    def forward(self, x_TD: torch.Tensor, rope: Tables | None, attend: Attend) -> torch.Tensor:
-        num_tokens, size = x_TD.shape[0], self.spec.head_size
-        q_THK = self.q(x_TD).view(num_tokens, self.spec.num_heads, size)
-        k_TGK = self.k(x_TD).view(num_tokens, self.spec.num_kv_heads, size)
-        v_TGK = self.v(x_TD).view(num_tokens, self.spec.num_kv_heads, size)
-        if rope is not None:
-            q_THK, k_TGK = rotate(q_THK, rope), rotate(k_TGK, rope)
-        o_THK = attend(self.layer, q_THK, k_TGK, v_TGK, causal=self.spec.causal)
-        return self.o(o_THK.reshape(num_tokens, -1))
+    def forward(self, x_TD: torch.Tensor, around: Pass) -> torch.Tensor:
+        q_THK, k_TGK, v_TGK = (self._heads(each(x_TD)) for each in (self.q, self.k, self.v))
+        if self.q_norm is not None and self.k_norm is not None:
+            q_THK, k_TGK = self.q_norm(q_THK), self.k_norm(k_TGK)
+        if self.spec.rope is not None:
+            tables = around.rope(self.spec.rope, self.spec.head_size)
+            q_THK, k_TGK = rotate(q_THK, tables), rotate(k_TGK, tables)
+        scoring = self.scoring if around.bias is None else replace(self.scoring, bias=around.bias)
+        o_THK = around.attend(self.layer, q_THK, k_TGK, v_TGK, scoring)
+        return self.o(o_THK.flatten(1))
+
+    def _heads(self, x_TX: torch.Tensor) -> torch.Tensor:
+        return x_TX.unflatten(1, (-1, self.spec.head_size))
+
+
+class CrossAttention(Attention):
+    """Tokens of a decoder's segment look at the hidden states that the encoder made of its source."""
+
+    def forward(self, x_TD: torch.Tensor, around: Pass) -> torch.Tensor:
+        source_SD = around.source_SD
+        assert source_SD is not None, "a decoder with an encoder was given no source"
+        q_THK = self._heads(self.q(x_TD))
+        o_THK = around.attend.cross(
+            self.layer,
+            q_THK,
+            lambda: (self._heads(self.k(source_SD)), self._heads(self.v(source_SD))),
+            self.scoring,
+        )
+        return self.o(o_THK.flatten(1))

@@ -1,30 +1,57 @@
-"""One layer: attention and feed-forward, each added to what came in.
+"""One layer: a mixer, the look at the encoder if there is one, and a feed-forward part, each added to x.
 
-norm_first:  x + part(norm(x))        otherwise:  norm(x + part(x))
+before:  x + part(norm(x))     behind:  norm(x + part(x))     around:  x + norm(part(norm(x)))
 """
+
+from collections.abc import Callable
 
 import torch
 from torch import nn
 
-from mainspring.models.attend import Attend
-from mainspring.models.config import BlockSpec
-from mainspring.models.parts.attention import Attention, Tables
+from mainspring.models.config import BlockSpec, NormSpec
+from mainspring.models.parts.attention import Attention, CrossAttention
+from mainspring.models.parts.base import Pass
 from mainspring.models.parts.ffn import build_ffn
 from mainspring.models.parts.norm import build_norm
 
+Part = Callable[[torch.Tensor], torch.Tensor]
+MIXERS = {"attention": Attention}
+
 
 class Block(nn.Module):
+    """`mixer_norm`, `cross_norm` and `ffn_norm` are the norms of their parts; `..._out_norm` those behind."""
+
     def __init__(self, spec: BlockSpec, width: int, layer: int) -> None:
         super().__init__()
-        self.norm_first = spec.norm_first
-        self.attention = Attention(spec.attention, width, layer)
-        self.ffn = build_ffn(spec.ffn, width)
-        self.attention_norm = build_norm(spec.norm, width)
-        self.ffn_norm = build_norm(spec.norm, width)
+        self.place = spec.norm_place
+        around = spec.norm if spec.norm_place == "around" else None
+        first = spec.norm if spec.has_mixer_norm else None
+        self.mixer_norm, self.mixer_out_norm = _norm(first, width), _norm(around, width)
+        self.mixer = MIXERS[spec.mixer.kind](spec.mixer, width, layer)
+        self.cross = CrossAttention(spec.cross, width, layer) if spec.cross else None
+        self.cross_norm = _norm(spec.norm, width) if spec.cross else None
+        self.ffn = build_ffn(spec.ffn, width) if spec.ffn else None
+        self.ffn_norm = _norm(spec.norm, width) if spec.ffn else None
+        self.ffn_out_norm = _norm(around, width) if spec.ffn else None
 
-    def forward(self, x_TD: torch.Tensor, rope: Tables | None, attend: Attend) -> torch.Tensor:
-        if self.norm_first:
-            x_TD = x_TD + self.attention(self.attention_norm(x_TD), rope, attend)
-            return x_TD + self.ffn(self.ffn_norm(x_TD))
-        x_TD = self.attention_norm(x_TD + self.attention(x_TD, rope, attend))
-        return self.ffn_norm(x_TD + self.ffn(x_TD))
+    def forward(self, x_TD: torch.Tensor, around: Pass) -> torch.Tensor:
+        x_TD = self._add(x_TD, self.mixer_norm, lambda y_TD: self.mixer(y_TD, around), self.mixer_out_norm)
+        if self.cross is not None:
+            cross = self.cross
+            x_TD = self._add(x_TD, self.cross_norm, lambda y_TD: cross(y_TD, around), None)
+        if self.ffn is not None:
+            x_TD = self._add(x_TD, self.ffn_norm, self.ffn, self.ffn_out_norm)
+        return x_TD
+
+    def _add(
+        self, x_TD: torch.Tensor, norm: nn.Module | None, part: Part, out_norm: nn.Module | None
+    ) -> torch.Tensor:
+        if self.place == "behind":
+            x_TD = x_TD + part(x_TD)
+            return x_TD if norm is None else norm(x_TD)
+        y_TD = part(x_TD if norm is None else norm(x_TD))
+        return x_TD + (y_TD if out_norm is None else out_norm(y_TD))
+
+
+def _norm(spec: NormSpec | None, width: int) -> nn.Module | None:
+    return None if spec is None else build_norm(spec, width)

@@ -1,0 +1,64 @@
+"""The plain cache: keys, values and states of a few segments that grow together, as they were computed.
+
+It serves every family, also those that look back in other ways than by keys and values, and is what the
+engine's paged cache is tested against. Shapes as in attend.py.
+"""
+
+from collections.abc import Callable, Iterator
+
+import torch
+
+from mainspring.models.attend import Run, Scoring, State, attend_batch
+
+
+class CachedAttend:
+    """An Attend that remembers: each forward pass brings the next tokens of `num_segments` equal segments."""
+
+    def __init__(self, num_segments: int = 1) -> None:
+        self._num_segments = num_segments
+        self._keys: dict[int, torch.Tensor] = {}
+        self._values: dict[int, torch.Tensor] = {}
+        self._sources: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._states: dict[int, State] = {}
+        self._num_tokens = 0
+
+    def positions(self, num_new: int) -> torch.Tensor:
+        """pos_T of the next `num_new` tokens of every segment, which the coming forward pass brings."""
+        pos_L = torch.arange(self._num_tokens, self._num_tokens + num_new)
+        self._num_tokens += num_new
+        return pos_L.repeat(self._num_segments)
+
+    def __call__(
+        self, layer: int, q_THK: torch.Tensor, k_TGK: torch.Tensor, v_TGV: torch.Tensor, scoring: Scoring
+    ) -> torch.Tensor:
+        q_BHLK, k_BGLK, v_BGLV = (self._batched(x) for x in (q_THK, k_TGK, v_TGV))
+        if layer in self._keys:
+            k_BGLK = torch.cat([self._keys[layer], k_BGLK], dim=2)
+            v_BGLV = torch.cat([self._values[layer], v_BGLV], dim=2)
+        self._keys[layer], self._values[layer] = k_BGLK, v_BGLV
+        num_keys, num_queries = k_BGLK.shape[2], q_BHLK.shape[2]
+        distance_LM = torch.arange(num_keys) - torch.arange(num_keys - num_queries, num_keys).unsqueeze(1)
+        return attend_batch(q_BHLK, k_BGLK, v_BGLV, distance_LM, scoring).transpose(1, 2).flatten(0, 1)
+
+    def cross(
+        self,
+        layer: int,
+        q_THK: torch.Tensor,
+        source: Callable[[], tuple[torch.Tensor, torch.Tensor]],
+        scoring: Scoring,
+    ) -> torch.Tensor:
+        if layer not in self._sources:
+            k_SGK, v_SGV = source()
+            self._sources[layer] = self._batched(k_SGK), self._batched(v_SGV)
+        q_BHLK, (k_BGMK, v_BGMV) = self._batched(q_THK), self._sources[layer]
+        distance_LM = torch.zeros(q_BHLK.shape[2], k_BGMK.shape[2], dtype=torch.int64)
+        return attend_batch(q_BHLK, k_BGMK, v_BGMV, distance_LM, scoring).transpose(1, 2).flatten(0, 1)
+
+    def runs(self, layer: int) -> Iterator[Run]:
+        def keep(state: State) -> None:
+            self._states[layer] = state
+
+        yield Run(slice(None), self._num_segments, -1, self._states.get(layer), keep)
+
+    def _batched(self, x_TGK: torch.Tensor) -> torch.Tensor:
+        return x_TGK.unflatten(0, (self._num_segments, -1)).transpose(1, 2)

@@ -1,0 +1,152 @@
+"""What the decoders after Llama share: the names of their weights and how config.json describes them.
+
+Not a family itself: a family's file takes these and says what it does otherwise.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mainspring.errors import WeightsError
+from mainspring.models.config import (
+    AttentionSpec,
+    BlockSpec,
+    FfnSpec,
+    HeadSpec,
+    ModelConfig,
+    NormSpec,
+    RopeSpec,
+)
+from mainspring.models.families.base import (
+    Names,
+    Patterns,
+    activation,
+    activation_name,
+    architecture,
+    head_kind,
+    labels,
+    layers,
+    num_labels,
+)
+
+ATTENTION: Patterns = {f"mixer.{each}.weight": f"self_attn.{each}_proj.weight" for each in "qkvo"}
+BIASES: Patterns = {f"mixer.{each}.bias": f"self_attn.{each}_proj.bias" for each in "qkv"}
+HEAD_NORMS: Patterns = {
+    "mixer.q_norm.weight": "self_attn.q_norm.weight",
+    "mixer.k_norm.weight": "self_attn.k_norm.weight",
+}
+GLU: Patterns = {f"ffn.{each}.weight": f"mlp.{each}_proj.weight" for each in ("gate", "up", "down")}
+NORMS: Patterns = {
+    "mixer_norm.weight": "input_layernorm.weight",
+    "ffn_norm.weight": "post_attention_layernorm.weight",
+}
+TOP: Patterns = {"embedding.weight": "embed_tokens.weight", "final_norm.weight": "norm.weight"}
+HEADS: Mapping[str, Patterns] = {
+    "lm": {"head.out.weight": "lm_head.weight"},
+    "classify": {"head.out.weight": "score.weight"},
+    "classify_tokens": {"head.out.weight": "score.weight", "head.out.bias": "score.bias"},
+}
+UNUSED = (r"rotary_emb\.inv_freq$", r"^lm_head\.weight$")
+
+
+def names(*of_a_layer: Patterns) -> Names:
+    """The names of a family whose layers have these."""
+    joined = {ours: published for each in of_a_layer for ours, published in each.items()}
+    return Names(body={**TOP, **layers("layers.{i}.", joined)}, heads=HEADS, prefix="model.", unused=UNUSED)
+
+
+def architectures(name: str) -> dict[str, str]:
+    """Class names in transformers of a family, and the head that each tells of."""
+    return {
+        f"{name}ForCausalLM": "lm",
+        f"{name}Model": "",
+        f"{name}ForSequenceClassification": "classify",
+        f"{name}ForTokenClassification": "classify_tokens",
+    }
+
+
+def attention(published: Mapping[str, Any], **changes: Any) -> AttentionSpec:
+    """Grouped heads with rotary positions, without biases."""
+    num_heads = published["num_attention_heads"]
+    spec = AttentionSpec(
+        num_heads=num_heads,
+        num_kv_heads=published.get("num_key_value_heads") or num_heads,
+        head_size=published.get("head_dim") or published["hidden_size"] // num_heads,
+        rope=rope(published),
+    )
+    return spec.model_copy(update=changes)
+
+
+def glu(published: Mapping[str, Any], key: str = "hidden_act", size: str = "intermediate_size") -> FfnSpec:
+    """The gated feed-forward part."""
+    return FfnSpec(kind="glu", hidden=published[size], activation=activation(published, key))
+
+
+def rms(published: Mapping[str, Any], **changes: Any) -> NormSpec:
+    return NormSpec(kind="rms", eps=published["rms_norm_eps"]).model_copy(update=changes)
+
+
+def rope(published: Mapping[str, Any]) -> RopeSpec:
+    """Rotary positions, where older and newer files keep them."""
+    said = published.get("rope_parameters") or published.get("rope_scaling") or {}
+    kind = said.get("rope_type", said.get("type", "default"))
+    if kind != "default":
+        raise WeightsError(f"config.json scales rotary positions by '{kind}'; only unscaled ones are read.")
+    return RopeSpec(theta=said.get("rope_theta", published.get("rope_theta", 10_000.0)))
+
+
+def model(
+    published: Mapping[str, Any],
+    family: str,
+    blocks: Sequence[BlockSpec],
+    known: Mapping[str, str],
+    **more: Any,
+) -> ModelConfig:
+    """The whole decoder; the head is the one that `architectures` tells of, by the table `known`."""
+    kind = head_kind(published, known)
+    heads = {
+        "lm": HeadSpec(tied=published.get("tie_word_embeddings", False)),
+        "classify": HeadSpec(kind="classify", num_labels=num_labels(published), pooling="last"),
+        "classify_tokens": HeadSpec(kind="classify_tokens", num_labels=num_labels(published), bias=True),
+    }
+    values: dict[str, Any] = {
+        "family": family,
+        "vocab_size": published["vocab_size"],
+        "width": published["hidden_size"],
+        "context": published["max_position_embeddings"],
+        "blocks": tuple(blocks),
+        "final_norm": blocks[0].norm,
+        "head": heads.get(kind),
+    }
+    return ModelConfig(**values | more)
+
+
+def described(config: ModelConfig, known: Mapping[str, str]) -> dict[str, Any]:
+    """The config.json of such a decoder, for the keys that all of them have."""
+    block, head = config.blocks[0], config.head
+    attention, ffn = block.mixer, block.ffn
+    assert attention.rope is not None, "these decoders have rotary positions"
+    assert ffn is not None, "these decoders have feed-forward parts"
+    values = {
+        "architectures": [architecture(config, known)],
+        "model_type": config.family,
+        "vocab_size": config.vocab_size,
+        "hidden_size": config.width,
+        "intermediate_size": ffn.hidden,
+        "num_hidden_layers": config.num_layers,
+        "num_attention_heads": attention.num_heads,
+        "num_key_value_heads": attention.num_kv_heads,
+        "head_dim": attention.head_size,
+        "hidden_act": activation_name(ffn.activation),
+        "max_position_embeddings": config.context,
+        "rms_norm_eps": block.norm.eps,
+        "rope_theta": attention.rope.theta,
+        "tie_word_embeddings": head is not None and head.tied,
+    }
+    return {**values, **labels(config)}
+
+
+TINY = {
+    "vocab_size": 288, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2,
+    "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 256,
+    "rms_norm_eps": 1e-5, "rope_theta": 10_000.0, "tie_word_embeddings": True,
+}  # fmt: skip
