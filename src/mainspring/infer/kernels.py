@@ -136,6 +136,8 @@ def _cases(model: Model, plan: KernelPlan) -> Iterator[Case]:
         yield Case(build_norm(norm, model.config.width), model.config.width, every_count)
     for attention in dict.fromkeys(block.mixer for block in model.config.blocks):
         yield from _attention_cases(attention, plan)
+    if model.config.head is not None and model.config.head.softcap is not None:
+        yield Case(torch.tanh, model.config.vocab_size, _counts(plan))
     weights: dict[torch.Size, torch.Tensor] = {}
     for module in model.modules():
         if isinstance(module, (nn.Linear, nn.Embedding)):
@@ -153,6 +155,10 @@ def _attention_cases(spec: AttentionSpec, plan: KernelPlan) -> Iterator[Case]:
     keys_GCK = torch.randn(
         spec.num_kv_heads, ATTENTION_CHUNK, spec.head_size, generator=torch.Generator().manual_seed(1)
     )
+    if spec.softcap is not None:
+        yield Case(torch.tanh, ATTENTION_CHUNK, counts)
+    if spec.head_norm is not None:
+        yield Case(build_norm(spec.head_norm, spec.head_size), spec.head_size, counts)
     for other in (keys_GCK.transpose(1, 2), keys_GCK):
         yield Case(partial(_many_rows, other=other), other.shape[1], counts)
         yield Case(partial(_many_sequences, other=other, rows=rows), other.shape[1], NUM_SEQUENCES)

@@ -17,11 +17,35 @@ Activation = Literal["silu", "gelu", "gelu_tanh", "relu", "tanh"]
 Pooling = Literal["mean", "cls", "max", "last"]
 
 
+class RopeScaling(Config):
+    """How rotary positions reach beyond the `original_context` that a model was trained with first.
+
+    linear: positions are divided by `factor`. ntk: the base grows instead. yarn: fast pairs stay (more than
+    `beta_fast` turns in the original context), slow ones (below `beta_slow`) are divided, scores sharpened by
+    `attention_factor` or what the `mscale`s give. llama3: the same by wavelength, between the two frequency
+    factors. dynamic: as published, no change within the context; beyond it the angles of tokens already read
+    would have to change, so nothing longer is taken.
+    """
+
+    kind: Literal["linear", "ntk", "dynamic", "yarn", "llama3"]
+    factor: float
+    original_context: int | None = None
+    beta_fast: float = 32.0
+    beta_slow: float = 1.0
+    truncate: bool = True
+    attention_factor: float | None = None
+    mscale: float | None = None
+    mscale_all_dim: float | None = None
+    low_freq_factor: float = 1.0
+    high_freq_factor: float = 4.0
+
+
 class RopeSpec(Config):
     """Rotary positions of base `theta` over the first `size` numbers of a head (None: all of them)."""
 
     theta: float
     size: int | None = None
+    scaling: RopeScaling | None = None
 
 
 class NormSpec(Config):

@@ -7,10 +7,10 @@ from mainspring.models.families.base import family
 
 
 @pytest.mark.parametrize("key", ["rope_scaling", "rope_parameters"])
-def test_scaled_rotary_positions_are_refused(key):
+def test_rotary_positions_of_an_unknown_scaling_are_refused(key):
     kind = family("llama")
-    said = {**kind.published(kind.tiny()), key: {"rope_type": "yarn", "factor": 4.0}}
-    with pytest.raises(WeightsError, match="'yarn'"):
+    said = {**kind.published(kind.tiny()), key: {"rope_type": "longrope", "factor": 4.0}}
+    with pytest.raises(WeightsError, match="'longrope'; read are linear"):
         kind.config(said)
 
 
@@ -27,3 +27,27 @@ def test_a_bert_of_another_kind_is_refused(key, value):
     kind = family("bert")
     with pytest.raises(WeightsError, match=f"{key} '{value}'"):
         kind.config({**kind.published(kind.tiny()), key: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value"),
+    [
+        ("llama", "attention_bias", True),
+        ("llama", "mlp_bias", True),
+        ("qwen2", "use_sliding_window", True),
+        ("gemma2", "use_bidirectional_attention", True),
+        ("gpt2", "scale_attn_by_inverse_layer_idx", True),
+        ("bert", "is_decoder", True),
+        ("llama", "hidden_act", "mish"),
+        ("llama", "architectures", ["LlamaForQuestionAnswering"]),
+    ],
+)
+def test_what_would_change_the_model_and_is_not_built_is_refused(name, key, value):
+    kind = family(name)
+    with pytest.raises(WeightsError, match=key.removesuffix("s")):
+        kind.config({**kind.published(kind.tiny()), key: value})
+
+
+def test_a_misspelt_family_is_told_the_nearest():
+    with pytest.raises(WeightsError, match="'lama'; did you mean 'llama'"):
+        family("lama")

@@ -13,7 +13,10 @@ import torch
 from mainspring.errors import WeightsError
 from mainspring.models.config import Activation, ModelConfig
 
-FAMILIES = ("llama", "gpt2", "qwen2", "qwen3", "bert")
+FAMILIES = (
+    "gpt2", "llama", "mistral", "qwen2", "qwen3", "phi3", "gemma2", "gemma3_text",
+    "bert",
+)  # fmt: skip
 
 ACTIVATIONS: Mapping[str, Activation] = {
     "silu": "silu",

@@ -14,6 +14,7 @@ from mainspring.models.config import (
     HeadSpec,
     ModelConfig,
     NormSpec,
+    RopeScaling,
     RopeSpec,
 )
 from mainspring.models.families.base import (
@@ -45,6 +46,19 @@ HEADS: Mapping[str, Patterns] = {
     "classify": {"head.out.weight": "score.weight"},
     "classify_tokens": {"head.out.weight": "score.weight", "head.out.bias": "score.bias"},
 }
+ORIGINAL = "original_max_position_embeddings"
+SCALINGS = ("linear", "ntk", "dynamic", "yarn", "llama3")
+SCALED_BY = {
+    "factor": "factor",
+    ORIGINAL: "original_context",
+    **{
+        each: each
+        for each in (
+            "beta_fast", "beta_slow", "truncate", "attention_factor", "mscale", "mscale_all_dim",
+            "low_freq_factor", "high_freq_factor",
+        )
+    },
+}  # fmt: skip
 UNUSED = (r"rotary_emb\.inv_freq$", r"^lm_head\.weight$")
 
 
@@ -85,13 +99,56 @@ def rms(published: Mapping[str, Any], **changes: Any) -> NormSpec:
     return NormSpec(kind="rms", eps=published["rms_norm_eps"]).model_copy(update=changes)
 
 
-def rope(published: Mapping[str, Any]) -> RopeSpec:
-    """Rotary positions, where older and newer files keep them."""
-    said = published.get("rope_parameters") or published.get("rope_scaling") or {}
+def rope(published: Mapping[str, Any], said: Mapping[str, Any] | None = None) -> RopeSpec:
+    """Rotary positions, where older and newer files keep them; `said` are those of one kind of layer.
+
+    Raises:
+        WeightsError: a scaling that is not built here, or one without what it needs.
+
+    """
+    if said is None:
+        said = {**(published.get("rope_scaling") or {}), **(published.get("rope_parameters") or {})}
     kind = said.get("rope_type", said.get("type", "default"))
-    if kind != "default":
-        raise WeightsError(f"config.json scales rotary positions by '{kind}'; only unscaled ones are read.")
-    return RopeSpec(theta=said.get("rope_theta", published.get("rope_theta", 10_000.0)))
+    part = said.get("partial_rotary_factor", published.get("partial_rotary_factor", 1.0))
+    head_size = published.get("head_dim") or published["hidden_size"] // published["num_attention_heads"]
+    return RopeSpec(
+        theta=said.get("rope_theta", published.get("rope_theta", 10_000.0)),
+        size=None if part == 1.0 else int(head_size * part),
+        scaling=None if kind == "default" else _scaling(kind, said, published),
+    )
+
+
+def _scaling(kind: str, said: Mapping[str, Any], published: Mapping[str, Any]) -> RopeScaling:
+    if kind not in SCALINGS:
+        raise WeightsError(
+            f"config.json scales rotary positions by '{kind}'; read are {', '.join(SCALINGS)}. "
+            "Take a model without it."
+        )
+    values = {ours: said[theirs] for theirs, ours in SCALED_BY.items() if said.get(theirs) is not None}
+    if "original_context" not in values and kind in ("yarn", "llama3"):
+        values["original_context"] = published.get(ORIGINAL, published["max_position_embeddings"])
+    if "factor" not in values:
+        raise WeightsError(f"config.json scales rotary positions by '{kind}' and tells no factor.")
+    return RopeScaling(kind=kind, **values)
+
+
+def described_rope(spec: RopeSpec, head_size: int) -> dict[str, Any]:
+    """The keys of config.json that tell of rotary positions."""
+    values: dict[str, Any] = {"rope_theta": spec.theta}
+    if spec.size is not None:
+        values["partial_rotary_factor"] = spec.size / head_size
+    if spec.scaling is not None:
+        values["rope_scaling"] = scaling_keys(spec.scaling)
+    return values
+
+
+def scaling_keys(scaling: RopeScaling) -> dict[str, Any]:
+    """How published files write a scaling; what is left at its default is left out."""
+    told = scaling.model_dump(exclude_defaults=True)
+    return {
+        "rope_type": scaling.kind,
+        **{theirs: told[ours] for theirs, ours in SCALED_BY.items() if ours in told},
+    }
 
 
 def model(
@@ -139,7 +196,7 @@ def described(config: ModelConfig, known: Mapping[str, str]) -> dict[str, Any]:
         "hidden_act": activation_name(ffn.activation),
         "max_position_embeddings": config.context,
         "rms_norm_eps": block.norm.eps,
-        "rope_theta": attention.rope.theta,
+        **described_rope(attention.rope, attention.head_size),
         "tie_word_embeddings": head is not None and head.tied,
     }
     return {**values, **labels(config)}
