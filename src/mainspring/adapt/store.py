@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from mainspring.adapt import lora
 from mainspring.config import build
 from mainspring.errors import WeightsError
-from mainspring.models.families.base import family
+from mainspring.models.families.base import names_of
 from mainspring.models.model import Model
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -144,5 +144,5 @@ def _check_shapes(
 
 def _published_names(model: Model) -> dict[str, str]:
     """Our path of a linear -> its published name."""
-    table = family(model.config.family).NAMES.table(model.config)
+    table = names_of(model.config).table(model.config)
     return {ours.removesuffix(".weight"): name.removesuffix(".weight") for ours, name in table.items()}

@@ -106,6 +106,15 @@ class BlockSpec(Config):
     has_mixer_norm: bool = True
 
 
+class RelativeSpec(Config):
+    """A bias of the scores by distance, one for every head, learnt in buckets that widen with it (T5)."""
+
+    num_heads: int
+    num_buckets: int
+    max_distance: int
+    causal: bool
+
+
 class PositionSpec(Config):
     """Positions that are added to the embedding; a table of `size` rows is read from row `offset` on."""
 
@@ -119,6 +128,7 @@ class StackSpec(Config):
 
     blocks: tuple[BlockSpec, ...]
     positions: PositionSpec | None = None
+    relative: RelativeSpec | None = None
     num_token_types: int = 0
     embedding_scale: float = 1.0
     embedding_norm: NormSpec | None = None

@@ -13,6 +13,7 @@ from mainspring.errors import WeightsError
 from mainspring.models.attend import PackedAttend
 from mainspring.models.load import load, read_json
 from mainspring.models.model import Model
+from mainspring.models.pool import pool
 from mainspring.tokenizer.base import Tokenizer
 
 TOKENS_A_PACK = 4096
@@ -78,12 +79,7 @@ class TextEmbedder:
         ids_T = torch.tensor([token_id for row in rows for token_id in row])
         pos_T = torch.arange(len(ids_T)) - start_N.repeat_interleave(length_N)
         hidden_TD = self._model(ids_T, pos_T, PackedAttend(lengths))
-        if self._model.config.pooling == "cls":
-            vector_ND = hidden_TD[start_N]
-        else:
-            row_T = torch.arange(len(rows)).repeat_interleave(length_N)
-            sum_ND = hidden_TD.new_zeros(len(rows), self.width).index_add_(0, row_T, hidden_TD)
-            vector_ND = sum_ND / length_N.unsqueeze(1)
+        vector_ND = pool(hidden_TD, lengths, self._model.config.pooling or "mean")
         return torch.nn.functional.normalize(vector_ND, dim=1).numpy()
 
 

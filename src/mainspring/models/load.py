@@ -9,7 +9,7 @@ import torch
 
 from mainspring.errors import WeightsError
 from mainspring.models.config import ModelConfig
-from mainspring.models.families.base import Entry, Names, family
+from mainspring.models.families.base import Entry, Names, family, names_of
 from mainspring.models.model import Model
 from mainspring.models.weights.base import Weights
 from mainspring.models.weights.safetensors import SafetensorsFolder
@@ -27,7 +27,7 @@ def load(folder: Path) -> Model:
     config = read_config(folder)
     with torch.device("meta"):
         model = Model(config)
-    state = read_state(model, family(config.family).NAMES, SafetensorsFolder(folder), folder)
+    state = read_state(model, names_of(config), SafetensorsFolder(folder), folder)
     model.load_state_dict(state, assign=True)
     return model.eval()
 
@@ -53,7 +53,12 @@ def _pooling(folder: Path) -> str | None:
     path = folder / "1_Pooling" / "config.json"
     if not path.exists():
         return None
-    modes = {"mean": "pooling_mode_mean_tokens", "cls": "pooling_mode_cls_token"}
+    modes = {
+        "mean": "pooling_mode_mean_tokens",
+        "cls": "pooling_mode_cls_token",
+        "max": "pooling_mode_max_tokens",
+        "last": "pooling_mode_lasttoken",
+    }
     said = read_json(path)
     pooling = next((mode for mode, key in modes.items() if said.get(key)), None)
     if pooling is None:
@@ -87,6 +92,7 @@ def read_state(model: Model, names: Names, weights: Weights, source: Path) -> di
     for entry in entries:
         tensor = weights.read(entry.published).to(torch.float32)
         tensor = tensor.t().contiguous() if entry.is_transposed else tensor
+        tensor = tensor.squeeze(0) if entry.is_row else tensor
         rows = [shapes[ours][0] for ours in entry.ours]
         state.update(zip(entry.ours, tensor.split(rows) if len(rows) > 1 else [tensor], strict=True))
     return {name: state[name] for name in shapes}
@@ -101,6 +107,8 @@ def _prefix(names: Names, weights: Weights) -> str:
 def _published_shape(entry: Entry, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
     rows = sum(shapes[ours][0] for ours in entry.ours) if shapes[entry.ours[0]] else 0
     shape = (rows, *shapes[entry.ours[0]][1:]) if shapes[entry.ours[0]] else ()
+    if entry.is_row:
+        return (1, *shape)
     return shape[::-1] if entry.is_transposed else shape
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from mainspring.models.families.base import family
+from mainspring.models.families.base import family, names_of
 from mainspring.models.model import Model
 from mainspring.models.weights import safetensors
 
@@ -15,12 +15,13 @@ def save(model: Model, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     kind = family(model.config.family)
     state = model.state_dict()
-    entries = {entry.published: entry for entry in kind.NAMES.entries(model.config)}
+    entries = {entry.published: entry for entry in names_of(model.config).entries(model.config)}
 
     def read(published: str) -> torch.Tensor:
         entry = entries[published]
         tensors = [state[ours] for ours in entry.ours]
         tensor = torch.cat(tensors) if len(tensors) > 1 else tensors[0]
+        tensor = tensor.unsqueeze(0) if entry.is_row else tensor
         return tensor.t() if entry.is_transposed else tensor
 
     shapes = {published: tuple(read(published).shape) for published in entries}

@@ -7,7 +7,7 @@ import torch
 
 from mainspring.models.attend import PackedAttend
 from mainspring.models.cache import CachedAttend
-from mainspring.models.families.base import FAMILIES, family
+from mainspring.models.families.base import FAMILIES, family, names_of
 from mainspring.models.load import load
 from mainspring.models.model import Model
 from mainspring.models.save import save
@@ -101,7 +101,7 @@ def compare_gradients(model, theirs):
     published = {name: parameter.grad for name, parameter in theirs.named_parameters()}
     compared = 0
     total = torch.stack([grad.norm() for grad in published.values() if grad is not None]).norm()
-    for entry in family(model.config.family).NAMES.entries(model.config):
+    for entry in names_of(model.config).entries(model.config):
         if entry.published not in published or any(name not in ours for name in entry.ours):
             continue
         expected = published[entry.published]
@@ -149,7 +149,7 @@ def test_files_that_transformers_wrote_are_written_back_bit_equal(name, tmp_path
     save(load(tmp_path / "theirs"), tmp_path / "back")
     theirs = load_file(tmp_path / "theirs" / "model.safetensors")
     back = load_file(tmp_path / "back" / "model.safetensors")
-    names = family(name).NAMES
+    names = names_of(family(name).tiny())
     assert set(back) <= set(theirs)
     assert all(names.is_unused(left) for left in set(theirs) - set(back))
     for key, tensor in back.items():

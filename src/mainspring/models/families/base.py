@@ -15,7 +15,7 @@ from mainspring.models.config import Activation, ModelConfig
 
 FAMILIES = (
     "gpt2", "llama", "mistral", "qwen2", "qwen3", "phi3", "gemma2", "gemma3_text",
-    "bert",
+    "bert", "roberta", "modernbert", "t5", "bart",
 )  # fmt: skip
 
 ACTIVATIONS: Mapping[str, Activation] = {
@@ -39,7 +39,8 @@ class Entry:
 
     published: str
     ours: tuple[str, ...]
-    is_transposed: bool
+    is_transposed: bool = False
+    is_row: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,13 +49,15 @@ class Names:
 
     `body` are the weights below the head; their published names begin with `prefix` where a file holds a
     head, and may without. `heads` are the others, by the kind of head. Published matrices with the endings
-    `transposed` stand as (in, out). `unused` are patterns of published tensors that no forward pass needs.
+    `transposed` stand as (in, out), vectors with the endings `rows` as (1, n). `unused` are patterns of
+    published tensors that no forward pass needs.
     """
 
     body: Patterns
     heads: Mapping[str, Patterns] = field(default_factory=dict)
     prefix: str = ""
     transposed: tuple[str, ...] = ()
+    rows: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
 
     def entries(self, config: ModelConfig, *, prefix: str | None = None) -> list[Entry]:
@@ -87,7 +90,8 @@ class Names:
                     return Entry(
                         published=full,
                         ours=tuple(each.format(**numbers) for each in all_ours),
-                        is_transposed=full.endswith(self.transposed) if self.transposed else False,
+                        is_transposed=full.endswith(self.transposed),
+                        is_row=full.endswith(self.rows),
                     )
         raise AssertionError(f"the family's file has no published name for '{name}'")
 
@@ -122,7 +126,7 @@ def both(names: Mapping[str, str]) -> dict[str | tuple[str, ...], str]:
 
 
 class Family(Protocol):
-    """A family module."""
+    """A family module. Where names depend on the config, it has a function `names` instead of NAMES."""
 
     NAMES: Names
 
@@ -151,6 +155,12 @@ def family(name: str) -> Family:
         hint = f"did you mean '{near[0]}'? " if near else ""
         raise WeightsError(f"The model's family is '{name}'; {hint}known families are {', '.join(FAMILIES)}.")
     return import_module(f"mainspring.models.families.{name}")  # type: ignore[return-value]
+
+
+def names_of(config: ModelConfig) -> Names:
+    """The weight names of a model."""
+    kind = family(config.family)
+    return kind.names(config) if hasattr(kind, "names") else kind.NAMES  # type: ignore[attr-defined]
 
 
 def only(published: Mapping[str, Any], **expected: Any) -> None:

@@ -29,6 +29,7 @@ ARCHITECTURES = {
     "BertModel": "",
     "BertForMaskedLM": "masked",
     "BertForTokenClassification": "classify_tokens",
+    "BertForSequenceClassification": "classify",
 }
 LAYER = both(
     {
@@ -57,6 +58,7 @@ NAMES = Names(
             "head.bias": "cls.predictions.bias",
         },
         "classify_tokens": both({"head.out": "classifier"}),
+        "classify": both({"head.dense": "bert.pooler.dense", "head.out": "classifier"}),
     },
     prefix="bert.",
     unused=(r"embeddings\.position_ids$", r"pooler\.dense\.", r"^cls\."),
@@ -65,18 +67,26 @@ NAMES = Names(
 
 def config(published: Mapping[str, Any]) -> ModelConfig:
     only(published, position_embedding_type="absolute", is_decoder=False)
-    block = encoder_block(published)
     context = published["max_position_embeddings"]
+    head = encoder_head(published, encoder_block(published), head_kind(published, ARCHITECTURES))
+    return encoder(published, "bert", PositionSpec(size=context), context, head)
+
+
+def encoder(
+    published: Mapping[str, Any], family: str, positions: PositionSpec, context: int, head: HeadSpec | None
+) -> ModelConfig:
+    """The whole encoder, as BERT and RoBERTa have it."""
+    block = encoder_block(published)
     return ModelConfig(
-        family="bert",
+        family=family,
         vocab_size=published["vocab_size"],
         width=published["hidden_size"],
         context=context,
         blocks=(block,) * published["num_hidden_layers"],
-        positions=PositionSpec(size=context),
+        positions=positions,
         num_token_types=published.get("type_vocab_size", 2),
         embedding_norm=block.norm,
-        head=encoder_head(published, block, head_kind(published, ARCHITECTURES)),
+        head=head,
         pooling=published.get("pooling", "mean"),
     )
 
@@ -104,21 +114,28 @@ def encoder_block(published: Mapping[str, Any]) -> BlockSpec:
 
 
 def encoder_head(published: Mapping[str, Any], block: BlockSpec, kind: str) -> HeadSpec | None:
-    """The head that predicts masked tokens, or labels of tokens."""
+    """The head that predicts masked tokens, labels of tokens, or the label of a text."""
     if kind == "masked":
         assert block.ffn is not None, "layers of BERT have feed-forward parts"
         return HeadSpec(kind="masked", tied=True, bias=True, dense=block.ffn.activation, norm=block.norm)
     if kind == "classify_tokens":
         return HeadSpec(kind="classify_tokens", num_labels=num_labels(published), bias=True)
+    if kind == "classify":
+        count = num_labels(published)
+        return HeadSpec(kind="classify", num_labels=count, dense="tanh", bias=True, pooling="cls")
     return None
 
 
 def published(config: ModelConfig) -> dict[str, Any]:
+    return {**described(config), "architectures": [architecture(config, ARCHITECTURES)]}
+
+
+def described(config: ModelConfig) -> dict[str, Any]:
+    """The keys of config.json that BERT and RoBERTa share."""
     block = config.blocks[0]
     assert block.ffn is not None, "layers of BERT have feed-forward parts"
-    values = {
-        "architectures": [architecture(config, ARCHITECTURES)],
-        "model_type": "bert",
+    return {
+        "model_type": config.family,
         "vocab_size": config.vocab_size,
         "hidden_size": config.width,
         "intermediate_size": block.ffn.hidden,
@@ -130,14 +147,15 @@ def published(config: ModelConfig) -> dict[str, Any]:
         "layer_norm_eps": block.norm.eps,
         "position_embedding_type": "absolute",
         "pooling": config.pooling,
+        **labels(config),
     }
-    return {**values, **labels(config)}
+
+
+TINY = {
+    "vocab_size": 288, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
+    "num_attention_heads": 4, "max_position_embeddings": 128, "type_vocab_size": 2,
+}  # fmt: skip
 
 
 def tiny() -> ModelConfig:
-    return config(
-        {
-            "vocab_size": 288, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
-            "num_attention_heads": 4, "max_position_embeddings": 128, "type_vocab_size": 2,
-        }
-    )  # fmt: skip
+    return config(TINY)

@@ -1,13 +1,15 @@
-"""Absolute positions, added to the embedding.
+"""Positions that are added: to the embedding, or to the scores of attention by distance.
 
-Shapes: P positions, T tokens, D width.
+Shapes: T tokens, D width, L queries, M keys, H heads, C buckets.
 """
+
+import math
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from mainspring.models.config import PositionSpec
+from mainspring.models.config import PositionSpec, RelativeSpec
 
 
 class Learned(nn.Module):
@@ -37,3 +39,33 @@ class Sinusoidal(nn.Module):
 
 def build_positions(spec: PositionSpec, width: int) -> nn.Module:
     return Learned(spec, width) if spec.kind == "learned" else Sinusoidal(spec, width)
+
+
+class RelativeBias(nn.Module):
+    """A number for every head and bucket of distances. Paper: arXiv:1910.10683, section 2.1.
+
+    Half of the buckets (of a direction) are single distances, the others widen geometrically up to the
+    largest distance, behind which all are one.
+    """
+
+    def __init__(self, spec: RelativeSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.weight = nn.Parameter(torch.zeros(spec.num_buckets, spec.num_heads))
+
+    def forward(self, distance_LM: torch.Tensor) -> torch.Tensor:
+        """What is added to the scores, (H, L, M), for distances key - query."""
+        return functional.embedding(self._bucket(distance_LM), self.weight).permute(2, 0, 1)
+
+    def _bucket(self, distance_LM: torch.Tensor) -> torch.Tensor:
+        if self.spec.causal:
+            return self._bucket_of((-distance_LM).clamp(min=0), self.spec.num_buckets)
+        half = self.spec.num_buckets // 2
+        return self._bucket_of(distance_LM.abs(), half) + half * (distance_LM > 0)
+
+    def _bucket_of(self, length_LM: torch.Tensor, num_buckets: int) -> torch.Tensor:
+        single = num_buckets // 2
+        growth = math.log(self.spec.max_distance / single)
+        wide_LM = torch.log(length_LM.clamp(min=1).float() / single) / growth * (num_buckets - single)
+        wide_LM = (single + wide_LM.long()).clamp(max=num_buckets - 1)
+        return torch.where(length_LM < single, length_LM, wide_LM)

@@ -15,7 +15,7 @@ from mainspring.models.config import RopeSpec, StackSpec
 from mainspring.models.parts.base import Pass, Tables
 from mainspring.models.parts.block import Block
 from mainspring.models.parts.norm import build_norm
-from mainspring.models.parts.positions import build_positions
+from mainspring.models.parts.positions import RelativeBias, build_positions
 
 
 class Stack(nn.Module):
@@ -26,6 +26,7 @@ class Stack(nn.Module):
         self.spec = spec
         self.embedding = embedding
         self.positions = build_positions(spec.positions, width) if spec.positions else None
+        self.relative = RelativeBias(spec.relative) if spec.relative else None
         self.token_types = nn.Embedding(spec.num_token_types, width) if spec.num_token_types else None
         self.embedding_norm = build_norm(spec.embedding_norm, width) if spec.embedding_norm else None
         self.blocks = nn.ModuleList(Block(each, width, layer) for layer, each in enumerate(spec.blocks))
@@ -48,7 +49,7 @@ class Stack(nn.Module):
             x_TD = x_TD + self.token_types.weight[0]
         if self.embedding_norm is not None:
             x_TD = self.embedding_norm(x_TD)
-        around = Pass(pos_T=pos_T, attend=attend, rope=rope, source_SD=source_SD)
+        around = Pass(pos_T=pos_T, attend=attend, rope=rope, source_SD=source_SD, bias=self.relative)
         for block in self.blocks:
             x_TD = block(x_TD, around)
         return x_TD if self.final_norm is None else self.final_norm(x_TD)
