@@ -17,6 +17,7 @@ from mainspring.cli import (
     flywheel,
     gate,
     index,
+    models,
     parity,
     promote,
     serve,
@@ -52,6 +53,7 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)
 app.command("fetch")(fetch.fetch)
+app.add_typer(models.app, name="models")
 app.command("train")(train.train)
 app.command("parity")(parity.parity)
 app.command("trace")(trace.trace)
