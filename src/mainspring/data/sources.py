@@ -96,6 +96,22 @@ def folder(path: Path, max_bytes: int = MAX_BYTES) -> list[Source | Rejected]:
     return found
 
 
+def single(path: Path) -> Source | Rejected:
+    """One file, by its own name.
+
+    Raises:
+        DocumentError: no such file.
+
+    """
+    if not path.exists():
+        raise DocumentError(f"{path} does not exist. Give a folder or a file ({READ_SUFFIXES}).")
+    format_name = SUFFIXES.get(path.suffix.lower())
+    if format_name is None:
+        reason = f"files with the suffix '{path.suffix}' are not read; {READ_SUFFIXES} are"
+        return Rejected(name=path.name, reason=reason)
+    return Source(name=path.name, format=format_name, path=path)
+
+
 def packages(root: str = "mainspring", extras: Sequence[str] = ("demo",)) -> list[Source | Rejected]:
     """The long descriptions of all packages that `root` with `extras` needs, by name, without its own.
 
