@@ -56,6 +56,12 @@ class Rendered:
         """How many ids stand before the first that is learnt: what a server sends for the same messages."""
         return self.weight.index(1) if 1 in self.weight else len(self.ids)
 
+    @property
+    def num_ends(self) -> int:
+        """How many learnt ids the template itself put in: the ends of answers."""
+        pairs = zip(self.weight, self.message, strict=True)
+        return sum(weight == 1 and message < 0 for weight, message in pairs)
+
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
