@@ -21,7 +21,7 @@ from mainspring.data.shards import Shards
 from mainspring.errors import ConfigError
 
 ONE = 2**32  # a share of 1, as an integer
-CHUNK = 1024
+CHUNK = 1024  # segments of a set that are looked up at once
 SAMPLES = 1000  # of a schedule, for its mean
 
 Point = tuple[float, float]
@@ -129,9 +129,10 @@ class Mixture:
 
     def _next(self, part: int, number: int) -> tuple[int, int]:
         """Index and length of the segment that is the number-th of its set; found for many at once."""
-        chunk, within = divmod(number, CHUNK)
+        size = min(CHUNK, self._parts[part].num_segments)
+        chunk, within = divmod(number, size)
         if self._ahead[part][0] != chunk:
-            indices = self._orders[part].at(np.arange(chunk * CHUNK, (chunk + 1) * CHUNK))
+            indices = self._orders[part].at(np.arange(chunk * size, (chunk + 1) * size))
             lengths = self._parts[part].lengths(indices)
             self._ahead[part] = (chunk, indices.tolist(), lengths.tolist())
         _, indices, lengths = self._ahead[part]

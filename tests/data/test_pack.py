@@ -1,0 +1,77 @@
+import random
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mainspring.data.pack import best_fit, cut
+
+
+def naive(lengths, max_tokens):
+    """Best-fit decreasing as its definition reads: look at every row for every segment."""
+    rows, room = [], []
+    for index in sorted(range(len(lengths)), key=lambda index: -lengths[index]):
+        fitting = [row for row, left in enumerate(room) if left >= lengths[index]]
+        if not fitting:
+            fitting = [len(rows)]
+            rows.append([])
+            room.append(max_tokens)
+        row = min(fitting, key=lambda row: room[row])
+        rows[row].append(index)
+        room[row] -= lengths[index]
+    return [sorted(row) for row in rows]
+
+
+@given(st.lists(st.integers(0, 40), max_size=80))
+def test_rows_are_those_of_the_definition(lengths):
+    assert best_fit(lengths, 40) == naive(lengths, 40)
+
+
+@given(st.lists(st.integers(1, 5000), max_size=60), st.integers(5000, 9000))
+def test_rows_are_those_of_the_definition_over_many_blocks_of_room(lengths, max_tokens):
+    assert best_fit(lengths, max_tokens) == naive(lengths, max_tokens)
+
+
+@given(st.lists(st.integers(1, 300), max_size=60))
+def test_no_segment_is_lost_and_no_row_too_long(lengths):
+    rows = best_fit(lengths, 300)
+    assert sorted(index for row in rows for index in row) == list(range(len(lengths)))
+    assert all(sum(lengths[index] for index in row) <= 300 for row in rows)
+
+
+@given(st.integers(1, 10_000), st.integers(1, 500))
+def test_pieces_cover_a_segment_once_and_all_but_the_last_are_full(length, max_tokens):
+    pieces = cut(length, max_tokens)
+    assert [at for start, size in pieces for at in range(start, start + size)] == list(range(length))
+    assert all(size == max_tokens for _, size in pieces[:-1])
+
+
+DISTRIBUTIONS = {
+    "pages of the web": lambda chance: chance.lognormvariate(6.5, 1.1),
+    "short conversations": lambda chance: chance.lognormvariate(5, 0.6),
+    "long conversations": lambda chance: chance.lognormvariate(6.5, 0.5),
+    "code": lambda chance: chance.lognormvariate(7, 1.3),
+}
+
+
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
+def test_rows_are_98_percent_full_on_lengths_as_they_are(name):
+    chance = random.Random(0)
+    lengths, max_tokens = [], 2048
+    while sum(lengths) < 256 * max_tokens:
+        lengths.append(max(8, int(DISTRIBUTIONS[name](chance))))
+    pieces = [size for length in lengths for _, size in cut(length, max_tokens)]
+    rows = best_fit(pieces, max_tokens)
+    assert sum(lengths) / (len(rows) * max_tokens) >= 0.98
+
+
+def test_the_time_grows_hardly_faster_than_the_number_of_segments():
+    chance = random.Random(0)
+    lengths = [chance.randint(1, 2048) for _ in range(64_000)]
+    seconds = []
+    for count in (4_000, 64_000):
+        began = time.perf_counter()
+        best_fit(lengths[:count], 2048)
+        seconds.append(time.perf_counter() - began)
+    assert seconds[1] < 16 * 6 * seconds[0]  # the definition takes 256 times as long
