@@ -1,7 +1,6 @@
 import random
 import time
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -45,25 +44,6 @@ def test_pieces_cover_a_segment_once_and_all_but_the_last_are_full(length, max_t
     pieces = cut(length, max_tokens)
     assert [at for start, size in pieces for at in range(start, start + size)] == list(range(length))
     assert all(size == max_tokens for _, size in pieces[:-1])
-
-
-DISTRIBUTIONS = {
-    "pages of the web": lambda chance: chance.lognormvariate(6.5, 1.1),
-    "short conversations": lambda chance: chance.lognormvariate(5, 0.6),
-    "long conversations": lambda chance: chance.lognormvariate(6.5, 0.5),
-    "code": lambda chance: chance.lognormvariate(7, 1.3),
-}
-
-
-@pytest.mark.parametrize("name", DISTRIBUTIONS)
-def test_rows_are_98_percent_full_on_lengths_as_they_are(name):
-    chance = random.Random(0)
-    lengths, max_tokens = [], 2048
-    while sum(lengths) < 256 * max_tokens:
-        lengths.append(max(8, int(DISTRIBUTIONS[name](chance))))
-    pieces = [size for length in lengths for _, size in cut(length, max_tokens)]
-    rows = best_fit(pieces, max_tokens)
-    assert sum(lengths) / (len(rows) * max_tokens) >= 0.98
 
 
 def test_the_time_grows_hardly_faster_than_the_number_of_segments():

@@ -1,7 +1,7 @@
 """Windows of a stream, packed into rows: what a row will hold, before any token of it is read.
 
     drawn segments | window 0: 512 rows' worth | window 1 ...
-                   -> cut to the row's length -> best fit -> rows in pseudo-random order
+                   -> cut to the row's length -> packed -> rows in pseudo-random order
 
 A window depends on the seed and on what was drawn before it, and on nothing else.
 """
@@ -15,9 +15,10 @@ import numpy as np
 from pydantic import Field
 
 from mainspring.config import Config
+from mainspring.data.close_rows import fewest_rows
 from mainspring.data.curriculum import OrderConfig
 from mainspring.data.mix import Drawn, MixConfig, Mixture, Pick
-from mainspring.data.pack import best_fit, cut
+from mainspring.data.pack import cut
 from mainspring.data.permute import permute
 
 
@@ -71,7 +72,7 @@ def plan_rows(
         if not picks:
             return
         pieces = [Piece(pick, *each) for pick in picks for each in cut(pick.length, config.tokens_per_row)]
-        rows = best_fit([piece.length for piece in pieces], config.tokens_per_row)
+        rows = fewest_rows([piece.length for piece in pieces], config.tokens_per_row)
         order = permute(np.arange(len(rows)), len(rows), (config.seed, *drawn.taken))
         for number in range(row, len(rows)):
             yield [pieces[index] for index in rows[order[number]]], drawn, number + 1
