@@ -74,7 +74,7 @@ def test_the_global_steps_are_the_same_for_any_number_of_ranks_and_threads(folde
     assert joined == expected
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(stop=st.integers(0, 40), ranks=st.sampled_from([1, 2, 3]), data=st.data())
 def test_a_cursor_goes_on_exactly_on_other_ranks_too(folder, stop, ranks, data):
     steps = list(load(folder).steps())
@@ -144,8 +144,8 @@ def test_seeds_and_passes_have_orders_of_their_own(folder):
 
 def test_without_passes_it_never_ends(tmp_path):
     loader = one(write_shards(tmp_path, [5, 6, 7]), tokens_per_row=16, mix={"passes": 0})
-    steps = list(islice(loader.steps(), 500))
-    assert len(steps) == 500
+    steps = list(islice(loader.steps(), 100))
+    assert len(steps) == 100
     assert loader.mixture.passes(steps[-1].cursor.drawn)["one"] > 20
 
 

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -119,6 +121,20 @@ def test_a_damaged_manifest_is_told_from_a_missing_one(tmp_path):
         Shards(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "change", [("num_tokens", 50, 51), ("num_segments", 2, 30), ("id_type", "uint32", "uint16")]
+)
+def test_a_manifest_whose_counts_contradict_its_files_is_refused(tmp_path, change):
+    write_shards(tmp_path, [30, 20], weighted=True)
+    name, old, new = change
+    text = (tmp_path / "shards.json").read_text()
+    (tmp_path / "shards.json").write_text(
+        text.replace(f'"{name}": {json.dumps(old)}', f'"{name}": {json.dumps(new)}')
+    )
+    with pytest.raises(ChecksumError, match=r"shards.json is damaged: \d+ segments of \d+ ids are not what"):
+        Shards(tmp_path)
+
+
 def test_shards_of_another_tokenizer_or_too_wide_a_vocabulary_are_refused(tmp_path):
     shards = write_shards(tmp_path, [5])
     shards.check_tokenizer("counts up", "the model")
@@ -145,3 +161,9 @@ def test_weights_that_do_not_fit_are_refused(tmp_path, weight, message):
     writer = ShardWriter(tmp_path, "train", tokenizer="t", vocab_size=9, id_type="uint16")
     with pytest.raises(ConfigError, match=message):
         writer.add([1, 2, 3, 4, 5], weight, "d")
+
+
+def test_another_number_of_scores_than_is_kept_is_refused(tmp_path):
+    writer = ShardWriter(tmp_path, "train", tokenizer="t", vocab_size=9, id_type="uint16", scores=("loss",))
+    with pytest.raises(ConfigError, match="d comes with 0 scores; the shards keep loss"):
+        writer.add([1, 2], None, "d")

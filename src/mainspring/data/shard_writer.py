@@ -82,11 +82,14 @@ class ShardWriter:
         """Append a segment; weight None means 1 for every id.
 
         Raises:
-            ConfigError: an id outside the vocabulary, a weight outside 0 to 255.
+            ConfigError: an id outside the vocabulary, a weight outside 0 to 255, another number of scores.
 
         """
         ids_T = np.asarray(ids, dtype=np.int64)
         self._check_ids(ids_T, document)
+        if len(scores) != len(self._manifest.scores):
+            names = ", ".join(self._manifest.scores) or "none"
+            raise ConfigError(f"{document} comes with {len(scores)} scores; the shards keep {names}.")
         weight_T = None if weight is None else np.asarray(weight, dtype=np.int64)
         if weight_T is not None:
             _check_weight(weight_T, len(ids_T), document)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from mainspring.artifact import fingerprint_of, sha256_of
-from mainspring.data.shard_files import IDS, INDEX, WEIGHTS, Shard, read_manifest
+from mainspring.data.shard_files import IDS, INDEX, MANIFEST, WEIGHTS, Shard, ShardManifest, read_manifest
 from mainspring.errors import ChecksumError, ConfigError, NotFoundError
 
 MAX_OPEN = 256  # shards mapped at once: three files each, below the usual limit of 1,024
@@ -71,6 +71,7 @@ class Shards:
         self._shards = found.shards
         self._firsts = np.cumsum([0, *(shard.num_segments for shard in found.shards)])
         for shard in found.shards:
+            _check_counts(folder, shard, self.manifest)
             _check(folder, shard, verify=verify)
         self._mapped = functools.lru_cache(maxsize=MAX_OPEN)(self._map)
 
@@ -187,6 +188,22 @@ class Shards:
 def _plain(mapped: np.ndarray) -> np.ndarray:
     """The same memory without memmap's own bookkeeping, which makes every slice several times slower."""
     return mapped.view(np.ndarray)
+
+
+def _check_counts(folder: Path, shard: Shard, manifest: ShardManifest) -> None:
+    """Raise ChecksumError where the manifest tells sizes of files that its counts contradict."""
+    index = 8 * (2 * shard.num_segments + 1 + shard.num_segments * len(manifest.scores))
+    ids = np.dtype(manifest.id_type).itemsize * shard.num_tokens
+    sizes = {what: file.size_bytes for what, file in shard.files.items()}
+    if (
+        sizes.get(IDS) != ids
+        or sizes.get(INDEX, 0) < index
+        or sizes.get(WEIGHTS, shard.num_tokens) != shard.num_tokens
+    ):
+        raise ChecksumError(
+            f"{folder / MANIFEST} is damaged: {shard.num_segments:,} segments of {shard.num_tokens:,} ids are not what "
+            f"files of {sizes} bytes hold. Make the shards again."
+        )
 
 
 def _check(folder: Path, shard: Shard, *, verify: bool) -> None:
