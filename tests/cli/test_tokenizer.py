@@ -37,6 +37,7 @@ def test_a_tokenizer_is_trained_from_documents_and_kept(run, corpus, tmp_path):
     assert Tokenizer.load(tmp_path / "w" / "artifacts" / "tokenizer" / "mine" / "1").vocab_size == 400
 
 
+@pytest.mark.slow
 def test_sizes_and_kinds_are_compared_on_texts_kept_apart(run, corpus, root, tmp_path):
     code, out, _ = run(
         "tokenizer", "compare", corpus, "--sizes", "320,400", "--kinds", "bpe,unigram", "--with", "smollm2",

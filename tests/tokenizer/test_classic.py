@@ -33,7 +33,8 @@ def test_a_sentence_is_tagged_and_every_id_belongs_to_its_word():
     assert by_text["London"].entity == "GPE"
     assert found[by_text["Lovelace"].head].text == "wrote"
     assert by_text["Lovelace"].relation == "nsubj"
-    assert {token_id for word in found for token_id in word.ids} == set(tokenizer.encode(text))
+    in_words = {token_id for word in found for token_id in word.ids}
+    assert in_words | set(tokenizer.encode(" ")) == set(tokenizer.encode(text))
     lines = tree(found)
     assert lines[0] == "wrote (ROOT)"
     assert "  Lovelace (nsubj)" in lines
