@@ -1,7 +1,6 @@
 """mainspring tokenizer: train one, compare several, see a text as grammar sees it."""
 
 from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,16 +8,13 @@ import typer
 
 from mainspring.cli import show
 from mainspring.cli.base import DEFAULT, AsJson, Files, Settings, WorkspacePath, load_config, open_workspace
-from mainspring.errors import DocumentError, UserError
+from mainspring.cli.texts import Paths, read_texts
+from mainspring.errors import UserError
 
 if TYPE_CHECKING:
     from mainspring.tokenizer.base import Tokenizer
 
 app = typer.Typer(help="Train and compare tokenizers; see a text as grammar sees it.", no_args_is_help=True)
-Paths = Annotated[
-    list[Path],
-    typer.Argument(help="Folders and files of documents; in a folder `xy/` of one, texts of language xy."),
-]
 HELD_OUT_EVERY = 10  # one text in so many is kept for measuring
 
 
@@ -42,7 +38,7 @@ def train_tokenizer(
 
     config = load_config(TokenizerSettings, files, settings)
     with open_workspace(workspace, begin=True) as opened:
-        trained = train((text for _, text in _texts(paths)), config)
+        trained = train((text for _, text in read_texts(paths)), config)
         told = {**config.model_dump(mode="json"), "tokenizer": trained.fingerprint}
         made = opened.registry.add(
             artifacts.write(opened.registry.root, "tokenizer", name, trained.save, config=told)
@@ -75,7 +71,7 @@ def compare_tokenizers(
     from mainspring.tokenizer import compare
     from mainspring.tokenizer.train import TokenizerSettings, train
 
-    texts = list(_texts(paths))
+    texts = list(read_texts(paths))
     learnt = [text for number, (_, text) in enumerate(texts) if number % HELD_OUT_EVERY]
     held_out: dict[str, list[str]] = defaultdict(list)
     for language, text in texts[::HELD_OUT_EVERY]:
@@ -120,7 +116,7 @@ def classic_view(
     from mainspring.tokenizer.classic import TfIdf, parse, tree
 
     found = parse(text, _find(which, workspace))
-    weights = TfIdf(each for _, each in _texts(corpus)).weights(text) if corpus else {}
+    weights = TfIdf(each for _, each in read_texts(corpus)).weights(text) if corpus else {}
     if as_json:
         show.result({"words": found, "tree": tree(found), "weights": weights})
         return
@@ -137,25 +133,6 @@ def classic_view(
     )  # fmt: skip
     print()
     print("\n".join(tree(found)))
-
-
-def _texts(paths: list[Path]) -> Iterator[tuple[str, str]]:
-    """(language, text) of every document; what cannot be read is passed over, saying so."""
-    from mainspring.data.parse.base import MAX_BYTES
-    from mainspring.data.sources import Rejected, folder, single
-
-    for path in paths:
-        for source in folder(path) if path.is_dir() else [single(path)]:
-            if isinstance(source, Rejected):
-                typer.echo(f"passed over: {source.name}: {source.reason}", err=True)
-                continue
-            language, slash, _ = source.name.partition("/")
-            try:
-                text = source.parse(source.read(MAX_BYTES), MAX_BYTES).text
-            except DocumentError as error:
-                typer.echo(f"passed over: {error}", err=True)
-                continue
-            yield language if slash else "all", text
 
 
 def _find(which: str, workspace: Path) -> "Tokenizer":
