@@ -13,7 +13,7 @@ from typing import BinaryIO, Literal
 from mainspring.errors import DocumentError
 
 BOM = b"\xef\xbb\xbf"
-LINE_BYTES = 1 << 20  # a longer line is read in pieces; only its first one can separate
+LINE_BYTES = 1 << 20  # a longer line is read in pieces; a line that separates is far shorter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,5 +1,6 @@
 """Pages of the web as documents: fetched once, politely, and then read like files."""
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -79,7 +80,11 @@ class Feed:
         return self.settings.model_dump(mode="json", exclude=skipped)
 
     def _document(self, entry: Entry) -> Document | Rejected:
-        data = (self._prepared().folder / "pages" / entry.file).read_bytes()
+        file = self._prepared().folder / "pages" / entry.file
+        data = file.read_bytes() if file.exists() else b""
+        if hashlib.sha256(data).hexdigest() != entry.sha256:
+            reason = f"{file} is not what was fetched; delete its folder to fetch anew"
+            return Rejected(name=f"{self.name}#{entry.url}", reason=reason)
         source = Source(
             name=f"{self.name}#{entry.url}", format=entry.format, data=_in_utf8(data, entry.charset)
         )

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from functools import partial
@@ -32,6 +33,8 @@ def bring(reach: Reach, client: Client, snapshot: Snapshot) -> None:
     snapshot.recover()
     has_pages = False
     for entry in read_index(snapshot.path):
+        if (crawl.next() or ("",))[0] != entry.url:
+            raise DocumentError(f"{snapshot.path} is the index of another crawl. Delete {snapshot.folder}.")
         crawl.take(entry)
         has_pages, last = has_pages or bool(entry.file), entry
     while todo := crawl.next():
@@ -58,31 +61,33 @@ def _fetched(url: str, depth: int, crawl: Crawl, client: Client, folder: Path) -
     try:
         page = client.get(url, partial(crawl.is_wanted, depth=depth))
         if page.url in crawl.places:
-            raise DocumentError(f"it leads to {page.url}, which is there already")
-        return _kept(url, depth, page, crawl, client, folder)
+            reason = f"it leads to {page.url}, which is there already"
+            return Entry(url=url, depth=depth, reason=reason)
+        if page.url.endswith(".gz") and page.body.startswith(GZIP):
+            page = replace(page, body=Unpacker(client.manners.max_bytes).feed(page.body))
+        if is_sitemap(page.body):
+            found = crawl.chosen(places(page.body), page.url)
+            return Entry(url=url, depth=depth, at=page.url, is_list=True, found=found)
+        entry = _kept(page, folder / "pages")
     except DocumentError as error:
         return Entry(url=url, depth=depth, reason=str(error))
+    leads_on = entry.format == "html" and depth < crawl.reach.depth
+    found = crawl.chosen(links(page.body, page.url), page.url) if leads_on else ()
+    return msgspec.structs.replace(entry, url=url, depth=depth, found=found)
 
 
-def _kept(url: str, depth: int, page: Page, crawl: Crawl, client: Client, folder: Path) -> Entry:
-    """A page in its file, with what it leads to; of a sitemap only that."""
-    body = page.body
-    if page.url.endswith(".gz") and body.startswith(GZIP):
-        body = Unpacker(client.manners.max_bytes).feed(body)
-    if is_sitemap(body):
-        found = crawl.chosen(places(body), page.url)
-        return Entry(url=url, depth=depth, at=page.url, is_list=True, found=found)
+def _kept(page: Page, folder: Path) -> Entry:
+    """A page in its file."""
     content_type = page.headers.get("content-type", "")
     format_name = format_of(content_type, page.url)
-    leads_on = format_name == "html" and depth < crawl.reach.depth
-    file = folder / "pages" / hashlib.sha256(page.url.encode()).hexdigest()[:32]
-    file.parent.mkdir(exist_ok=True)
-    file.write_bytes(body)
+    folder.mkdir(exist_ok=True)
+    file = folder / hashlib.sha256(page.url.encode()).hexdigest()[:32]
+    file.write_bytes(page.body)
     sync(file)
     return Entry(
-        url=url, depth=depth, at=page.url, file=file.name, size_bytes=len(body),
-        sha256=hashlib.sha256(body).hexdigest(), format=format_name, charset=charset_of(content_type),
-        time=_time(page.headers), found=crawl.chosen(links(body, page.url), page.url) if leads_on else (),
+        url=page.url, at=page.url, file=file.name, size_bytes=len(page.body),
+        sha256=hashlib.sha256(page.body).hexdigest(), format=format_name,
+        charset=charset_of(content_type), time=_time(page.headers),
     )  # fmt: skip
 
 

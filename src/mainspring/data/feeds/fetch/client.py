@@ -69,26 +69,23 @@ class Client:
         self._robots: dict[tuple[str, str], Robots] = {}
         self._next_s: dict[str, float] = {}
 
-    def get(self, url: str, is_wanted: Callable[[str], bool] = lambda url: True) -> Page:
+    def get(self, url: str, is_wanted: Callable[[str], bool]) -> Page:
         """A page, over up to five redirects, each to a URL that `is_wanted`.
 
         Raises:
             DocumentError: why there is none.
 
         """
-        url = normal(url)
-        for _ in range(MAX_REDIRECTS + 1):
-            if not is_wanted(url):
-                raise DocumentError(f"it leads to {url}, which is not asked for")
-            response = self._polite(urlsplit(url))
-            if response.status not in REDIRECTS:
-                break
-            url = normal(urljoin(url, response.headers.get("location", "")))
-        else:
-            raise DocumentError(f"it leads on more than {MAX_REDIRECTS} times, at last to {url}")
+
+        def ask(place: str) -> Response:
+            if not is_wanted(place):
+                raise DocumentError(f"it leads to {place}, which is not asked for")
+            return self._polite(urlsplit(place))
+
+        place, response = _followed(normal(url), ask)
         if response.status != 200:
             raise DocumentError(f"the server answers {response.status}")
-        return Page(url=url, headers=response.headers, body=response.body)
+        return Page(url=place, headers=response.headers, body=response.body)
 
     def _polite(self, url: SplitResult) -> Response:
         """One answer, after robots.txt was asked; a busy server is asked again, when it says."""
@@ -97,13 +94,14 @@ class Client:
             raise DocumentError("the host's robots.txt does not allow it")
         if robots.delay_s > MAX_DELAY_S:
             raise DocumentError(f"the host's robots.txt asks for {robots.delay_s:g} s between two fetches")
-        for again in range(MAX_TRIES - 1, -1, -1):
-            response = self._request(url, robots.delay_s, self.manners.max_bytes)
+        response = self._request(url, robots.delay_s, self.manners.max_bytes)
+        for _ in range(MAX_TRIES - 1):
             told = response.headers.get("retry-after", "")
             wait_s = int(told) if told.isdigit() and len(told) < 9 else MAX_DELAY_S + 1
-            if response.status not in BUSY or not again or wait_s > MAX_DELAY_S:
+            if response.status not in BUSY or wait_s > MAX_DELAY_S:
                 break
             self._next_s[url.netloc] = time.monotonic() + wait_s
+            response = self._request(url, robots.delay_s, self.manners.max_bytes)
         return response
 
     def _rules(self, url: SplitResult) -> Robots:
@@ -117,11 +115,7 @@ class Client:
         return self._robots[origin]
 
     def _fetched_rules(self, place: str) -> Robots:
-        for _ in range(MAX_REDIRECTS + 1):
-            response = self._request(urlsplit(place), 0.0, ROBOTS_BYTES)
-            if response.status not in REDIRECTS:
-                break
-            place = normal(urljoin(place, response.headers.get("location", "")))
+        _, response = _followed(place, lambda url: self._request(urlsplit(url), 0.0, ROBOTS_BYTES))
         if response.status == 200:
             return read_robots(response.body, product(self.manners.user_agent))
         return EVERYTHING if 300 <= response.status < 500 and response.status != 429 else NOTHING
@@ -146,3 +140,13 @@ class Client:
             )
         finally:
             self._next_s[url.netloc] = time.monotonic() + max(1 / manners.rate_per_s, delay_s)
+
+
+def _followed(url: str, ask: Callable[[str], Response]) -> tuple[str, Response]:
+    """The answer that is no redirect any more, and the URL that gave it."""
+    for _ in range(MAX_REDIRECTS + 1):
+        response = ask(url)
+        if response.status not in REDIRECTS:
+            return url, response
+        url = normal(urljoin(url, response.headers.get("location", "")))
+    raise DocumentError(f"it leads on more than {MAX_REDIRECTS} times, at last to {url}")

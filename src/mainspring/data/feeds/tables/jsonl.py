@@ -59,7 +59,7 @@ def _row(number: int, data: bytes, decoder: "msgspec.json.Decoder[Any]") -> Row:
 def _why(data: bytes, error: msgspec.MsgspecError) -> str:
     """What is wrong with a line, in the words of the reader that says it best."""
     try:
-        json.loads(data)
+        json.loads(data.strip())
     except json.JSONDecodeError as fault:
         return f"the line is not JSON: {fault.msg} at character {fault.pos + 1:,}"
     except (ValueError, RecursionError):

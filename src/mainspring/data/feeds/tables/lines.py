@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BufferedReader, RawIOBase
 from pathlib import Path
-from typing import BinaryIO, Protocol, cast
+from typing import Protocol, cast
 
 from mainspring.data.feeds.base import Part
 from mainspring.errors import MissingExtraError
@@ -134,13 +134,14 @@ def _zstd(path: Path) -> Iterator[BufferedReader]:
         yield BufferedReader(cast("RawIOBase", stream))
 
 
-def _chunks(stream: BinaryIO, num_bytes: int | None) -> Iterator[bytes]:
-    """The next `num_bytes` bytes of a stream, or all that it has."""
-    while num_bytes is None or num_bytes > 0:
-        chunk = stream.read(CHUNK_BYTES if num_bytes is None else min(CHUNK_BYTES, num_bytes))
-        if not chunk:
-            return
-        num_bytes = None if num_bytes is None else num_bytes - len(chunk)
+def _chunks(stream: BufferedReader, num_bytes: int | None) -> Iterator[bytes]:
+    """The next `num_bytes` bytes of a stream, or all that it has, up to where it breaks off."""
+    if num_bytes is None:
+        while chunk := stream.read1(CHUNK_BYTES):
+            yield chunk
+        return
+    while num_bytes > 0 and (chunk := stream.read(min(CHUNK_BYTES, num_bytes))):
+        num_bytes -= len(chunk)
         yield chunk
 
 
