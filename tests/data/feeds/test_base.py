@@ -30,7 +30,10 @@ def test_what_is_not_known_is_named_with_the_nearest(settings, told):
 @pytest.mark.parametrize(
     "settings",
     [
-        {"kind": "sql", "url": "postgresql://u:s3cret@h/d"},  # the query is missing: the error shows all settings
+        {
+            "kind": "sql",
+            "url": "postgresql://u:s3cret@h/d",
+        },  # the query is missing: the error shows all settings
         {"kind": "sql", "url": ["postgresql://u:s3cret@h/d"], "query": "SELECT 1", "key": "id"},
         {"kind": "sql", "url": "postgresql://u:s3cret@h/d", "query": "SELECT 1", "key": "id"},
         {"kind": "sql", "url": "postgresql://h/d?password=s3cret", "query": "SELECT 1", "key": "id"},

@@ -81,17 +81,25 @@ def test_the_fingerprint_follows_what_decides_the_documents_and_nothing_else(fol
     assert make({**settings, "part_bytes": 5}).fingerprint() == first
     moved = folder.rename(folder.parent / "elsewhere")
     assert make({"kind": "files", "path": str(moved), "name": "docs"}).fingerprint() == first
-    assert make({"kind": "files", "path": str(moved), "name": "docs", "split": "paragraph"}).fingerprint() != first
+    assert (
+        make({"kind": "files", "path": str(moved), "name": "docs", "split": "paragraph"}).fingerprint()
+        != first
+    )
     os.utime(moved / "b.md", ns=(1, 1))
     assert make({"kind": "files", "path": str(moved), "name": "docs"}).fingerprint() != first
 
 
 def test_a_plain_file_is_split_at_separator_lines_and_kept_to_the_character(tmp_path):
     file = tmp_path / "stories.txt"
-    file.write_bytes(b"\xef\xbb\xbfOne\r\n\tday  \r\n***\r\n<|endoftext|>\r\n\r\n<|endoftext|>\nTwo\xc3\xa9\n")
+    file.write_bytes(
+        b"\xef\xbb\xbfOne\r\n\tday  \r\n***\r\n<|endoftext|>\r\n\r\n<|endoftext|>\nTwo\xc3\xa9\n"
+    )
     found = documents({"kind": "files", "path": str(file), "split": "<|endoftext|>"})
     assert [each.text for each in found] == ["One\n\tday  \n***", "Twoé"]
-    assert [each.id for each in found] == ["stories.txt#byte=3", f"stories.txt#byte={file.read_bytes().index(b'Two')}"]
+    assert [each.id for each in found] == [
+        "stories.txt#byte=3",
+        f"stories.txt#byte={file.read_bytes().index(b'Two')}",
+    ]
     assert {each.group for each in found} == {"stories.txt"}
     alone = documents({"kind": "files", "path": str(file), "split": "<|endoftext|>", "group": "document"})
     assert {each.group for each in alone} == {""}

@@ -13,7 +13,11 @@ def test_the_descriptions_of_packages_are_documents_whatever_the_parts():
     small = make({**settings, "part_bytes": 1})
     assert len(small.parts()) == len(packages("starlette", ()))
     assert documents({**settings, "part_bytes": 1}) == found
-    assert small.fingerprint() == make(settings).fingerprint() != make({**settings, "root": "httpx"}).fingerprint()
+    assert (
+        small.fingerprint()
+        == make(settings).fingerprint()
+        != make({**settings, "root": "httpx"}).fingerprint()
+    )
 
 
 def test_a_package_that_is_gone_since_the_parts_were_made_is_rejected():

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from mainspring.data.feeds import text
 from mainspring.data.feeds.text import cuts, documents
 
-PIECES = st.sampled_from(["a", "é", "🙂 x", " ", "\t", "\n", "\n", "\n\n", "\r\n", "<eot>", "<eot>\n", "\n<eot>\n", "\n<eot> \r\n"])
+PIECES = st.sampled_from(
+    ["a", "é", "🙂 x", " ", "\t", "\n", "\n", "\n\n", "\r\n", "<eot>", "<eot>\n", "\n<eot>\n", "\n<eot> \r\n"]
+)
 
 
 def plain(data: bytes, by: str) -> list[tuple[int, bytes]]:
@@ -31,7 +33,9 @@ def plain(data: bytes, by: str) -> list[tuple[int, bytes]]:
     return [(start, data) for start, data in found if data.strip()]
 
 
-@given(st.lists(PIECES, max_size=40).map("".join), st.integers(1, 30), st.sampled_from(["paragraph", "<eot>"]))
+@given(
+    st.lists(PIECES, max_size=40).map("".join), st.integers(1, 30), st.sampled_from(["paragraph", "<eot>"])
+)
 @example("a\n\n\n \nb", 3, "paragraph")
 @example("<eot>\n<eot>", 1, "<eot>")
 def test_documents_are_the_same_however_the_file_is_cut(content, part_bytes, by):

@@ -18,8 +18,12 @@ from mainspring.data.feeds.tables.jsonl import JsonLines
 LIMIT = 10**7
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 ROWS = st.lists(st.dictionaries(st.sampled_from("abc"), TEXT | st.integers() | st.none()), max_size=12)
-CELL = st.lists(st.sampled_from(['"', '""', ",", "\n", "\r\n", "a", "é🙂", " ", "\t"]), max_size=5).map("".join)
-RAW = st.lists(st.sampled_from(['"', '""', '"""', ",", ',"', '",', "\n", "\n\n", "a", 'b"', "é"]), max_size=30)
+CELL = st.lists(st.sampled_from(['"', '""', ",", "\n", "\r\n", "a", "é🙂", " ", "\t"]), max_size=5).map(
+    "".join
+)
+RAW = st.lists(
+    st.sampled_from(['"', '""', '"""', ",", ',"', '",', "\n", "\n\n", "a", 'b"', "é"]), max_size=30
+)
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +38,17 @@ def read(table, file, part_bytes):
     return parts, [row for part in parts for row in table.rows(part)]
 
 
-@given(rows=ROWS, part_bytes=st.integers(1, 60), chunk=st.integers(1, 40), end=st.sampled_from(["\n", "\r\n"]), is_marked=st.booleans(), is_ascii=st.booleans())
-def test_json_lines_are_the_same_however_they_are_cut(file, rows, part_bytes, chunk, end, is_marked, is_ascii):
+@given(
+    rows=ROWS,
+    part_bytes=st.integers(1, 60),
+    chunk=st.integers(1, 40),
+    end=st.sampled_from(["\n", "\r\n"]),
+    is_marked=st.booleans(),
+    is_ascii=st.booleans(),
+)
+def test_json_lines_are_the_same_however_they_are_cut(
+    file, rows, part_bytes, chunk, end, is_marked, is_ascii
+):
     content = end.join(json.dumps(row, ensure_ascii=is_ascii) for row in rows)
     file.write_bytes((b"\xef\xbb\xbf" if is_marked else b"") + content.encode())
     with pytest.MonkeyPatch.context() as patch:
@@ -49,7 +62,9 @@ def test_json_lines_are_the_same_however_they_are_cut(file, rows, part_bytes, ch
     rows=st.lists(st.tuples(CELL, CELL, CELL), max_size=10), part_bytes=st.integers(1, 60), chunk=st.integers(1, 40),
     end=st.sampled_from(["\n", "\r\n"]), delimiter=st.sampled_from([",", "\t"]),
 )  # fmt: skip
-def test_cells_with_ends_of_lines_in_quotes_are_what_the_csv_module_reads(file, rows, part_bytes, chunk, end, delimiter):
+def test_cells_with_ends_of_lines_in_quotes_are_what_the_csv_module_reads(
+    file, rows, part_bytes, chunk, end, delimiter
+):
     stream = io.StringIO(newline="")
     writer = csv.writer(stream, delimiter=delimiter, lineterminator=end)
     writer.writerows([("x", "y", "z"), *rows])
@@ -59,13 +74,17 @@ def test_cells_with_ends_of_lines_in_quotes_are_what_the_csv_module_reads(file, 
         _, found = read(Delimited(delimiter=delimiter, max_bytes=LIMIT), file, part_bytes)
     assert [tuple(row.values.values()) for row in found] == rows
     with file.open(newline="", encoding="utf-8") as opened:
-        assert [list(row.values.values()) for row in found] == list(csv.reader(opened, delimiter=delimiter))[1:]
+        assert [list(row.values.values()) for row in found] == list(csv.reader(opened, delimiter=delimiter))[
+            1:
+        ]
 
 
 @given(raw=RAW.map("".join), part_bytes=st.integers(1, 40), chunk=st.integers(1, 30))
 @example(raw='"a""\n"', part_bytes=1, chunk=4)
 @example(raw='a"b\n"c\n', part_bytes=1, chunk=1)
-def test_stray_quotes_are_read_as_the_csv_module_reads_them_wherever_the_cuts_are(file, raw, part_bytes, chunk):
+def test_stray_quotes_are_read_as_the_csv_module_reads_them_wherever_the_cuts_are(
+    file, raw, part_bytes, chunk
+):
     data = "x,y\n" + raw
     file.write_bytes(data.encode())
     table = Delimited(delimiter=",", max_bytes=LIMIT)
@@ -92,12 +111,34 @@ def test_numbers_are_those_of_the_lines_whatever_the_parts(file):
 
 @pytest.mark.parametrize("part_bytes", [1, 10**6])
 def test_broken_lines_of_json_have_faults_and_the_others_are_read(file, part_bytes):
-    bad = [b'{"a": 1', b'{"a": "\xff"}', b"[1]", b'"x"', b"null", b"7", b'{"a": NaN}', b'{"a": "\\ud800"}', b'{"a": 1}{"a": 2}', b'{"a":"' + b"x" * 200 + b'"}']
+    bad = [
+        b'{"a": 1',
+        b'{"a": "\xff"}',
+        b"[1]",
+        b'"x"',
+        b"null",
+        b"7",
+        b'{"a": NaN}',
+        b'{"a": "\\ud800"}',
+        b'{"a": 1}{"a": 2}',
+        b'{"a":"' + b"x" * 200 + b'"}',
+    ]
     file.write_bytes(b'{"a": 0}\n' + b"\n".join(bad) + b'\n\n{"a": 9}')
     _, found = read(JsonLines(max_bytes=100), file, part_bytes)
     assert [row.number for row in found] == [*range(1, 12), 13]
     assert [row.values for row in found if not row.fault] == [{"a": 0}, {"a": 9}]
-    told = ["delimiter", "UTF-8", "a list", "a text", "null", "a number", "NaN", "half a character", "Extra data", "more than 100 bytes"]
+    told = [
+        "delimiter",
+        "UTF-8",
+        "a list",
+        "a text",
+        "null",
+        "a number",
+        "NaN",
+        "half a character",
+        "Extra data",
+        "more than 100 bytes",
+    ]
     assert [part in row.fault for part, row in zip(told, found[1:-1], strict=True)] == [True] * 10, found
 
 
@@ -150,7 +191,9 @@ def test_compressed_files_are_one_part_and_read_alike(tmp_path):
     half = len(data) // 2
     packed = {
         "rows.jsonl.gz": gzip.compress(data[:half]) + gzip.compress(data[half:]),
-        "rows.jsonl.zst": b"".join(pa.compress(each, codec="zstd", asbytes=True) for each in (data[:half], data[half:])),
+        "rows.jsonl.zst": b"".join(
+            pa.compress(each, codec="zstd", asbytes=True) for each in (data[:half], data[half:])
+        ),
     }
     for name, content in packed.items():
         (tmp_path / name).write_bytes(content)

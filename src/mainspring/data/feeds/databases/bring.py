@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from mainspring.data.feeds.databases.connect import connected
-from mainspring.data.feeds.databases.query import ordered
+from mainspring.data.feeds.databases.query import no_rows, ordered
 from mainspring.data.feeds.snapshot import Snapshot
 from mainspring.errors import ConfigError, DocumentError
 
@@ -28,11 +28,11 @@ def bring(url: str, query: str, key: str, snapshot: Snapshot) -> None:
     last = snapshot.recover()
     resumed: dict[str, Any] | None = msgspec.json.decode(last) if last else None
     with connected(url) as connection:
+        _check_columns(list(connection.execute(no_rows(query)).keys()), key)
         statement = ordered(query, key, connection.engine, is_resumed=resumed is not None)
         result = connection.execution_options(stream_results=True, max_row_buffer=BATCH_ROWS).execute(
             statement, {"last": resumed[key]} if resumed else {}
         )
-        _check_columns(list(result.keys()), key)
         rows = (row._asdict() for batch in result.partitions(BATCH_ROWS) for row in batch)
         lines = _lines(rows, key)
         if resumed and next(lines, b"").rstrip() != last:

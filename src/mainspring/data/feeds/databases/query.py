@@ -29,13 +29,23 @@ def check_query(query: str) -> None:
         )
 
 
+def no_rows(query: str) -> "sqlalchemy.TextClause":
+    """The query's columns without a row."""
+    from sqlalchemy import text
+
+    return text(f"SELECT * FROM (\n{_inner(query)}\n) AS source WHERE 1 = 0")  # noqa: S608 - it is the user's own
+
+
 def ordered(
     query: str, key: str, engine: "sqlalchemy.Engine", *, is_resumed: bool
 ) -> "sqlalchemy.TextClause":
     """The query's rows in the order of their key, from the one on that is called `last`."""
     from sqlalchemy import text
 
-    inner = query.rstrip().removesuffix(";").replace(":", r"\:")  # a colon would name a parameter
     column = "source." + engine.dialect.identifier_preparer.quote_identifier(key)
     since = f"WHERE {column} >= :last " if is_resumed else ""
-    return text(f"SELECT * FROM (\n{inner}\n) AS source {since}ORDER BY {column}")  # noqa: S608 - it is the user's own
+    return text(f"SELECT * FROM (\n{_inner(query)}\n) AS source {since}ORDER BY {column}")  # noqa: S608 - as above
+
+
+def _inner(query: str) -> str:
+    return query.rstrip().removesuffix(";").replace(":", r"\:")  # a colon would name a parameter
