@@ -16,7 +16,7 @@ def folder(tmp_path):
     (root / "b.md").write_text("# Title\n\nSome *words*.")
     (root / "sub" / "a.txt").write_text("Plain words.")
     (root / "photo.jpg").write_bytes(b"\xff\xd8")
-    (root / "broken.txt").write_bytes(b"caf\xe9")
+    (root / "broken.txt").write_bytes(b"pat\xe9")
     (root / ".hidden.md").write_text("no")
     return root
 
@@ -115,7 +115,7 @@ def test_only_plain_text_is_split_and_the_order_of_files_stays(tmp_path):
 
 def test_bad_documents_within_a_plain_file_are_rejected_one_by_one(tmp_path):
     file = tmp_path / "mixed.txt"
-    file.write_bytes(b"good\n\ncaf\xe9\n\n" + b"long " * 20 + b"\n\nnul\0\n\nfine")
+    file.write_bytes(b"good\n\npat\xe9\n\n" + b"long " * 20 + b"\n\nnul\0\n\nfine")
     found = read_all({"kind": "files", "path": str(file), "split": "paragraph", "max_bytes": 50})
     assert [each.text if isinstance(each, Document) else each.name for each in found] == [
         "good", "mixed.txt#byte=6", "mixed.txt#byte=12", "mixed.txt#byte=114", "fine",

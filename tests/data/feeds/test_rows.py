@@ -109,9 +109,9 @@ def test_bad_rows_are_rejected_with_their_line_and_reason_and_the_others_are_rea
 @pytest.mark.parametrize("field", ["text", "id", "group", "time", "meta", "messages"])
 def test_a_field_that_no_row_has_is_an_error_at_once_that_names_the_fields_there_are(tmp_path, field):
     settings = write_rows(tmp_path / "x.jsonl", [{"text": "x", "content": "y"}])
-    value = ["contnet"] if field == "meta" else "contnet"
+    value = ["contend"] if field == "meta" else "contend"
     with pytest.raises(
-        ConfigError, match=r"has the field 'contnet'; they have text, content\. Did you mean 'content'"
+        ConfigError, match=r"has the field 'contend'; they have text, content\. Did you mean 'content'"
     ):
         make({**settings, field: value}).prepare(tmp_path)
 

@@ -199,8 +199,8 @@ def test_what_is_no_text_in_the_database_is_rejected_row_by_row(database, tmp_pa
 def test_missing_fields_and_broken_queries_are_told(database, tmp_path):
     with pytest.raises(ConfigError, match="rows of the query has the field 'bdoy'; they have id, body, book"):
         make(sql(database, text="bdoy")).prepare(tmp_path)
-    with pytest.raises(DocumentError, match="no such table: reviw"):
-        make(sql(database, query="SELECT * FROM reviw")).prepare(tmp_path)
+    with pytest.raises(DocumentError, match="no such table: revue"):
+        make(sql(database, query="SELECT * FROM revue")).prepare(tmp_path)
     with pytest.raises(DocumentError, match="No row of the query can be read"):
         make(sql(database, query="SELECT * FROM review WHERE 0")).prepare(tmp_path)
 

@@ -9,6 +9,7 @@ import subprocess
 import time
 import tracemalloc
 import zlib
+from itertools import pairwise
 
 import pytest
 
@@ -156,7 +157,7 @@ def test_two_fetches_from_a_host_are_as_far_apart_as_is_set_or_as_it_wants(site,
     for _ in range(4):
         with pytest.raises(DocumentError, match="404"):
             fetcher.get(site.url("/"), lambda _: True)
-    gaps = [after - before for before, after in zip(times, times[1:], strict=False)]
+    gaps = [after - before for before, after in pairwise(times)]
     assert len(gaps) == 3
     assert min(gaps) >= least_s - 0.005
 

@@ -28,7 +28,7 @@ def allows(text: str, path: str, agent: str = "mainspring") -> bool:
         ("User-Agent: mainspring\nDisallow: /x\n\nUser-Agent: *\nDisallow: /", "/y", True),
         ("User-Agent: MainSpring/2.0 (x)\nDisallow: /x", "/x", False),
         ("User-Agent: a\nUser-Agent: mainspring\nDisallow: /x", "/x", False),
-        ("User-Agent: mainspring\nDisallow: /x\nUser-Agent: b\nDisallow: /y\nUser-Agent: mainspring\nDisallow: /z", "/z", False),
+        ("User-Agent: mainspring\nAllow: /x\nAllow: /y\nUser-Agent: mainspring\nDisallow: /z", "/z", False),
         ("User-Agent: spring\nDisallow: /", "/", True),
         ("user-agent:*#all\ndisallow :/x # no", "/x", False),
         ("\ufeffUser-agent: *\r\nDisallow: /x\r\n", "/x", False),

@@ -30,7 +30,10 @@ def test_urls_have_one_form(url, expected):
 
 @pytest.mark.parametrize(
     "url",
-    ["ftp://a.example/", "file:///etc/passwd", "javascript:alert(1)", "a.example", "", "http://", "http:///x", "http://u:p@a.example/", "http://a.example:99999/", "http://a b/", "http://a\\@b/", "http://[::1/"],
+    [
+        "ftp://a.example/", "file:///etc/passwd", "javascript:alert(1)", "a.example", "", "http://", "http:///x",
+        "http://u:p@a.example/", "http://a.example:99999/", "http://a b/", "http://a\\@b/", "http://[::1/",
+    ],
 )  # fmt: skip
 def test_what_is_no_url_of_a_page_is_refused(url):
     with pytest.raises(DocumentError):
@@ -56,7 +59,9 @@ class Oracle(HTMLParser):
 
 
 LINK = st.tuples(
-    st.sampled_from(["<a href=", '<A class="x y" HREF = ', "<a\n  href=", "<area href=", "<a data-href='no' href=", "<link href="]),
+    st.sampled_from([
+        "<a href=", '<A class="x y" HREF = ', "<a\n  href=", "<area href=", "<a data-href='no' href=", "<link href=",
+    ]),
     st.text("abc/.?=&", min_size=1, max_size=6).map("/".__add__),
     st.sampled_from(["{}", '"{}"', "'{}'"]),
 )  # fmt: skip

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mainspring.errors import ConfigError, MissingExtraError
 
 if TYPE_CHECKING:
-    import sqlalchemy
+    from sqlalchemy import URL
 
 VARIABLE = re.compile(r"\$\{(\w+)\}")
 FORMS = "`sqlite:///FILE` and `postgresql://USER:${PASSWORD}@HOST/NAME`"
@@ -36,7 +36,7 @@ def check_address(text: str) -> None:
         )
 
 
-def address(text: str) -> "sqlalchemy.URL":
+def address(text: str) -> "URL":
     """The address with its variables filled in.
 
     Raises:
@@ -53,7 +53,7 @@ def address(text: str) -> "sqlalchemy.URL":
     )  # fmt: skip
 
 
-def _parsed(text: str) -> "sqlalchemy.URL":
+def _parsed(text: str) -> "URL":
     try:
         from sqlalchemy import make_url
         from sqlalchemy.exc import ArgumentError

@@ -25,13 +25,15 @@ def bring(url: str, query: str, key: str, snapshot: Snapshot) -> None:
         DocumentError: what the database says, or that it changed.
 
     """
+    from sqlalchemy import text
+
     last = snapshot.recover()
     resumed: dict[str, Any] | None = msgspec.json.decode(last) if last else None
     with connected(url) as connection:
-        _check_columns(list(connection.execute(no_rows(query)).keys()), key)
+        _check_columns(list(connection.execute(text(no_rows(query))).keys()), key)
         statement = ordered(query, key, connection.engine, is_resumed=resumed is not None)
         result = connection.execution_options(stream_results=True, max_row_buffer=BATCH_ROWS).execute(
-            statement, {"last": resumed[key]} if resumed else {}
+            text(statement), {"last": resumed[key]} if resumed else {}
         )
         rows = (row._asdict() for batch in result.partitions(BATCH_ROWS) for row in batch)
         lines = _lines(rows, key)

@@ -10,13 +10,13 @@ from mainspring.data.feeds.databases.address import address
 from mainspring.errors import DocumentError
 
 if TYPE_CHECKING:
-    import sqlalchemy
+    from sqlalchemy import URL, Connection, Engine
 
 CONNECT_TIMEOUT_S = 15
 
 
 @contextmanager
-def connected(text: str) -> Iterator["sqlalchemy.Connection"]:
+def connected(text: str) -> Iterator["Connection"]:
     """A read-only connection to the database at the address `text`.
 
     Raises:
@@ -36,7 +36,7 @@ def connected(text: str) -> Iterator["sqlalchemy.Connection"]:
         raise DocumentError(f"The database answers: {told}. Check `url` and `query`.") from None
 
 
-def _sqlite(url: "sqlalchemy.URL") -> "sqlalchemy.Engine":
+def _sqlite(url: "URL") -> "Engine":
     """An engine on a file that is opened for reading alone: a missing one is not made."""
     from sqlalchemy import NullPool, create_engine
 
@@ -55,7 +55,7 @@ def _sqlite(url: "sqlalchemy.URL") -> "sqlalchemy.Engine":
     return create_engine("sqlite://", creator=opened, poolclass=NullPool, hide_parameters=True)
 
 
-def _postgresql(url: "sqlalchemy.URL") -> "sqlalchemy.Engine":
+def _postgresql(url: "URL") -> "Engine":
     """An engine whose transactions are read-only and whose rows come as they are read."""
     from sqlalchemy import NullPool, create_engine
 

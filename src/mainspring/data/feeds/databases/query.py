@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from mainspring.errors import ConfigError
 
 if TYPE_CHECKING:
-    import sqlalchemy
+    from sqlalchemy import Engine
 
 LEADING = re.compile(r"(?:\s+|--[^\n]*(?:\n|$)|/\*.*?\*/|\()*", re.DOTALL)
 
@@ -29,22 +29,16 @@ def check_query(query: str) -> None:
         )
 
 
-def no_rows(query: str) -> "sqlalchemy.TextClause":
+def no_rows(query: str) -> str:
     """The query's columns without a row."""
-    from sqlalchemy import text
-
-    return text(f"SELECT * FROM (\n{_inner(query)}\n) AS source WHERE 1 = 0")  # noqa: S608 - it is the user's own
+    return f"SELECT * FROM (\n{_inner(query)}\n) AS source WHERE 1 = 0"  # noqa: S608 - it is the user's own
 
 
-def ordered(
-    query: str, key: str, engine: "sqlalchemy.Engine", *, is_resumed: bool
-) -> "sqlalchemy.TextClause":
+def ordered(query: str, key: str, engine: "Engine", *, is_resumed: bool) -> str:
     """The query's rows in the order of their key, from the one on that is called `last`."""
-    from sqlalchemy import text
-
     column = "source." + engine.dialect.identifier_preparer.quote_identifier(key)
     since = f"WHERE {column} >= :last " if is_resumed else ""
-    return text(f"SELECT * FROM (\n{_inner(query)}\n) AS source {since}ORDER BY {column}")  # noqa: S608 - as above
+    return f"SELECT * FROM (\n{_inner(query)}\n) AS source {since}ORDER BY {column}"  # noqa: S608 - as above
 
 
 def _inner(query: str) -> str:

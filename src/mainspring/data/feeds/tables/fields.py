@@ -7,7 +7,8 @@ from datetime import UTC, date, datetime
 from typing import Any, Literal
 
 import msgspec
-from pydantic import Field, field_validator
+import pydantic
+from pydantic import Field
 
 from mainspring.data.document import Document
 from mainspring.data.feeds.base import FeedSettings
@@ -43,7 +44,7 @@ class FieldSettings(FeedSettings):
     )
     max_bytes: int = Field(default=MAX_BYTES, ge=1, description="A larger row is rejected.")
 
-    @field_validator("text")
+    @pydantic.field_validator("text")
     @classmethod
     def _is_field_or_template(cls, value: str) -> str:
         for _, name, form, conversion in string.Formatter().parse(value):

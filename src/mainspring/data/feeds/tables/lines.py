@@ -8,7 +8,7 @@ import gzip
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BufferedReader, RawIOBase
+from io import BufferedReader
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -131,7 +131,7 @@ def _zstd(path: Path) -> Iterator[BufferedReader]:
     except ImportError as error:
         raise MissingExtraError("pyarrow", "data", f"Reading {path.name}") from error
     with pa.input_stream(str(path), compression="zstd") as stream:
-        yield BufferedReader(cast("RawIOBase", stream))
+        yield BufferedReader(stream)
 
 
 def _chunks(stream: BufferedReader, num_bytes: int | None) -> Iterator[bytes]:

@@ -6,12 +6,11 @@ alpaca    {"instruction": "...", "input": "...", "output": "..."}, the row itsel
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from mainspring.errors import DocumentError
 from mainspring.schema import Role
 
-Shape = Literal["openai", "sharegpt", "alpaca"]
 DEFAULT_FIELD = {"openai": "messages", "sharegpt": "conversations"}
 ALPACA_FIELDS = ("system", "instruction", "input", "output")
 KEYS = {"openai": ("role", "content"), "sharegpt": ("from", "value")}
