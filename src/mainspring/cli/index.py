@@ -101,7 +101,7 @@ def _sources(paths: list[Path], max_bytes: int, *, with_packages: bool) -> "list
 
     found: list[Source | Rejected] = []
     for path in paths:
-        found += sources.folder(path, max_bytes) if path.is_dir() else [sources.single(path)]
+        found += sources.given(path, max_bytes)
     found += sources.packages() if with_packages else []
     twice = [name for name, count in Counter(entry.name for entry in found).items() if count > 1]
     if twice:

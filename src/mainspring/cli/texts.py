@@ -17,10 +17,10 @@ def read_texts(paths: list[Path]) -> Iterator[tuple[str, str]]:
     In a folder, the texts of a subfolder `xy/` are taken to be of the language xy.
     """
     from mainspring.data.parse.base import MAX_BYTES
-    from mainspring.data.sources import Rejected, folder, single
+    from mainspring.data.sources import Rejected, given
 
     for path in paths:
-        for source in folder(path) if path.is_dir() else [single(path)]:
+        for source in given(path):
             if isinstance(source, Rejected):
                 typer.echo(f"passed over: {source.name}: {source.reason}", err=True)
                 continue
