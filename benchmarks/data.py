@@ -19,10 +19,10 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from corpus import make_texts
-from report import row, show
 
+from corpus import make_texts
 from mainspring.data.dedup.near import Near, Settings
+from report import row, show
 
 SEED = 17
 NUM_TEXTS, NUM_RUNS = 50_000, 5

@@ -51,7 +51,7 @@ def xxh64_slices(buffer: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np
 
 def xxh32_slices(buffer: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
     """XXH32 of the slices, one call each; uint64, so that it takes the place of the longer hash."""
-    from_bytes, view = _package().xxh32_intdigest, memoryview(buffer)
+    from_bytes, view = _package().xxh32_intdigest, buffer.data
     slices = zip(starts.tolist(), ends.tolist(), strict=True)
     return np.fromiter((from_bytes(view[start:end]) for start, end in slices), np.uint64, len(starts))
 
@@ -59,7 +59,7 @@ def xxh32_slices(buffer: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np
 def _one_by_one(
     buffer: np.ndarray, starts: np.ndarray, ends: np.ndarray, members: np.ndarray, hashes: np.ndarray
 ) -> None:
-    from_bytes, view = _package().xxh64_intdigest, memoryview(buffer)
+    from_bytes, view = _package().xxh64_intdigest, buffer.data
     for member in members.tolist():
         hashes[member] = from_bytes(view[starts[member] : ends[member]])
 

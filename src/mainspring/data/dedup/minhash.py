@@ -32,7 +32,7 @@ class Permutations:
 
 def make_permutations(count: int, seed: int, precision: int) -> Permutations:
     """The parameters that datatrove draws for this seed."""
-    random = np.random.RandomState(seed)  # noqa: NPY002 - the generator is part of what must be equal
+    random = np.random.RandomState(seed)
     factors = random.randint(1, int(PRIME), dtype=np.uint64, size=count)
     shifts = random.randint(0, int(PRIME), dtype=np.uint64, size=count)
     return Permutations(factors=factors, shifts=shifts, mask=np.uint64((1 << precision) - 1))

@@ -2,9 +2,9 @@
 
 What does not make two texts different is taken out: case, punctuation, white space, the digits of numbers
 and the marks above and below letters. It is the simplification that datatrove does before MinHash, so that
-the same parameters give the same clusters. All texts go through each step together:
+the same parameters give the same clusters. All texts go through each step together, a line each:
 
-    ["Crème, 3.5 %", "a  b"] -> "\\ncreme  0  \\na  b" -> b"\\ncreme 0\\na b", words [1:6] [7:8] and [9:10] [11:12]
+    ["Crème, 3.5 %", "a  b"] -> "creme  0", "a  b" -> "creme 0", "a b" -> words [1:6] [7:8] and [9:10] [11:12]
 """
 
 import re
