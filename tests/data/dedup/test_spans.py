@@ -56,7 +56,7 @@ def plain_cut(texts: list[str], unit: str, length: int) -> list[list[str]]:
     return kept
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(TEXTS, st.sampled_from(["paragraph", "line"]), st.sampled_from([1e-5, 256]))
 def test_only_the_first_of_equal_paragraphs_and_lines_stays(
     tmp_path_factory: pytest.TempPathFactory, texts: list[str], unit: str, memory_mb: float
@@ -68,7 +68,7 @@ def test_only_the_first_of_equal_paragraphs_and_lines_stays(
         assert after is None or after.strip() or after == text
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(TEXTS, st.integers(1, 4), st.sampled_from([1e-5, 256]))
 def test_words_of_runs_that_stood_before_are_cut(
     tmp_path_factory: pytest.TempPathFactory, texts: list[str], length: int, memory_mb: float
