@@ -1,6 +1,6 @@
 """What a feed is: documents in parts that workers read one by one, the same parts in every run.
 
-    settings -> prepare (what is remote is brought once, into the run's folder) -> parts -> read, in parallel
+settings -> prepare (what is remote is brought once, into the run's folder) -> parts -> read, in parallel
 """
 
 from collections.abc import Iterator
