@@ -31,7 +31,9 @@ class ClassifierSettings(Config):
         18, ge=8, le=24, description="N-grams are hashed to 2 to the power of this weights."
     )
     word_ngrams: int = Field(2, ge=0, le=5, description="Longest row of words that is looked at.")
-    byte_ngrams: tuple[int, ...] = Field((4,), description="Lengths of the rows of bytes that are looked at.")
+    byte_ngrams: tuple[int, ...] = Field(
+        (2, 4), description="Lengths of the rows of bytes that are looked at."
+    )
     max_chars: int = Field(20_000, ge=100, description="Characters of a document that are looked at.")
 
 

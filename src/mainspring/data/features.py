@@ -24,7 +24,7 @@ class FeatureSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     bucket_bits: int = 18
     word_ngrams: int = 2
-    byte_ngrams: tuple[int, ...] = (4,)
+    byte_ngrams: tuple[int, ...] = (2, 4)
     max_chars: int = 20_000
 
     @property
@@ -41,17 +41,9 @@ class Features:
 
 
 def features(text: str, settings: FeatureSettings) -> Features:
-    """The vector of a text's first `max_chars` characters, in lower case."""
-    lower = text[: settings.max_chars].lower()
-    data = np.frombuffer(lower.encode("utf-8", "surrogatepass"), np.uint8)
-    powers, inverses = _powers(_size(len(data)))
-    sums = np.zeros(len(data) + 1, np.uint64)
-    np.cumsum((data.astype(np.uint64) + np.uint64(1)) * powers[: len(data)], out=sums[1:])
-    hashes = [
-        (sums[n:] - sums[:-n]) * inverses[: max(0, len(sums) - n)] + np.uint64(n)
-        for n in settings.byte_ngrams
-    ]
-    hashes += _words(data, sums, inverses, settings.word_ngrams)
+    """The vector of a text's first `max_chars` characters: of words in any case, of bytes as they are."""
+    begin = text[: settings.max_chars]
+    hashes = [*_byte_ngrams(begin, settings.byte_ngrams), *_word_ngrams(begin.lower(), settings.word_ngrams)]
     hashes.append(np.zeros(1, np.uint64))  # one that every text has, so that none is empty
     mixed = np.concatenate(hashes)
     mixed ^= mixed >> np.uint64(33)
@@ -61,8 +53,15 @@ def features(text: str, settings: FeatureSettings) -> Features:
     return Features(buckets=buckets, values=values / np.sqrt(values @ values))
 
 
-def _words(data: np.ndarray, sums: np.ndarray, inverses: np.ndarray, most: int) -> list[np.ndarray]:
+def _byte_ngrams(text: str, lengths: tuple[int, ...]) -> list[np.ndarray]:
+    """Hashes of every n bytes in a row, for each n."""
+    _, sums, inverses = _sums(text)
+    return [(sums[n:] - sums[:-n]) * inverses[: max(0, len(sums) - n)] + np.uint64(n) for n in lengths]
+
+
+def _word_ngrams(text: str, most: int) -> list[np.ndarray]:
     """Hashes of all words, all pairs of words, ... of `most` in a row."""
+    data, sums, inverses = _sums(text)
     is_word = np.zeros(len(data) + 2, bool)
     is_word[1:-1] = WORD_BYTES[data]
     edges = np.flatnonzero(is_word[1:] != is_word[:-1])
@@ -73,6 +72,15 @@ def _words(data: np.ndarray, sums: np.ndarray, inverses: np.ndarray, most: int) 
         rows.append(row)
         row = row[:-1] * np.uint64(PRIME) + single[count:] + np.uint64(1)
     return rows
+
+
+def _sums(text: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The bytes, shape (L,), the sums of what stands before each place, (L + 1,), and P^-0, P^-1, ..."""
+    data = np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8)
+    powers, inverses = _powers(_size(len(data)))
+    sums = np.zeros(len(data) + 1, np.uint64)
+    np.cumsum((data.astype(np.uint64) + np.uint64(1)) * powers[: len(data)], out=sums[1:])
+    return data, sums, inverses
 
 
 def _counted(buckets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -14,12 +14,12 @@ _MONTH = (
 )
 _DATE = re.compile(
     r"(?<![\w/.-])(?:\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.](?:\d{4}|\d{2})"
-    rf"|\d{{1,2}}(?:st|nd|rd|th|\.)? (?:of )?{_MONTH},? \d{{4}}"
-    rf"|{_MONTH} \d{{1,2}}(?:st|nd|rd|th)?,? \d{{4}})(?![\w/-])",
+    rf"|\d{{1,2}}(?:[snrt][tdh]|\.)? (?:of )?{_MONTH},? \d{{4}}"
+    rf"|{_MONTH} \d{{1,2}}(?:[snrt][tdh])?,? \d{{4}})(?![\w/-])",
     re.IGNORECASE,
 )
 _BORN = re.compile(
-    r"\b(?:born|birth ?da(?:te|y)|date of birth|d\.?o\.?b\b|geboren|geb\.|geburts(?:tag|datum))",
+    r"\b(?:born|birth ?date|birth ?day|date of birth|d\.?o\.?b\b|geboren|geb\.|geburts(?:tag|datum))",
     re.IGNORECASE,
 )
 _HINTS = ("born", "birth", "dob", "d.o.b", "geb")

@@ -34,7 +34,7 @@ def _places(text: str) -> Iterator[tuple[int, int, float]]:
         groups = re.split("[ -]", row) if len(row) <= 24 else []
         number = "".join(groups)
         is_grouped = len(groups) == 1 or tuple(map(len, groups)) in _GROUPS
-        if not (12 <= len(number) <= 19 and is_grouped and passes_luhn(number) and len(set(number)) > 2):
+        if not (12 <= len(number) <= 19 and is_grouped and passes_luhn(number) and len(set(number)) > 1):
             continue
         is_known, is_named = _ISSUER.fullmatch(number), says(before(text, match.start()), _WORDS)
         if is_known or is_named:

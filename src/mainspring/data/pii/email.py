@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from mainspring.data.pii.base import Span, spans_of
 
 _LOCAL = re.compile(r"(?:^|[^\w.%+'-])['.-]?(\w[\w.%+'-]{0,63})\Z")
-_DOMAIN = re.compile(r"@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.){1,8}[^\W\d_]{2,24}(?![\w-])")
+_DOMAIN = re.compile(
+    r"@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.){1,8}[^\W\d_]{2,24}(?![\w-]|:[\w~/])"
+)  # not git@host:path
 _LOCAL_MAX = 66
 
 

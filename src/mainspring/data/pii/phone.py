@@ -24,7 +24,8 @@ _DATE = re.compile(r"(?:\d{4}([-/.])\d{1,2}\1\d{1,2}|\d{1,2}([-/.])\d{1,2}\2\d{2
 _EXTENSION = re.compile(r" ?(?:x|ext)")
 _AFTER = re.compile(r"[ -]*\(?(?:office|fax|mobile|cell|home|work|tel)\b", re.IGNORECASE)
 _WORDS = (
-    "phone", "tel", "call", "mobile", "cell", "fax", "contact", "ring", "dial", "sms", "text me", "text us",
+    "phone", "tel", "call", "mobile", "cell phone", "cellphone", "cell:", "fax", "contact",
+    "ring", "dial", "sms", "text me", "text us",
     "message", "answer", "whatsapp", "reach me", "reach us", "hotline", "ruf", "handy", "mobil",
     "rufnummer", "numéro", "teléfono", "telefono",
 )  # fmt: skip

@@ -29,7 +29,7 @@ _KNOWN = re.compile(
 _BEGIN = re.compile(r"-----BEGIN (?:[A-Z]{2,10} ){0,2}PRIVATE KEY-----")
 _NAMED = re.compile(
     r"(?:api[_-]?key|apikey|secret(?:[_-]?key)?|access[_-]?(?:key|token)|auth[_-]?token|client[_-]?secret|token"
-    r"|passw(?:or)?d|passwort|pwd|bearer)[\"']?(?:\s{0,3}(?::|=>?|\bis\b)\s{0,3}|\s)[\"']?([^\s\"'<>,;]{8,200})",
+    r"|passw(?:or)?d|passwort|pwd|bearer)[\"']?(?:\s{0,3}(?::|=>?|\bis\b)\s{0,3}|\s)[\"']?([^\s\"'<>,;()\[\]]{8,200})",
     re.IGNORECASE,
 )
 _PREFIXES = (
@@ -54,7 +54,7 @@ def _places(text: str) -> Iterator[tuple[int, int, float]]:
     lower = text.lower()
     if any(name in lower for name in _NAMES):
         for match in _NAMED.finditer(text):
-            if _is_random(match.group(1).rstrip(".)")):
+            if _is_random(match.group(1).rstrip(".")):
                 yield *match.span(1), 0.7
 
 

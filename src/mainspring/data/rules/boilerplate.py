@@ -18,9 +18,9 @@ EDITION = 1
 _COOKIES = re.compile(
     r"\b(?:accept (?:all )?cookies|cookie (?:policy|settings|preferences|notice)|(?:use|uses|using) (?:of )?cookies"
     r"|privacy policy|terms (?:of (?:use|service)|and conditions)|manage consent|gdpr"
-    r"|alle cookies|cookies? (?:akzeptieren|zulassen)|verwende[nt] cookies|datenschutzerklärung)\b"
+    r"|cookies? (?:akzeptieren|zulassen)|verwende[nt] cookies|datenschutzerklärung)\b"
 )
-_LEGAL = re.compile(r"^(?:copyright\b|©|\(c\) ?\d{4})|\ball rights reserved\b|\balle rechte vorbehalten\b")
+_LEGAL = re.compile(r"^(?:copyright\b|©|\(c\) ?\d{4})|\ball rights reserved\b|\brechte vorbehalten\b")
 _BUTTON = re.compile(
     r"^\W*(?:home|menu|search|log ?in|log ?out|sign ?(?:in|up|out)|register|subscribe|share|tweet|pin it|like"
     r"|follow us|contact(?: us)?|about(?: us)?|next|previous|prev|back(?: to top)?|top|read more|more|faq|help"

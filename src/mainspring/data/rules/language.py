@@ -5,6 +5,8 @@ lies in the package. The language is said in `meta` of every document that stays
 text and therefore has no reason.
 """
 
+from functools import cache
+
 from pydantic import Field
 
 from mainspring.config import Config
@@ -50,6 +52,7 @@ class Rule:
         return change(document, "", language=language, language_probability=round(probability, 4))
 
 
+@cache
 def _identifier():  # noqa: ANN202 - a class of a package that need not be there
     try:
         from py3langid.langid import MODEL_FILE, LanguageIdentifier

@@ -3,7 +3,8 @@
 Source: ftfy (Robyn Speer, 2019, doi:10.5281/zenodo.2591652) for text that was decoded wrongly, HTML entities
 in text without tags, ligatures and half characters. Its finding that a text looks well is asked once for the
 whole text, and only lines that do not are repaired: the result is the same and comes many times sooner.
-Quotation marks and full-width characters stay as their author wrote them.
+Quotation marks and full-width characters stay as their author wrote them, and entities stay in the whole text
+where a tag stands anywhere in it (ftfy decides that line by line, from the first tag on).
 """
 
 import re
