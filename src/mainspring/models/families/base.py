@@ -14,7 +14,8 @@ from mainspring.errors import WeightsError
 from mainspring.models.config import Activation, ModelConfig
 
 FAMILIES = (
-    "gpt2", "llama", "mistral", "qwen2", "qwen3", "phi3", "gemma2", "gemma3_text",
+    "gpt2", "llama", "mistral", "qwen2", "qwen3", "phi3", "gemma2", "gemma3_text", "mixtral", "qwen3_moe",
+    "deepseek_v3",
     "bert", "roberta", "modernbert", "t5", "bart",
 )  # fmt: skip
 
