@@ -262,7 +262,7 @@ class ModelConfig(StackSpec):
     def is_served(self) -> bool:
         """Whether the engine can generate with it: a language model of attention that looks back only."""
         is_language_model = self.head is not None and self.head.kind == "lm" and self.encoder is None
-        has_keys = all(isinstance(block.mixer, AttentionSpec) for block in self.blocks)
+        has_keys = all(isinstance(block.mixer, AttentionSpec | LatentSpec) for block in self.blocks)
         return is_language_model and has_keys and self.is_causal
 
     @property
