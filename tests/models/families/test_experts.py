@@ -168,7 +168,7 @@ def test_a_config_without_its_experts_or_latents_says_what_it_lacks(name, tmp_pa
     kind = family(name)
     said = kind.published(kind.tiny())
     del said["num_local_experts" if name == "mixtral" else "kv_lora_rank"]
-    with pytest.raises(WeightsError, match="tells no '(num_local_experts|kv_lora_rank)'"):
+    with pytest.raises(WeightsError, match=r"tells no '(num_local_experts|kv_lora_rank)'"):
         understand(said, tmp_path)
 
 
