@@ -81,6 +81,21 @@ class AttentionSpec(Config):
     scale: float | None = None
     head_norm: NormSpec | None = None
 
+    @property
+    def cached_numbers(self) -> int:
+        """Numbers that a token leaves in the cache: its keys and its values."""
+        return 2 * self.num_kv_heads * self.head_size
+
+    @property
+    def state_numbers(self) -> int:
+        """Numbers that a sequence needs whatever its length: none."""
+        return 0
+
+    def work(self, num_keys: int) -> int:
+        """Multiplications and additions of one token's scores and mixing over so many keys."""
+        seen = num_keys if self.window is None else min(num_keys, self.window)
+        return 4 * self.num_heads * self.head_size * seen
+
 
 class LatentSpec(Config):
     """Multi-head latent attention: keys and values of all heads are made of one small vector a token.
@@ -134,6 +149,10 @@ class FfnSpec(Config):
     hidden: int
     activation: Activation
     bias: bool = False
+
+    def idle_parameters(self, width: int) -> int:
+        """Weights that a token does not reach: none."""
+        return 0
 
 
 class MoeSpec(Config):
