@@ -7,6 +7,7 @@ import transformers
 from mainspring.errors import WeightsError
 from mainspring.models.attend import PackedAttend
 from mainspring.models.config import FfnSpec, MoeSpec
+from mainspring.models.describe import describe
 from mainspring.models.families.base import family
 from mainspring.models.load import load, understand
 from mainspring.models.model import Model
@@ -95,35 +96,28 @@ RELEASED = {
 }  # fmt: skip
 
 
-def sizes(published):
-    """A model's parameters, and those that work for a token."""
-    config = family(published["model_type"]).config(published)
-    with torch.device("meta"):
-        total = sum(parameter.numel() for parameter in Model(config).parameters())
-    idle = sum(block.ffn.idle_parameters(config.width) for block in config.blocks if block.ffn.kind == "moe")
-    return total, total - idle
-
-
 @pytest.mark.parametrize(("known", "active", "architecture", "published"), RELEASED.values(), ids=RELEASED)
 def test_a_released_config_is_read_and_has_the_size_of_transformers_class(
     known, active, architecture, published
 ):
     """Four layers of each: as many modules as all layers have take some seconds to make."""
+    made_by = family(published["model_type"])
     shorter = {**published, "num_hidden_layers": 4}
     kind = getattr(transformers, architecture)
     with torch.device("meta"):
         theirs = kind(kind.config_class(**shorter))
-    assert sizes(shorter)[0] == sum(parameter.numel() for parameter in theirs.parameters())
-    kind = family(published["model_type"])
-    assert kind.config(kind.published(kind.config(published))) == kind.config(published)
+    found = describe(made_by.config(shorter)).parameters
+    assert found == sum(parameter.numel() for parameter in theirs.parameters())
+    config = made_by.config(published)
+    assert made_by.config(made_by.published(config)) == config
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("known", "active", "architecture", "published"), RELEASED.values(), ids=RELEASED)
 def test_a_released_model_has_the_known_numbers_of_parameters(known, active, architecture, published):
-    total, working = sizes(published)
-    assert total == known
-    assert working == pytest.approx(active, rel=0.02)
+    said = describe(family(published["model_type"]).config(published))
+    assert said.parameters == known
+    assert said.active_parameters == pytest.approx(active, rel=0.02)
 
 
 def test_deepseek_v3_keeps_576_numbers_a_token_and_layer_and_sharpens_its_scores():

@@ -109,6 +109,7 @@ def test_the_plain_cache_stores_a_latent_and_one_rotated_key_a_token():
     made, cache = attention(SPEC), CachedAttend()
     for part in hidden().split([LENGTH - 1, 1]):
         made(part, passed(cache.positions(len(part)), cache))
+    assert cache.num_numbers == LENGTH * SPEC.cached_numbers
     kept = [each for held in vars(cache).values() if isinstance(held, dict) for each in held.values()]
     assert num_stored(kept) == LENGTH * (16 + 8)
     assert SPEC.cached_numbers == 16 + 8
