@@ -58,20 +58,19 @@ def config(published: Mapping[str, Any]) -> ModelConfig:
 
 def published(config: ModelConfig) -> dict[str, Any]:
     block = config.blocks[0]
-    assert block.ffn is not None, "layers of MPT have feed-forward parts"
     return {
         "architectures": [architecture(config, ARCHITECTURES)],
         "model_type": "mpt",
         "vocab_size": config.vocab_size,
         "d_model": config.width,
         "n_layers": config.num_layers,
-        "n_heads": block.mixer.num_heads,
-        "expansion_ratio": block.ffn.hidden // config.width,
+        "n_heads": block.attention.num_heads,
+        "expansion_ratio": block.dense.hidden // config.width,
         "max_seq_len": config.context,
         "layer_norm_epsilon": block.norm.eps,
         "no_bias": True,
         "attn_config": {
-            "alibi": True, "alibi_bias_max": round(block.mixer.alibi or 8), "softmax_scale": block.mixer.scale,
+            "alibi": True, "alibi_bias_max": round(block.attention.alibi or 8), "softmax_scale": block.attention.scale,
         },
     }  # fmt: skip
 
