@@ -59,7 +59,9 @@ class SplitSettings(Config):
             if not SPLIT.fullmatch(name):
                 raise ValueError(f"'{name}' is no name of a split; use letters, digits, - and _")
         if min(self.fractions.values(), default=0) <= 0 or abs(sum(self.fractions.values()) - 1) > 1e-9:
-            raise ValueError(f"fractions are positive and add up to 1, not to {sum(self.fractions.values()):g}")
+            raise ValueError(
+                f"fractions are positive and add up to 1, not to {sum(self.fractions.values()):g}"
+            )
         if self.by == "time" and not self.until:
             raise ValueError("a split by time needs `until`, such as {train: 2024-01-01}")
         if list(self.until.values()) != sorted(self.until.values()):

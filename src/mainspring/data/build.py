@@ -73,7 +73,7 @@ def build_dataset(
         MainspringError: a worker failed; what is finished is kept.
 
     """
-    with build_run.opened(runs, recipe, resume=resume, accept=accept) as (run, plan):
+    with build_run.opened(runs, registry, recipe, resume=resume, accept=accept) as (run, plan):
         folder = runs.folder(run.id)
         with closing(executors.make(plan.recipe.executor)) as executor:
             built = _Session(plan, folder, executor).make(registry, run.id)
@@ -126,8 +126,9 @@ class _Session:
     def _finish_parts(self, stretches: Sequence[Stretch], found: Found) -> list[Path]:
         plan, target = self._plan, self._planned / "parts"
         work = FinishPart(
-            self._read, target, stretches, Duplicates(self._planned / "same", list(found.clusters)), plan.kinds,
-            plan.recipe.split, plan.recipe.samples,
+            read=self._read, folder=target, stretches=stretches, kinds=plan.kinds, contaminate=plan.contaminate,
+            duplicates=Duplicates(self._planned / "same", list(found.clusters)), split=plan.recipe.split,
+            samples=plan.recipe.samples,
         )  # fmt: skip
         folders = [target / str(stretch.number) for stretch in stretches]
         self._map("finish", work, stretches, folders)

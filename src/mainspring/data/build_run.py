@@ -22,6 +22,7 @@ from mainspring.data.plan import Plan, differences, make_plan
 from mainspring.data.recipe import Recipe
 from mainspring.errors import BusyError, ConfigError, UserError
 from mainspring.progress import say
+from mainspring.registry import Registry
 from mainspring.runs import Run, Runs
 
 KIND = "data"
@@ -37,7 +38,7 @@ class Written(msgspec.Struct, frozen=True, kw_only=True):
 
 @contextmanager
 def opened(
-    runs: Runs, recipe: Recipe | None, *, resume: str | None, accept: bool
+    runs: Runs, registry: Registry, recipe: Recipe | None, *, resume: str | None, accept: bool
 ) -> Iterator[tuple[Run, Plan]]:
     """The run and its plan, held by this process alone; what goes wrong in the block is the run's end.
 
@@ -49,11 +50,11 @@ def opened(
     for run in runs.list(KIND):
         if run.status == "done":  # and its process was killed while it cleaned up
             clean(runs.folder(run.id))
-    begun = _to_resume(runs, resume) if resume is not None else _unfinished(runs, recipe)
+    begun = _to_resume(runs, resume) if resume is not None else _unfinished(runs, registry, recipe)
     run = runs.resume(begun.id) if begun else runs.start(KIND, _settings(recipe))
     with _held(runs.folder(run.id), run):
         try:
-            plan = _plan(run, runs.folder(run.id), recipe, accept=accept)
+            plan = _plan(run, runs.folder(run.id), recipe, registry, accept=accept)
             say(f"run {run.id}; if it is stopped, the same command goes on with it")
             yield run, plan
         except BaseException as error:
@@ -68,14 +69,16 @@ def clean(folder: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _plan(run: Run, folder: Path, recipe: Recipe | None, *, accept: bool) -> Plan:
+def _plan(run: Run, folder: Path, recipe: Recipe | None, registry: Registry, *, accept: bool) -> Plan:
     """The plan of a run: the one that it began with, unless changes are accepted."""
     written = _written(folder)
-    plan = make_plan(recipe or _recipe_of(run, written), folder / SOURCES)
+    plan = make_plan(recipe or _recipe_of(run, written), folder / SOURCES, registry)
     changed = differences(written.config, plan.config) if written else []
     if changed and not accept:
         raise ConfigError(
-            f"{run.id} began with something else:\n  " + "\n  ".join(changed) + "\nUndo these changes, or go on "
+            f"{run.id} began with something else:\n  "
+            + "\n  ".join(changed)
+            + "\nUndo these changes, or go on "
             f"with `mainspring data build --resume {run.id} --accept`: what they decide is made again."
         )
     if changed:
@@ -100,7 +103,7 @@ def _keep_only(plan: Plan, folder: Path) -> None:
         artifacts.sweep(root)
 
 
-def _unfinished(runs: Runs, recipe: Recipe | None) -> Run | None:
+def _unfinished(runs: Runs, registry: Registry, recipe: Recipe | None) -> Run | None:
     """The newest stopped run of this recipe whose sources are as they were."""
     assert recipe is not None, "a new run has a recipe"
     for run in runs.list(KIND):
@@ -110,12 +113,14 @@ def _unfinished(runs: Runs, recipe: Recipe | None) -> Run | None:
         written = _written(folder)
         if _recipe_of(run, written).identity() != recipe.identity():
             continue
-        plan = make_plan(recipe, folder / SOURCES)
+        plan = make_plan(recipe, folder / SOURCES, registry)
         if not written or not (changed := differences(written.config, plan.config)):
             say(f"going on with {run.id}, which was stopped")
             return run
         say(
-            f"{run.id} was stopped, but since then\n  " + "\n  ".join(changed) + "\nso a new run begins; `mainspring "
+            f"{run.id} was stopped, but since then\n  "
+            + "\n  ".join(changed)
+            + "\nso a new run begins; `mainspring "
             f"data build --resume {run.id} --accept` would go on with it"
         )
     return None

@@ -21,7 +21,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     id: str
     rule: str
     reason: str
-    numbers: dict[str, float] = {}
+    numbers: dict[str, float | None] = {}
     of: str = ""
 
 
@@ -32,7 +32,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     id: str
     rule: str
     reason: str
-    numbers: dict[str, float] = {}
+    numbers: dict[str, float | None] = {}
     of: str = ""
     text: str = ""
     after: str = ""
@@ -48,7 +48,9 @@ class Samples:
     def wants(self, fate: Fate, rule: str, reason: str, key: str) -> bool:
         """Whether a document would be among the samples so far."""
         heap = self._heaps.get((fate, rule, reason), [])
-        return len(heap) < self.settings.per_reason or (bool(heap) and -_hash(rule, reason, key) >= heap[0][0])
+        return len(heap) < self.settings.per_reason or (
+            bool(heap) and -_hash(rule, reason, key) >= heap[0][0]
+        )
 
     def add(self, sample: Sample) -> None:
         """Keep a sample, if it is among the least."""
@@ -69,7 +71,7 @@ class Samples:
 
 
 def make_sample(
-    decision: Decision, fate: Fate, before: Document, after: Document | None, text: str, most: int
+    decision: Decision, fate: Fate, before: Document, after: Document | None, *, text: str, most: int
 ) -> Sample:
     """A sample of at most `most` characters: `text` if the rule told it, else where the texts differ."""
     start = 0

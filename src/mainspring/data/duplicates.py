@@ -8,6 +8,7 @@ What is in memory is about 17 bytes a document; the rest lies in files.
 
 import shutil
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from heapq import nlargest
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import numpy as np
 
 from mainspring.data import same
 from mainspring.data.dedup.base import Sameness
-from mainspring.data.dedup.places import PIECE_BITS, Places
+from mainspring.data.dedup.places import PIECE_BITS, Places, Repeated
 from mainspring.data.part_files import publishing
 
 STAYS = -1
@@ -41,10 +42,11 @@ class Clusters(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
-    """What all kinds found; `spans` is the number of passages to cut."""
+    """What all kinds found; `passages` are to be cut, `repeated` names those that stand there most often."""
 
     clusters: dict[str, Clusters]
-    spans: int = 0
+    passages: int = 0
+    repeated: list[Repeated] = []
 
 
 class Duplicates:
@@ -52,17 +54,24 @@ class Duplicates:
 
     def __init__(self, folder: Path, kinds: Sequence[str]) -> None:
         self._folder, self._kinds = folder, list(kinds)
-        self._keeper: np.ndarray | None = None
-        self._decided: np.ndarray | None = None
-        self.places = Places(path=folder / PLACES)
+
+    @cached_property
+    def places(self) -> Places:
+        """Where passages are to be cut."""
+        return Places(self._folder / PLACES, ())
 
     def keeper_of(self, number: int) -> tuple[int, str] | None:
         """The document that is kept for this one and the kind that says so; None where it stays itself."""
-        if self._keeper is None or self._decided is None:
-            self._keeper = np.load(self._folder / KEEPER, mmap_mode="r")
-            self._decided = np.load(self._folder / DECIDED, mmap_mode="r")
         keeper = int(self._keeper[number])
         return None if keeper == STAYS else (keeper, self._kinds[int(self._decided[number])])
+
+    @cached_property
+    def _keeper(self) -> np.ndarray:
+        return np.load(self._folder / KEEPER, mmap_mode="r")
+
+    @cached_property
+    def _decided(self) -> np.ndarray:
+        return np.load(self._folder / DECIDED, mmap_mode="r")
 
 
 def find(kinds: same.Kinds, folders: Sequence[Path], counts: Sequence[int], target: Path) -> Found:
@@ -96,14 +105,16 @@ def _find(kinds: same.Kinds, folders: Sequence[Path], counts: Sequence[int], fol
         return Found(clusters=clusters)
     places = spans.repeats(_passages(folders, firsts, keeper, spans.width), folder)
     assert places.path == folder / PLACES, "workers look for it there"
-    return Found(clusters=clusters, spans=places.count)
+    return Found(clusters=clusters, passages=places.count, repeated=list(places.most[:NUM_LARGEST]))
 
 
 def _signatures(folders: Sequence[Path], kind: Sameness) -> Iterator[tuple[int, np.ndarray]]:
     """(number of the first document, signatures) of part after part."""
     first = 0
     for folder in folders:
-        rows = np.fromfile(folder / same.rows_file(kind.name), "<u8").astype(np.uint64).reshape(-1, kind.width)
+        rows = (
+            np.fromfile(folder / same.rows_file(kind.name), "<u8").astype(np.uint64).reshape(-1, kind.width)
+        )
         yield first, rows
         first += len(rows)
 

@@ -1,6 +1,6 @@
 """What a worker does with a part once duplicates are known: leave them out, cut passages, choose the split.
 
-    documents.jsonl of a part -> exact -> near -> spans -> split-train.jsonl, split-test.jsonl ...
+documents.jsonl of a part -> exact -> near -> spans -> split-train.jsonl, split-test.jsonl ...
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,6 +11,7 @@ import msgspec
 
 from mainspring.data import same
 from mainspring.data.assign import Assign, Place, SplitSettings
+from mainspring.data.contaminate import Contaminate
 from mainspring.data.document import Document
 from mainspring.data.duplicates import Duplicates
 from mainspring.data.ledger import Ledger, Stopwatch
@@ -39,16 +40,18 @@ class FinishPart:
 
     def __init__(
         self,
+        *,
         read: Path,
         folder: Path,
         stretches: Sequence[Stretch],
         duplicates: Duplicates,
         kinds: same.Kinds,
+        contaminate: Contaminate | None,
         split: SplitSettings,
         samples: SampleSettings,
     ) -> None:
         self.read, self.folder, self.stretches = read, folder, stretches
-        self.duplicates, self.kinds = duplicates, kinds
+        self.duplicates, self.kinds, self.contaminate = duplicates, kinds, contaminate
         self.split, self.samples = split, samples
         self._numbered: Numbered | None = None
 
@@ -58,9 +61,8 @@ class FinishPart:
             self._numbered = Numbered(folders, [each.first for each in self.stretches])
         with publishing(self.folder / str(stretch.number)) as folder:
             with Ledger(folder, self.samples) as ledger:
-                documents = self._documents(stretch)
-                kept = _Part(self.duplicates, self.kinds, self._numbered, ledger).kept(documents)
-                count = self._write(kept, folder, ledger)
+                part = _Part(self, self._numbered, ledger)
+                count = self._write(part.kept(self._documents(stretch)), folder, ledger)
             done = PartDone(documents=count, counts=ledger.counts)
             (folder / DONE).write_bytes(msgspec.json.encode(done))
 
@@ -74,7 +76,8 @@ class FinishPart:
         assign, count = Assign(self.split), 0
         with ExitStack() as stack:
             files = {
-                name: stack.enter_context((folder / split_file(name)).open("wb")) for name in self.split.names()
+                name: stack.enter_context((folder / split_file(name)).open("wb"))
+                for name in self.split.names()
             }
             for document, num_bytes, line in kept:
                 split = assign(Place(id=document.id, group=document.group, time=document.time))
@@ -87,10 +90,10 @@ class FinishPart:
 class _Part:
     """The documents of one part on their way."""
 
-    def __init__(self, duplicates: Duplicates, kinds: same.Kinds, numbered: Numbered, ledger: Ledger) -> None:
-        self._duplicates, self._numbered, self._ledger = duplicates, numbered, ledger
-        self._whole = same.make_whole(kinds)
-        self._spans = same.make_spans(kinds)
+    def __init__(self, work: FinishPart, numbered: Numbered, ledger: Ledger) -> None:
+        self._duplicates, self._numbered, self._ledger = work.duplicates, numbered, ledger
+        self._whole, self._spans = same.make_whole(work.kinds), same.make_spans(work.kinds)
+        self._contaminate = work.contaminate
         self._encode = msgspec.json.Encoder().encode
 
     def kept(self, documents: Iterator[tuple[int, Document, bytes]]) -> Iterator[tuple[Document, int, bytes]]:
@@ -100,16 +103,24 @@ class _Part:
             num_bytes = document.num_bytes
             if self._is_duplicate(number, document, num_bytes):
                 continue
-            if self._spans is not None:
-                outcome = self._spans.cut(number, document, self._duplicates.places)
-                num_bytes = self._ledger.judged(same.SPANS, document, outcome, num_bytes)
-                if outcome.document is None:
-                    continue
-                if outcome.document is not document:
-                    document, line = outcome.document, self._encode(outcome.document) + b"\n"  # noqa: PLW2901
+            left, num_bytes = self._cleaned(number, document, num_bytes)
             self._ledger.spent(DEDUP, watch.lap())
-            yield document, num_bytes, line
+            if left is not None:
+                yield left, num_bytes, line if left is document else self._encode(left) + b"\n"
             watch.lap()
+
+    def _cleaned(self, number: int, document: Document, num_bytes: int) -> tuple[Document | None, int]:
+        """The document without passages that stand there before and without evaluation text, and its bytes."""
+        left: Document | None = document
+        if self._spans is not None:
+            outcome = self._spans.cut(number, document, self._duplicates.places)
+            num_bytes = self._ledger.judged(same.SPANS, document, outcome, num_bytes)
+            left = outcome.document
+        if self._contaminate is not None and left is not None:
+            outcome = self._contaminate(left)
+            num_bytes = self._ledger.judged(self._contaminate.name, left, outcome, num_bytes)
+            left = outcome.document
+        return left, num_bytes
 
     def _is_duplicate(self, number: int, document: Document, num_bytes: int) -> bool:
         """Whether the document goes for an earlier one's sake; if so, that is written down."""

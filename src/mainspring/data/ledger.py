@@ -13,7 +13,7 @@ from mainspring.data.decisions import Decision, Fate, Samples, make_sample, writ
 from mainspring.data.document import Document
 from mainspring.data.part_files import CHANGED, DROPPED, SAMPLES
 from mainspring.data.recipe import SampleSettings
-from mainspring.data.rules.base import Outcome
+from mainspring.data.rules.base import Outcome, drop
 
 READ = "read"
 """The step before all rules: whatever a source could not give as a document."""
@@ -43,23 +43,33 @@ class Ledger:
         self.counts.sources.setdefault(source, SourceCounts()).unreadable += 1
         self._step(READ).documents += 1
         document = Document(id=name, text=why, source=source)
-        self._write("dropped", READ, document, Outcome(document=None, reason="unreadable", sample=why), 0)
+        self._write("dropped", READ, document, drop("unreadable", sample=why), (0, 0))
 
     def judged(
-        self, step: str, before: Document, outcome: Outcome, num_bytes: int, seconds: float = 0.0, of: str = ""
+        self,
+        step: str,
+        before: Document,
+        outcome: Outcome,
+        num_bytes: int,
+        *,
+        seconds: float = 0.0,
+        of: str = "",
     ) -> int:
-        """A step has seen a document of `num_bytes`; returns how many bytes are left of it."""
+        """A step has seen a document of `num_bytes`; returns how many bytes are left of it.
+
+        What only says more of a document and gives no reason is no change.
+        """
         counts = self._step(step)
         counts.documents += 1
         counts.bytes += num_bytes
         self.spent(step, seconds)
         if outcome.document is None:
-            self._write("dropped", step, before, outcome, num_bytes, of=of)
+            self._write("dropped", step, before, outcome, (num_bytes, 0), of=of)
             return 0
-        if outcome.document is before:
-            return num_bytes
-        after = outcome.document.num_bytes
-        self._write("changed", step, before, outcome, num_bytes, after)
+        is_same = outcome.document.text == before.text
+        after = num_bytes if is_same else outcome.document.num_bytes
+        if outcome.reason or not is_same:
+            self._write("changed", step, before, outcome, (num_bytes, after))
         return after
 
     def kept(self, split: str, num_bytes: int) -> None:
@@ -75,21 +85,28 @@ class Ledger:
         return self.counts.steps.setdefault(name, StepCounts())
 
     def _write(
-        self, fate: Fate, step: str, before: Document, outcome: Outcome, num_bytes: int, after_bytes: int = 0,
+        self,
+        fate: Fate,
+        step: str,
+        before: Document,
+        outcome: Outcome,
+        sizes: tuple[int, int],
+        *,
         of: str = "",
-    ) -> None:  # fmt: skip
-        reasons = getattr(self._step(step), fate)
-        change = reasons.setdefault(outcome.reason, Change())
+    ) -> None:
+        reason = outcome.reason or fate
+        change = getattr(self._step(step), fate).setdefault(reason, Change())
         change.documents += 1
-        change.bytes_before += num_bytes
-        change.bytes_after += after_bytes
+        change.bytes_before += sizes[0]
+        change.bytes_after += sizes[1]
         decision = Decision(
-            id=writable(before.id), rule=step, reason=outcome.reason, numbers=outcome.numbers, of=of
+            id=writable(before.id), rule=step, reason=reason, numbers=dict(outcome.numbers), of=of
         )
         self._files[fate].write(self._encode(decision) + b"\n")
-        if self._samples.wants(fate, step, outcome.reason, decision.id):
+        if self._samples.wants(fate, step, reason, decision.id):
             most = self._samples.settings.max_characters
-            self._samples.add(make_sample(decision, fate, before, outcome.document, outcome.sample, most))
+            after = outcome.document
+            self._samples.add(make_sample(decision, fate, before, after, text=outcome.sample, most=most))
 
     def __enter__(self) -> Self:
         return self

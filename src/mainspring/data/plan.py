@@ -16,11 +16,15 @@ import pydantic
 from mainspring.artifact import fingerprint_of
 from mainspring.config import build
 from mainspring.data import same
+from mainspring.data.contaminate import Contaminate, Settings
 from mainspring.data.feeds import base as feeds
 from mainspring.data.feeds.base import Feed, Part
+from mainspring.data.known_sets import known_sets
 from mainspring.data.recipe import Recipe
 from mainspring.data.rules import base as rules
 from mainspring.errors import ConfigError, UserError
+from mainspring.progress import say
+from mainspring.registry import Registry
 
 EDITION = 1
 """Raised when the pipeline itself makes something else of the same recipe and the same sources."""
@@ -55,6 +59,7 @@ class Plan:
     feeds: list[Feed]
     steps: list[Step]
     kinds: same.Kinds
+    contaminate: Contaminate | None
     tasks: list[Task]
     config: dict[str, Any]
 
@@ -63,12 +68,13 @@ class Plan:
         return fingerprint_of(self.config)
 
 
-def make_plan(recipe: Recipe, sources: Path) -> Plan:
+def make_plan(recipe: Recipe, sources: Path, registry: Registry) -> Plan:
     """Make ready what a recipe names.
 
     Args:
         recipe: what to make.
         sources: the folder where what is remote is brought to.
+        registry: whose evaluation sets are kept out.
 
     Raises:
         ConfigError: a kind, rule or setting that does not exist.
@@ -81,16 +87,21 @@ def make_plan(recipe: Recipe, sources: Path) -> Plan:
     for feed in made:
         feed.prepare(sources)
     fingerprints = {feed.name: feed.fingerprint() for feed in made}
-    rule_config = [{"rule": name, "edition": rules.rule_module(name).EDITION, **given} for _, name, given in steps]
+    rule_config = [
+        {"rule": name, "edition": rules.rule_module(name).EDITION, **given} for _, name, given in steps
+    ]
     shared = [EDITION, rule_config, kinds, recipe.samples.model_dump(mode="json")]
     tasks = [
         Task(feed=number, part=part, key=fingerprint_of([fingerprints[feed.name], part, shared])[:24])
         for number, feed in enumerate(made)
         for part in feed.parts()
     ]
+    contaminate, evaluation = _contaminate(recipe, registry)
     identity = {**recipe.identity(), "rules": rule_config, "dedup": kinds}
-    config = {"recipe": identity, "sources": fingerprints, "pipeline": EDITION}
-    return Plan(recipe=recipe, feeds=made, steps=steps, kinds=kinds, tasks=tasks, config=config)
+    config = {"recipe": identity, "sources": fingerprints, "evaluation": evaluation, "pipeline": EDITION}
+    return Plan(
+        recipe=recipe, feeds=made, steps=steps, kinds=kinds, contaminate=contaminate, tasks=tasks, config=config
+    )  # fmt: skip
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any], at: str = "") -> list[str]:
@@ -119,6 +130,33 @@ def _steps(recipe: Recipe) -> list[Step]:
         called = name if seen[name] == 1 else f"{name}-{seen[name]}"
         steps.append((called, name, settings.model_dump(mode="json")))
     return steps
+
+
+def _contaminate(recipe: Recipe, registry: Registry) -> tuple[Contaminate | None, dict[str, Any]]:
+    """What keeps evaluation text out, and what of it is kept out: the sets with their numbers of texts."""
+    if recipe.decontaminate is False:
+        return None, {}
+    given = {} if recipe.decontaminate is True else recipe.decontaminate
+    try:
+        settings = build(Settings, given)
+    except ConfigError as error:
+        raise ConfigError(f"In decontaminate: {error}") from None
+    own = f"dataset/{recipe.name}@"
+    texts = [
+        each
+        for each in known_sets(registry, map(Path, recipe.evaluation_files))
+        if not each[0].startswith(own)
+    ]
+    if not texts:
+        say("no evaluation set is known to this workspace, so no text of one is kept out")
+        return None, {}
+    sets = Counter(name.partition("#")[0] for name, _ in texts)
+    config = {
+        "settings": settings.model_dump(mode="json"),
+        "sets": dict(sets),
+        "texts": fingerprint_of(texts),
+    }
+    return Contaminate(settings, texts), config
 
 
 def _check_names(made: list[Feed]) -> None:

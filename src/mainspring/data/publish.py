@@ -72,7 +72,7 @@ def _write_splits(plan: Plan, finished: Sequence[Path], folder: Path) -> None:
                     if out is None or size >= max_bytes:
                         if out is not None:
                             out.close()
-                        out = (folder / f"{split}-{count:05d}.jsonl").open("wb")  # noqa: SIM115 - over parts
+                        out = (folder / f"{split}-{count:05d}.jsonl").open("wb")
                         count, size = count + 1, 0
                     size += out.write(line)
         if out is not None:

@@ -57,12 +57,17 @@ class Recipe(Config):
         default=[], description="What documents go through, in order: a name, or a name with settings."
     )
     dedup: DedupSettings = pydantic.Field(default=DedupSettings(), description="What stands there twice.")
+    decontaminate: Switch = pydantic.Field(
+        default=True,
+        description="Keep out text of the evaluation sets that the workspace knows: true, false, or settings.",
+    )
+    evaluation_files: list[str] = pydantic.Field(
+        default=[], description="More evaluation sets to keep out: files of JSON lines."
+    )
     split: SplitSettings = pydantic.Field(
         default=SplitSettings(), description="Into which parts documents go."
     )
-    samples: SampleSettings = pydantic.Field(
-        default=SampleSettings(), description="What is kept to look at."
-    )
+    samples: SampleSettings = pydantic.Field(default=SampleSettings(), description="What is kept to look at.")
     max_file_mb: float = pydantic.Field(
         default=256, gt=0, description="Size at which a file of documents ends and the next begins, MB."
     )
@@ -82,7 +87,9 @@ class Recipe(Config):
     def steps(self) -> list[tuple[str, dict[str, Any]]]:
         """(name, settings) of every rule in order."""
         return [
-            (rule, {}) if isinstance(rule, str) else next((name, dict(given or {})) for name, given in rule.items())
+            (rule, {})
+            if isinstance(rule, str)
+            else next((name, dict(given or {})) for name, given in rule.items())
             for rule in self.rules
         ]
 

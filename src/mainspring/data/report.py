@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 
 from mainspring.data import same
+from mainspring.data.contaminate import Contaminate
 from mainspring.data.counts import Counts, SourceCounts, StepCounts, num_dropped
 from mainspring.data.duplicates import Clusters, Found
 from mainspring.data.ledger import READ
@@ -27,6 +28,13 @@ class ClusterReport(msgspec.Struct, frozen=True, kw_only=True):
     largest: dict[str, int]
 
 
+class PassageReport(msgspec.Struct, frozen=True, kw_only=True):
+    """How many passages stood there before, and the documents with the first of those that are repeated most."""
+
+    repeated: int = 0
+    most: dict[str, int] = {}
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """What came in, what each step did, what was found twice, and what came out.
 
@@ -38,7 +46,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     sources: dict[str, SourceCounts]
     steps: dict[str, StepCounts]
     clusters: dict[str, ClusterReport]
-    repeated_passages: int
+    passages: PassageReport
     splits: dict[str, SourceCounts]
 
 
@@ -69,7 +77,7 @@ def make_report(plan: Plan, counts: Counts, found: Found, numbered: Numbered) ->
         DocumentError: nothing is left to be a dataset.
 
     """
-    names = [READ, *(called for called, _, _ in plan.steps), CHECK, *same.WHOLE, same.SPANS]
+    names = [READ, *(called for called, _, _ in plan.steps), CHECK, *same.WHOLE, same.SPANS, Contaminate.name]
     steps = {name: counts.steps[name] for name in names if name in counts.steps}
     documents = sum(split.documents for split in counts.splits.values())
     if not documents:
@@ -80,7 +88,10 @@ def make_report(plan: Plan, counts: Counts, found: Found, numbered: Numbered) ->
         sources=counts.sources,
         steps=steps,
         clusters={kind: _named(clusters, numbered) for kind, clusters in found.clusters.items()},
-        repeated_passages=found.spans,
+        passages=PassageReport(
+            repeated=found.passages,
+            most={numbered.id_of(each.document): each.times for each in found.repeated},
+        ),
         splits={name: counts.splits[name] for name in plan.recipe.split.names() if name in counts.splits},
     )
 
@@ -95,7 +106,9 @@ def _named(clusters: Clusters, numbered: Numbered) -> ClusterReport:
 def _nothing_left(sources: Mapping[str, SourceCounts], steps: Mapping[str, StepCounts]) -> str:
     came = sum(source.documents + source.unreadable for source in sources.values())
     lines: Sequence[str] = [
-        f"{name} dropped {num_dropped(step):,} ({', '.join(step.dropped)})" for name, step in steps.items() if step.dropped
+        f"{name} dropped {num_dropped(step):,} ({', '.join(step.dropped)})"
+        for name, step in steps.items()
+        if step.dropped
     ]
     return (
         f"No document is left of the {came:,} that came in: {'; '.join(lines) or 'the sources gave none'}. Change "

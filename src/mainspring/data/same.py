@@ -43,7 +43,9 @@ def resolve(settings: DedupSettings) -> Kinds:
 
 def make_whole(kinds: Kinds) -> list[Sameness]:
     """The kinds for whole documents."""
-    return [getattr(_module(name), WHOLE[name])(_settings(name, kinds[name])) for name in WHOLE if name in kinds]
+    return [
+        getattr(_module(name), WHOLE[name])(_settings(name, kinds[name])) for name in WHOLE if name in kinds
+    ]
 
 
 def make_spans(kinds: Kinds) -> Spans | None:

@@ -1,7 +1,7 @@
 """What a worker does with a part: read it, put each document through the rules, sign what is left.
 
-    feed -> Document | Rejected -> rule -> rule -> check -> documents.jsonl + signatures
-                          \\         \\       \\        \\---> dropped.jsonl, changed.jsonl, samples.jsonl
+feed -> Document -> rule -> rule -> check -> documents.jsonl, places.rows, signatures
+     -> Rejected    and each of them   -> dropped.jsonl, changed.jsonl, samples.jsonl, counts
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,7 +29,12 @@ class ReadPart:
     """Reads a part into a folder of its own. Pickled into the workers; makes its rules there."""
 
     def __init__(
-        self, folder: Path, feeds: Sequence[Feed], steps: Sequence[Step], kinds: same.Kinds, samples: SampleSettings
+        self,
+        folder: Path,
+        feeds: Sequence[Feed],
+        steps: Sequence[Step],
+        kinds: same.Kinds,
+        samples: SampleSettings,
     ) -> None:
         self.folder, self.feeds, self.steps = folder, feeds, steps
         self.kinds, self.samples = kinds, samples
@@ -40,7 +45,9 @@ class ReadPart:
             self._rules = [(called, rules.make(name, settings)) for called, name, settings in self.steps]
         with publishing(self.folder / task.key) as folder:
             with Ledger(folder, self.samples) as ledger:
-                count = _Part(self._rules, ledger).write(self._read(task, ledger), folder, self._signer(folder))
+                count = _Part(self._rules, ledger).write(
+                    self._read(task, ledger), folder, self._signer(folder)
+                )
             done = PartDone(documents=count, counts=ledger.counts)
             (folder / DONE).write_bytes(msgspec.json.encode(done))
 
@@ -98,7 +105,7 @@ class _Part:
                     f"The rule {name} failed at the document {document.id}: {type(error).__name__}: {error}. Take "
                     "the rule out of the recipe, or report this."
                 ) from error
-            num_bytes = self._ledger.judged(name, document, outcome, num_bytes, watch.lap())
+            num_bytes = self._ledger.judged(name, document, outcome, num_bytes, seconds=watch.lap())
             if outcome.document is None:
                 return None
             document = outcome.document
