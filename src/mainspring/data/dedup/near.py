@@ -61,7 +61,7 @@ class Near:
         is_ascii = np.fromiter(map(str.isascii, texts), bool, len(texts))  # a few others would slow down all
         for alike in (np.flatnonzero(is_ascii), np.flatnonzero(~is_ascii)):
             for numbers in _batches(texts, alike):
-                signed[numbers] = self._sign([texts[number] for number in numbers.tolist()])
+                signed[numbers] = self._sign([texts[int(number)] for number in numbers])
         return signed
 
     def clusters(self, signatures: Iterable[tuple[int, np.ndarray]], scratch: Path) -> Iterator[list[int]]:
