@@ -143,7 +143,7 @@ class _Session:
         if len(todo) < len(tasks):
             say(f"{stage}: {len(tasks) - len(todo):,} of {len(tasks):,} parts are there already")
         answers = self._executor.map(work, [tasks[number] for number in todo])
-        with bar(stage, len(todo), "parts") as advance, closing(answers):  # type: ignore[type-var]
+        with bar(stage, len(todo), "parts") as advance, closing(answers):
             for index, _ in answers:
                 num_bytes += _bytes_of(folders[todo[index]])
                 advance(1)

@@ -20,8 +20,6 @@ from mainspring.data.part_files import DOCUMENTS, DONE, PartDone, publishing
 from mainspring.data.recipe import SampleSettings
 from mainspring.data.rules.base import drop, keep
 
-DEDUP = "dedup"
-
 
 class Stretch(msgspec.Struct, frozen=True, kw_only=True):
     """A part that was read: its place in order, its folder's name and the numbers of its documents."""
@@ -98,27 +96,26 @@ class _Part:
 
     def kept(self, documents: Iterator[tuple[int, Document, bytes]]) -> Iterator[tuple[Document, int, bytes]]:
         """(document, its bytes, its line) of all that stay."""
-        watch = Stopwatch()
         for number, document, line in documents:
             num_bytes = document.num_bytes
-            if self._is_duplicate(number, document, num_bytes):
-                continue
-            left, num_bytes = self._cleaned(number, document, num_bytes)
-            self._ledger.spent(DEDUP, watch.lap())
-            if left is not None:
-                yield left, num_bytes, line if left is document else self._encode(left) + b"\n"
-            watch.lap()
+            if not self._is_duplicate(number, document, num_bytes):
+                left, num_bytes = self._cleaned(number, document, num_bytes)
+                if left is not None:
+                    yield left, num_bytes, line if left is document else self._encode(left) + b"\n"
 
     def _cleaned(self, number: int, document: Document, num_bytes: int) -> tuple[Document | None, int]:
         """The document without passages that stand there before and without evaluation text, and its bytes."""
         left: Document | None = document
+        watch = Stopwatch()
         if self._spans is not None:
             outcome = self._spans.cut(number, document, self._duplicates.places)
-            num_bytes = self._ledger.judged(same.SPANS, document, outcome, num_bytes)
+            num_bytes = self._ledger.judged(same.SPANS, document, outcome, num_bytes, seconds=watch.lap())
             left = outcome.document
         if self._contaminate is not None and left is not None:
             outcome = self._contaminate(left)
-            num_bytes = self._ledger.judged(self._contaminate.name, left, outcome, num_bytes)
+            num_bytes = self._ledger.judged(
+                self._contaminate.name, left, outcome, num_bytes, seconds=watch.lap()
+            )
             left = outcome.document
         return left, num_bytes
 

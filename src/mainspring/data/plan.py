@@ -124,6 +124,7 @@ def _steps(recipe: Recipe) -> list[Step]:
         module = rules.rule_module(name)
         try:
             settings: pydantic.BaseModel = build(module.Settings, given)
+            rules.make(name, given)  # what it needs and is not there is told now, not by the workers
         except ConfigError as error:
             raise ConfigError(f"In the rule {name}: {error}") from None
         seen[name] += 1

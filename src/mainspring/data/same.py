@@ -6,7 +6,9 @@ A part does not know the numbers of its documents in the whole, so spans are sig
 finding (duplicates.py) puts in those of the whole.
 """
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -61,6 +63,8 @@ class Signer:
         self._spans = [(spans, (folder / rows_file(SPANS)).open("wb"))] if spans else []
         self._texts: list[str] = []
         self._characters = self._first = 0
+        self.seconds: dict[str, float] = {}
+        """What each kind took."""
 
     def add(self, text: str) -> None:
         if self._whole or self._spans:
@@ -77,11 +81,19 @@ class Signer:
 
     def _sign(self) -> None:
         for kind, file in self._whole:
-            kind.sign(self._texts).astype("<u8").tofile(file)
+            with self._timed(kind.name):
+                kind.sign(self._texts).astype("<u8").tofile(file)
         for spans, file in self._spans:
-            spans.sign(self._first, self._texts).astype("<u8").tofile(file)
+            with self._timed(SPANS):
+                spans.sign(self._first, self._texts).astype("<u8").tofile(file)
         self._first += len(self._texts)
         self._texts, self._characters = [], 0
+
+    @contextmanager
+    def _timed(self, kind: str) -> Iterator[None]:
+        began = time.perf_counter()
+        yield
+        self.seconds[kind] = self.seconds.get(kind, 0.0) + time.perf_counter() - began
 
 
 def rows_file(kind: str) -> str:

@@ -22,7 +22,8 @@ from mainspring.data.rules.base import Rule, drop
 from mainspring.data.sources import Rejected
 from mainspring.errors import MainspringError
 
-CHECK, SIGN = "check", "sign"
+CHECK = "check"
+"""The step behind all rules."""
 
 
 class ReadPart:
@@ -79,18 +80,16 @@ class _Part:
     def write(self, documents: Iterator[tuple[Document, int]], folder: Path, signer: same.Signer) -> int:
         """Write what is left of the documents, where each line begins, and the signatures; returns how many."""
         places, position = [], 0
-        watch = Stopwatch()
         with (folder / DOCUMENTS).open("wb") as stream:
             for document, num_bytes in documents:
-                if (line := self._judge(document, num_bytes)) is None:
-                    continue
-                places.append(position)
-                position += stream.write(line[1])
-                watch.lap()
-                signer.add(line[0].text)
-                self._ledger.spent(SIGN, watch.lap())
-            signer.close()
-            self._ledger.spent(SIGN, watch.lap())
+                kept = self._judge(document, num_bytes)
+                if kept is not None:
+                    places.append(position)
+                    position += stream.write(kept[1])
+                    signer.add(kept[0].text)
+        signer.close()
+        for kind, seconds in signer.seconds.items():
+            self._ledger.spent(kind, seconds)
         np.asarray(places, "<u8").tofile(folder / PLACES)
         return len(places)
 
@@ -98,8 +97,11 @@ class _Part:
         """The document behind all rules and its line; None where one dropped it."""
         watch = Stopwatch()
         for name, rule in self._judges:
+            watch.lap()
             try:
                 outcome = rule(document)
+            except MainspringError:
+                raise
             except Exception as error:
                 raise MainspringError(
                     f"The rule {name} failed at the document {document.id}: {type(error).__name__}: {error}. Take "
@@ -113,7 +115,7 @@ class _Part:
 
     def _check(self, document: Document, num_bytes: int) -> tuple[Document, bytes] | None:
         """What no dataset may hold, whatever the rules are: no text, and text that no file can hold."""
-        line = reason = None
+        line, reason, watch = None, "", Stopwatch()
         if not document.text.strip() and not document.meta.get("messages"):
             reason = "empty"
         else:
@@ -122,5 +124,5 @@ class _Part:
             except UnicodeEncodeError:
                 reason = "half_characters"
         outcome = drop(reason) if reason else rules.keep(document)
-        self._ledger.judged(CHECK, document, outcome, num_bytes)
+        self._ledger.judged(CHECK, document, outcome, num_bytes, seconds=watch.lap())
         return (document, line) if line is not None else None

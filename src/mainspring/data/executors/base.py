@@ -6,7 +6,7 @@ so it holds what all tasks share. Results are small; what is large lies in files
 
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
@@ -38,7 +38,7 @@ class ExecutorSettings(Config):
 class Executor(Protocol):
     """Calls a function on tasks. Close it at the end."""
 
-    def map(self, function: Callable[[T], R], tasks: Sequence[T]) -> Iterator[tuple[int, R]]:
+    def map(self, function: Callable[[T], R], tasks: Sequence[T]) -> Generator[tuple[int, R]]:
         """(index of the task, result) as they are done.
 
         Raises:

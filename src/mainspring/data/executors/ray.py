@@ -1,7 +1,7 @@
 """A Ray cluster: the same function on the same tasks, on many machines that share the workspace's file system."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, TypeVar
 
 from mainspring.data.executors.base import attempt, died
@@ -32,7 +32,7 @@ class RayExecutor:
                 ) from error
         self.workers = workers or max(1, int(self._ray.cluster_resources().get("CPU", 1)))
 
-    def map(self, function: Callable[[T], R], tasks: Sequence[T]) -> Iterator[tuple[int, R]]:
+    def map(self, function: Callable[[T], R], tasks: Sequence[T]) -> Generator[tuple[int, R]]:
         ray = self._ray
         remote, shared = ray.remote(attempt), ray.put(function)
         waiting, running = iter(enumerate(tasks)), {}
