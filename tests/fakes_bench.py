@@ -4,14 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import fakes_build as fakes
-from mainspring import registry as registries
-from mainspring import runs as run_table
+from mainspring.app import Workspace
 from mainspring.config import build as make_config
 from mainspring.data.build import Built, build_dataset
 from mainspring.data.recipe import Recipe
-from mainspring.database import Database
-from mainspring.registry import Registry
-from mainspring.runs import Runs
 
 
 class Bench:
@@ -20,9 +16,8 @@ class Bench:
     def __init__(self, root: Path) -> None:
         self.root = root
         root.mkdir(parents=True, exist_ok=True)
-        database = Database(root / "mainspring.db", [registries.MIGRATION, run_table.MIGRATION])
-        self.registry = Registry(database, root / "artifacts")
-        self.runs = Runs(database, root / "runs")
+        workspace = Workspace(root)
+        self.registry, self.runs = workspace.registry, workspace.runs
 
     def build(self, recipe: dict, **options) -> Built:
         return build_dataset(self.registry, self.runs, make_config(Recipe, recipe), **options)

@@ -48,7 +48,7 @@ class Short:
 
 
 class Quiet:
-    """Takes exclamation marks out, and says which documents it has looked at."""
+    """Takes exclamation marks out, and marks what had none."""
 
     name = "quiet"
 
@@ -59,7 +59,9 @@ class Quiet:
         text = document.text.replace("!", "")
         if text == document.text:
             return change(document, "", is_quiet=True)
-        return change(document, "too_loud", text=text, numbers={"marks": document.text.count("!")}, sample="!")
+        return change(
+            document, "too_loud", text=text, numbers={"marks": document.text.count("!")}, sample="!"
+        )
 
 
 class NoteSettings(Config):
@@ -68,13 +70,19 @@ class NoteSettings(Config):
 
 
 class Note:
+    """Notes every document that it sees; fails at the one that a file beside the log names."""
+
     name = "note"
 
     def __init__(self, settings: NoteSettings) -> None:
         self.settings = settings
 
     def __call__(self, document: Document) -> Outcome:
-        with Path(self.settings.log).open("a", encoding="utf-8") as stream:
+        log = Path(self.settings.log)
+        stop = log.with_suffix(".stop")
+        if stop.exists() and stop.read_text() == document.id:
+            raise RuntimeError("told to stop here")
+        with log.open("a", encoding="utf-8") as stream:
             stream.write(document.id + "\n")
         time.sleep(self.settings.pause_s)
         return keep(document)
@@ -151,7 +159,9 @@ def plain_build(texts: list[str], source: str, min_words: int, fractions: dict[s
 
 def tree(folder: Path) -> dict[str, bytes]:
     """Every file of a dataset but the manifest, which tells when it was made; its fingerprint stands for it."""
-    files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    files = {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
     manifest = msgspec.json.decode(files.pop(MANIFEST), type=Artifact)
     return {**files, "fingerprint": manifest.fingerprint.encode()}
 

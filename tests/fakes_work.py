@@ -21,6 +21,11 @@ def process(_: int) -> int:
     return os.getpid()
 
 
+def slow_process(_: int) -> int:
+    time.sleep(0.2)
+    return os.getpid()
+
+
 def divide(number: int) -> float:
     return 6 / number
 

@@ -48,14 +48,13 @@ def _check_counts(report, texts, wanted):
         assert after.bytes == before.bytes - sum(each.bytes_before - each.bytes_after for each in changes)
 
 
-
-
 def letters(number):
     return chr(97 + number // 26) + chr(97 + number % 26)
 
 
 TEXTS_OF_TWO = [
-    " ".join(f"{letters(number % 60)}{letters(place)}" for place in range(20)) + ("!" if number < 60 or number % 3 else " again")
+    " ".join(f"{letters(number % 60)}{letters(place)}" for place in range(20))
+    + ("!" if number < 60 or number % 3 else " again")
     for number in range(120)
 ]
 """Every text twice; every third one is only nearly the same."""
@@ -64,7 +63,11 @@ TEXTS_OF_TWO = [
 @pytest.mark.parametrize("options", [{"workers": 2}, {"part_bytes": 400}, {"workers": 2, "part_bytes": 999}])
 def test_workers_and_parts_change_no_byte(bench, options):
     path = write_rows(bench.root / "rows.jsonl", TEXTS_OF_TWO)
-    dedup = {"exact": True, "near": {"ngram": 2}, "spans": {"unit": "line", "min_words": 2, "min_characters": 5}}
+    dedup = {
+        "exact": True,
+        "near": {"ngram": 2},
+        "spans": {"unit": "line", "min_words": 2, "min_characters": 5},
+    }
     first = bench.build(recipe_of(path, 10_000, dedup=dedup))
     again = Bench(bench.root / "again")
     executor = {"workers": options.get("workers", 1)}
@@ -137,7 +140,9 @@ def test_repeated_passages_are_cut_from_documents_that_stay_and_counted_in_no_ot
 def test_text_of_evaluation_sets_is_kept_out(bench, tmp_path):
     asked = "What is the name of the tallest tower that was ever built by the people of the old town?"
     (tmp_path / "gold.jsonl").write_text(f'{{"question": "{asked}", "answer": "none"}}\n')
-    path = write_rows(bench.root / "rows.jsonl", ["A text without a question.", f"They asked: {asked} Nobody knew."])
+    path = write_rows(
+        bench.root / "rows.jsonl", ["A text without a question.", f"They asked: {asked} Nobody knew."]
+    )
     built = bench.build(recipe_of(path, evaluation_files=[str(tmp_path / "gold.jsonl")]))
     assert bench.dropped(built) == [("rows.jsonl#2", "contaminate", "evaluation_text", "")]
     assert built.dataset.config["evaluation"]["sets"] == {"gold.jsonl": 3}
@@ -183,14 +188,18 @@ def test_two_sources_of_one_name_are_refused(bench):
 
 def test_a_rule_that_fails_is_named_with_the_document(bench):
     path = write_rows(bench.root / "rows.jsonl", TEXTS_OF_TWO)
-    with pytest.raises(MainspringError, match=r"rule broken failed at the document rows\.jsonl#1: ZeroDivision"):
+    with pytest.raises(
+        MainspringError, match=r"rule broken failed at the document rows\.jsonl#1: ZeroDivision"
+    ):
         bench.build({**recipe_of(path), "rules": ["broken"]})
     assert [run.status for run in bench.runs.list("data")] == ["failed"]
 
 
 def test_where_nothing_is_left_the_steps_that_dropped_are_named(bench):
     path = write_rows(bench.root / "rows.jsonl", TEXTS_OF_TWO)
-    with pytest.raises(DocumentError, match=r"No document is left of the 120.*short dropped 120 \(too_short\)"):
+    with pytest.raises(
+        DocumentError, match=r"No document is left of the 120.*short dropped 120 \(too_short\)"
+    ):
         bench.build(recipe_of(path, min_words=99))
     assert bench.registry.list("dataset") == []
 

@@ -51,8 +51,9 @@ def opened(
         if run.status == "done":  # and its process was killed while it cleaned up
             clean(runs.folder(run.id))
     begun = _to_resume(runs, resume) if resume is not None else _unfinished(runs, registry, recipe)
-    run = runs.resume(begun.id) if begun else runs.start(KIND, _settings(recipe))
+    run = begun or runs.start(KIND, _settings(recipe))
     with _held(runs.folder(run.id), run):
+        run = runs.resume(run.id) if begun else run
         try:
             plan = _plan(run, runs.folder(run.id), recipe, registry, accept=accept)
             say(f"run {run.id}; if it is stopped, the same command goes on with it")

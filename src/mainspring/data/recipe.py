@@ -96,5 +96,7 @@ class Recipe(Config):
     def identity(self) -> dict[str, Any]:
         """What decides the dataset: not who does the work, nor in parts of which size."""
         values = self.model_dump(mode="json", exclude={"executor"})
-        sources = [{key: value for key, value in source.items() if key != "part_bytes"} for source in self.sources]
+        sources = [
+            {key: value for key, value in source.items() if key != "part_bytes"} for source in self.sources
+        ]
         return {**values, "sources": sources}

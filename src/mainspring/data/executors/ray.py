@@ -1,6 +1,7 @@
 """A Ray cluster: the same function on the same tasks, on many machines that share the workspace's file system."""
 
 import os
+import socket
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, TypeVar
 
@@ -9,6 +10,8 @@ from mainspring.errors import MissingExtraError, UserError
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+CONNECT_S = 5.0
 
 
 class RayExecutor:
@@ -23,14 +26,8 @@ class RayExecutor:
         self._is_ours = not self._ray.is_initialized()
         if self._is_ours:
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
-            try:
-                self._ray.init(address=address or None, log_to_driver=False, include_dashboard=None)
-            except (ConnectionError, ValueError, RuntimeError) as error:
-                raise UserError(
-                    f"The Ray cluster at '{address or 'its default address'}' cannot be reached: {error}. Set "
-                    "executor.address, or leave it empty to start one on this machine."
-                ) from error
-        self.workers = workers or max(1, int(self._ray.cluster_resources().get("CPU", 1)))
+            _connect(self._ray, address)
+        self.num_workers = workers or max(1, int(self._ray.cluster_resources().get("CPU", 1)))
 
     def map(self, function: Callable[[T], R], tasks: Sequence[T]) -> Generator[tuple[int, R]]:
         ray = self._ray
@@ -38,7 +35,7 @@ class RayExecutor:
         waiting, running = iter(enumerate(tasks)), {}
         try:
             while True:
-                while len(running) < self.workers and (job := next(waiting, None)) is not None:
+                while len(running) < self.num_workers and (job := next(waiting, None)) is not None:
                     running[remote.remote(shared, job[1])] = job
                 if not running:
                     return
@@ -59,6 +56,20 @@ class RayExecutor:
         except self._ray.exceptions.RayError as error:
             first = str(error).strip().splitlines()[0]
             raise died(task, f"was lost ({type(error).__name__}: {first})") from error
+
+
+def _connect(ray: Any, address: str) -> None:
+    """Join a cluster, or start one; Ray itself would wait minutes for an address where nobody is."""
+    host, _, port = address.rpartition(":")
+    try:
+        if host and port.isdigit():
+            socket.create_connection((host.removeprefix("ray://"), int(port)), CONNECT_S).close()
+        ray.init(address=address or None, log_to_driver=False)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(
+            f"The Ray cluster at '{address or 'its default address'}' cannot be reached: {error}. Set "
+            "executor.address, or leave it empty to start one on this machine."
+        ) from error
 
 
 def _ray() -> Any:
