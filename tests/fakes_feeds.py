@@ -1,5 +1,6 @@
 """What tests of feeds share: all that a feed reads, and the same in a pool of processes."""
 
+import pickle
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -23,6 +24,11 @@ def documents(settings: dict, folder: Path = Path()) -> list[Document]:
     found = read_all(settings, folder)
     assert all(isinstance(each, Document) for each in found), found
     return found  # type: ignore[return-value]
+
+
+def read_as_sent(feed: Feed) -> list[Document | Rejected]:
+    """All documents, each part read by a feed that was pickled, as it would be in a worker."""
+    return [each for part in feed.parts() for each in pickle.loads(pickle.dumps(feed)).read(part)]
 
 
 def _read_part(feed: Feed, part: bytes) -> list[Document | Rejected]:

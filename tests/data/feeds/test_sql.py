@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fakes_feeds import documents, read_all, read_in_pool
+from fakes_feeds import documents, read_all, read_as_sent
 from fakes_kill import prepare_and_kill
 from mainspring.data.document import Document
 from mainspring.data.feeds.base import make
@@ -47,7 +47,7 @@ def test_the_rows_of_a_query_are_documents_in_the_order_of_their_key(database, t
     feed = make(sql(database, group="book", part_bytes=300))
     feed.prepare(tmp_path / "run")
     assert len(feed.parts()) > 5
-    assert read_in_pool(feed) == found
+    assert read_as_sent(feed) == found
 
 
 def test_what_was_brought_once_is_not_brought_again_but_may_be_read_otherwise(database, tmp_path):

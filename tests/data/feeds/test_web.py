@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from fakes_feeds import read_all, read_in_pool
+from fakes_feeds import read_all, read_as_sent
 from fakes_kill import prepare_and_kill
 from fakes_web import Site, serve
 from mainspring.data.document import Document
@@ -144,7 +144,7 @@ def test_private_addresses_are_refused_unless_they_are_allowed(site, tmp_path):
     assert site.asked == []
 
 
-def test_what_was_fetched_is_not_fetched_again_and_read_alike_in_a_pool(site, tmp_path):
+def test_what_was_fetched_is_not_fetched_again_and_read_alike_by_workers(site, tmp_path):
     for i in range(12):
         site.add(f"/{i}", f"Page {i}. " * 20)
     settings = web(*(site.url(f"/{i}") for i in range(12)), part_bytes=500)
@@ -153,7 +153,7 @@ def test_what_was_fetched_is_not_fetched_again_and_read_alike_in_a_pool(site, tm
     assert len(first.parts()) == 4
     expected = read_all({**settings, "part_bytes": 10**9, "rate_per_s": 5, "timeout_s": 9}, tmp_path)
     assert [each.text.split(".")[0] for each in expected] == [f"Page {i}" for i in range(12)]
-    assert read_in_pool(first) == expected
+    assert read_as_sent(first) == expected
     assert len(site.asked_pages()) == 12
     assert first.fingerprint() == make_prepared(settings, tmp_path).fingerprint()
 

@@ -198,7 +198,7 @@ def test_packed_pages_are_unpacked_and_a_bomb_is_never_in_memory(site):
     site.add("/gzip", gzip.compress(text[:3_000]) + gzip.compress(text[3_000:]), Content_Encoding="gzip")
     site.add("/deflate", zlib.compress(text), Content_Encoding="deflate")
     assert get(site.url("/gzip")) == get(site.url("/deflate")) == text
-    site.add("/bomb", gzip.compress(b"\0" * 100_000_000), Content_Encoding="gzip")
+    site.add("/bomb", gzip.compress(b"\0" * 30_000_000), Content_Encoding="gzip")
     tracemalloc.start()
     assert "more than 1,000,000 bytes" in fault(site.url("/bomb"), max_bytes=1_000_000)
     peak_bytes = tracemalloc.get_traced_memory()[1]
@@ -246,7 +246,7 @@ def test_a_server_that_goes_on_slowly_but_steadily_is_left_after_the_limit(site)
     site.pages["/"] = dribble
     start_s = time.monotonic()
     assert "more than 0.3 s" in fault(site.url("/"), timeout_s=0.3)
-    assert time.monotonic() - start_s < 2
+    assert time.monotonic() - start_s < 3
 
 
 def test_a_server_that_speaks_no_http_or_is_not_there_is_told(site):

@@ -85,11 +85,11 @@ def test_links_are_seen_from_the_base_and_others_than_pages_are_left_out():
 
 def test_a_hostile_page_costs_no_time():
     for piece in (b"<a ", b"<a href", b"<a href=", b'<a href="', b"<base ", b"<loc>", b"<a" + b" " * 5_000):
-        page = piece * (1_000_000 // len(piece))
+        page = piece * (300_000 // len(piece))
         start_s = time.process_time()
         assert len(links(page, "http://a.example/")) < 3
         assert places(page) == []
-        assert time.process_time() - start_s < 5
+        assert time.process_time() - start_s < 2
 
 
 def test_sitemaps_are_recognised_and_their_places_read():

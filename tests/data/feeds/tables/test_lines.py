@@ -73,10 +73,15 @@ def test_cells_with_ends_of_lines_in_quotes_are_what_the_csv_module_reads(
         patch.setattr(lines, "CHUNK_BYTES", chunk)
         _, found = read(Delimited(delimiter=delimiter, max_bytes=LIMIT), file, part_bytes)
     assert [tuple(row.values.values()) for row in found] == rows
+    numbers, expected = [], []
     with file.open(newline="", encoding="utf-8") as opened:
-        assert [list(row.values.values()) for row in found] == list(csv.reader(opened, delimiter=delimiter))[
-            1:
-        ]
+        reader, before = csv.reader(opened, delimiter=delimiter), 0
+        for row in reader:
+            numbers.append(before + 1)
+            expected.append(row)
+            before = reader.line_num
+    assert [list(row.values.values()) for row in found] == expected[1:]
+    assert [row.number for row in found] == numbers[1:]
 
 
 @given(raw=RAW.map("".join), part_bytes=st.integers(1, 40), chunk=st.integers(1, 30))
@@ -151,7 +156,7 @@ def test_a_row_over_the_limit_costs_no_memory_and_the_lines_behind_keep_their_nu
         stream.write(b'"\n3,4\n')
     table = Delimited(delimiter=",", max_bytes=1_000)
     tracemalloc.start()
-    _, found = read(table, file, 10_000)
+    found = list(table.rows(table.whole(file)))
     peak_bytes = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak_bytes < 1_000_000 < file.stat().st_size
@@ -187,7 +192,7 @@ def test_large_cells_are_read(file):
 
 def test_compressed_files_are_one_part_and_read_alike(tmp_path):
     pa = pytest.importorskip("pyarrow")
-    data = b"\xef\xbb\xbf" + b"".join(b'{"a": %d}\n' % i for i in range(50_000))
+    data = b"\xef\xbb\xbf" + b"".join(b'{"a": %d}\n' % i for i in range(20_000))
     half = len(data) // 2
     packed = {
         "rows.jsonl.gz": gzip.compress(data[:half]) + gzip.compress(data[half:]),
@@ -199,7 +204,7 @@ def test_compressed_files_are_one_part_and_read_alike(tmp_path):
         (tmp_path / name).write_bytes(content)
         parts, found = read(JsonLines(max_bytes=LIMIT), tmp_path / name, 1_000)
         assert len(parts) == 1
-        assert [row.values["a"] for row in found] == list(range(50_000))
+        assert [row.values["a"] for row in found] == list(range(20_000))
 
 
 def test_a_part_in_the_middle_is_read_without_the_file_before_it(file):

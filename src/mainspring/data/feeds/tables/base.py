@@ -1,19 +1,19 @@
 """What a file of rows gives: parts that begin and end with rows, and the rows of a part with their numbers."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
+
+import msgspec
 
 from mainspring.data.feeds.base import Part
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class Row(msgspec.Struct, frozen=True, kw_only=True):
     """A row's values by their fields, or the `fault` for which it has none; `number` is that of its line."""
 
     number: int
-    values: dict[str, Any] = field(default_factory=dict)
+    values: dict[str, Any] = {}
     fault: str = ""
 
 

@@ -113,7 +113,7 @@ class Delimited:
             raise ValueError(
                 f"the row has more than {self.max_bytes:,} bytes; a quote that opens here may never be closed"
             )
-        if self.is_quoted and self._is_open(record.data):
+        if record.is_rest and self._is_open(record.data):
             raise ValueError("a quote opens in this row and is never closed")
         csv.field_size_limit(MAX_CELL)
         quoting = csv.QUOTE_MINIMAL if self.is_quoted else csv.QUOTE_NONE
@@ -128,8 +128,6 @@ class Delimited:
 
     def _is_open(self, data: bytes) -> bool:
         """Whether a row ends within quotes, as only the last one of a file can."""
-        if data.find(b"\n") == len(data) - 1:
-            return False
         splitter = self._splitter()
         splitter.spans(data)
         return splitter.state == "quoted"

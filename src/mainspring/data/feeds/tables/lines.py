@@ -7,10 +7,11 @@ outside of quotes. Only whether such an end is inside or outside crosses from on
 import gzip
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 from typing import Protocol, cast
+
+import msgspec
 
 from mainspring.data.feeds.base import Part
 from mainspring.errors import MissingExtraError
@@ -27,12 +28,15 @@ class Splitter(Protocol):
     def spans(self, chunk: bytes) -> list[Span]: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
-    """Bytes of one record and the number of its first line; `data` is None where it is over the limit."""
+class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Bytes of one record and the number of its first line; `data` is None where it is over the limit.
+
+    What stands behind the last end of a record is the `is_rest`.
+    """
 
     number: int
     data: bytes | None
+    is_rest: bool = False
 
 
 def whole(path: Path) -> Part:
@@ -84,9 +88,8 @@ def records(part: Part, splitter: Splitter, max_bytes: int) -> Iterator[Record]:
         for chunk in _chunks(stream, None if size is None else size - stream.tell()):
             at = 0
             for end in _ends(chunk, splitter.spans(chunk)):
-                held += chunk[at:end]
-                is_over = is_over or len(held) > max_bytes
-                yield Record(number=line, data=None if is_over else bytes(held))
+                is_over = is_over or len(held) + end - at > max_bytes
+                yield Record(number=line, data=None if is_over else bytes(held) + chunk[at:end])
                 line += lines_held + chunk.count(b"\n", at, end)
                 at, lines_held, is_over = end, 0, False
                 held.clear()
@@ -96,7 +99,7 @@ def records(part: Part, splitter: Splitter, max_bytes: int) -> Iterator[Record]:
                 is_over = True
                 held.clear()
         if held or is_over:
-            yield Record(number=line, data=None if is_over else bytes(held))
+            yield Record(number=line, data=None if is_over else bytes(held), is_rest=True)
 
 
 @contextmanager
