@@ -12,6 +12,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 
@@ -86,8 +87,7 @@ class Leaks:
 
     def overlaps(self, text: str, min_overlap: float = 0.0) -> list[Overlap]:
         """Stretches of `text` that evaluation texts share, of all texts of which at least `min_overlap` is there."""
-        get = self._numbers.get
-        numbers = np.fromiter((get(word, UNKNOWN) for word in words_of(text)), np.uint64)
+        numbers = np.fromiter(map(self._numbers.get, words_of(text), repeat(UNKNOWN)), np.uint64)
         matches = list(self._matches(numbers))
         if not matches:
             return []

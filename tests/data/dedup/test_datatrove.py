@@ -57,7 +57,7 @@ def signer(chosen: Settings, folder: Path) -> minhash.MinhashDedupSignature:
     return step
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 @given(TEXTS, PARAMETERS)
 @example(["1.2.3,4 5. 6 \u0301 x", "a b", ""], {"ngram": 1})
 @example(["one two three four five six seven", "Ünë twó"], {})

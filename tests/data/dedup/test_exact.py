@@ -32,7 +32,7 @@ def plain_clusters(forms: list[str]) -> list[list[int]]:
     return [members for members in found if len(members) > 1]
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(TEXTS, st.integers(1, 5), st.sampled_from([1e-5, 256]))
 def test_clusters_are_those_of_comparing_all_with_all(
     tmp_path_factory: pytest.TempPathFactory, texts: list[str], block: int, memory_mb: float
@@ -41,7 +41,7 @@ def test_clusters_are_those_of_comparing_all_with_all(
     assert found == plain_clusters([plain(text) for text in texts])
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(TEXTS)
 def test_without_any_normalization_only_equal_texts_are_the_same(
     tmp_path_factory: pytest.TempPathFactory, texts: list[str]

@@ -36,7 +36,7 @@ def found_pairs(path: Path, memory_bytes: int) -> list[tuple[int, int]]:
     return [pair for block in blocks for pair in zip(*(side.tolist() for side in block), strict=True)]
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(
     st.lists(st.tuples(st.integers(0, 3), st.sampled_from([0, 1, 2**64 - 1])), max_size=60),
     st.sampled_from([1, 5, 10**6]),

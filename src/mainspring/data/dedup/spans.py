@@ -141,9 +141,16 @@ def _word_hash(word: str) -> int:
 
 
 def _runs(hashes: np.ndarray, length: int) -> np.ndarray:
-    """A hash of every run of `length` words: the polynomial over the words' hashes, modulo 2^64."""
-    count = max(0, len(hashes) - length + 1)
-    combined = np.zeros(count, np.uint64)
-    for offset in range(length):
-        combined = combined * MULTIPLIER + hashes[offset : offset + count]
+    """A hash of every run of `length` words: the polynomial over the words' hashes, modulo 2^64.
+
+    A run of 50 comes from two of 25 side by side, one of 25 from two of 12 and a word, and so on.
+    """
+    if len(hashes) < length:
+        return hashes[:0]
+    combined, reached = hashes, 1
+    for bit in f"{length:b}"[1:]:
+        power = np.uint64(pow(int(MULTIPLIER), reached, 2**64))
+        combined, reached = combined[:-reached] * power + combined[reached:], 2 * reached
+        if bit == "1":
+            combined, reached = combined[:-1] * MULTIPLIER + hashes[reached:], reached + 1
     return combined
