@@ -2,7 +2,7 @@ import pytest
 from tokenizers import pre_tokenizers
 
 from mainspring.errors import WeightsError
-from mainspring.tokenizer.gguf import from_gguf
+from mainspring.tokenizer.gguf.read import from_gguf
 
 
 def fields(**changes):
