@@ -8,7 +8,6 @@ import torch
 
 from mainspring.errors import WeightsError
 
-
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
 

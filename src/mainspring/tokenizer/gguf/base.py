@@ -14,13 +14,15 @@ class Built:
     """A tokenizer, yet without its special tokens.
 
     `tokens` are as published, in the order of their ids. `begins` and `ends` say whether a text of this kind
-    is put behind a first and before a last token where the file itself is silent.
+    is put behind a first and before a last token where the file itself is silent, `usual` what these two are
+    called where it names none.
     """
 
     backend: tokenizers.Tokenizer
     tokens: Sequence[str]
     begins: bool
     ends: bool
+    usual: tuple[str, str] = ("", "")
 
 
 class Kind(Protocol):

@@ -35,7 +35,9 @@ def from_gguf(fields: Mapping[str, Any]) -> Tokenizer:
         raise WeightsError(f"The GGUF file's tokenizer is of kind '{named}'; read are {', '.join(KINDS)}.")
     vocabulary, kind = Vocabulary.read(fields), KINDS[named]
     built = _built(kind, vocabulary)
-    first, last = vocabulary.named(*FIRST), vocabulary.named(*LAST)
+    special = vocabulary.of_type(CONTROL)
+    usual = [name if name in special else "" for name in built.usual]
+    first, last = vocabulary.named(*FIRST) or usual[0], vocabulary.named(*LAST) or usual[1]
     _mark(built, vocabulary, (first, last))
     _put_between(built, vocabulary, first, last)
     template = fields.get("tokenizer.chat_template", "")
@@ -74,9 +76,10 @@ def _put_between(built: Built, vocabulary: Vocabulary, first: str, last: str) ->
     ends = vocabulary.get("add_eos_token", vocabulary.get("add_sep_token", built.ends))
     before, behind = first if begins else "", last if ends else ""
     tokens = [token for token in dict.fromkeys((before, behind)) if token]
+    texts = [[token for token in (before, text, behind) if token] for text in ("$A", "$B")]
     if tokens:
         built.backend.post_processor = processors.TemplateProcessing(
-            single=f"{before} $A {behind}".strip(),
-            pair=f"{before} $A {behind} {before} $B {behind}".strip(),
+            single=texts[0],
+            pair=texts[0] + texts[1],
             special_tokens=[(token, vocabulary.tokens.index(token)) for token in tokens],
         )

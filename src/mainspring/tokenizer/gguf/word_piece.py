@@ -20,7 +20,7 @@ def build(vocabulary: Vocabulary) -> Built:
     backend.normalizer = normalizers.BertNormalizer(lowercase=_lowers(vocabulary))
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     backend.decoder = decoders.WordPiece(prefix=REST)
-    return Built(backend=backend, tokens=tokens, begins=True, ends=True)
+    return Built(backend=backend, tokens=tokens, begins=True, ends=True, usual=("[CLS]", "[SEP]"))
 
 
 def _as_published(vocabulary: Vocabulary) -> list[str]:

@@ -70,9 +70,9 @@ class Header:
 
     def _one_file(self, fields: dict[str, Any]) -> None:
         count = fields.get("split.count", 0)
-        if count > 1:
+        if isinstance(count, int) and count > 1:
             raise WeightsError(
-                f"{self._path} is part {fields.get('split.no', 0) + 1} of {count}; one whole file is read. "
+                f"{self._path} is one of {count} parts of a model; one whole file is read. "
                 "Join the parts first (llama-gguf-split --merge)."
             )
 

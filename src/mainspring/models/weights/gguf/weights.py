@@ -62,7 +62,8 @@ class GgufWeights:
 
     def _sources(self, entries: list[Entry]) -> dict[str, Source]:
         arch = next(each for each, name in gguf.MODEL_ARCH_NAMES.items() if name == self._said.architecture)
-        table = gguf.get_tensor_name_map(arch, self._said.num_blocks)
+        encoder = self.config.encoder.num_layers if self.config.encoder else 0
+        table = gguf.get_tensor_name_map(arch, max(self.config.num_layers, encoder))
         return {entry.published: self._source(entry, table) for entry in entries}
 
     def _source(self, entry: Entry, table: gguf.TensorNameMap) -> Source:
