@@ -30,7 +30,7 @@ def from_gguf(fields: Mapping[str, Any]) -> Tokenizer:
         WeightsError: another kind of tokenizer, an unknown pre-tokenizer, or a field that is missing.
 
     """
-    named = fields.get("tokenizer.ggml.model")
+    named = str(fields.get("tokenizer.ggml.model"))
     if named not in KINDS:
         raise WeightsError(f"The GGUF file's tokenizer is of kind '{named}'; read are {', '.join(KINDS)}.")
     vocabulary, kind = Vocabulary.read(fields), KINDS[named]

@@ -16,7 +16,7 @@ class Metadata:
     def __init__(self, file: GgufFile) -> None:
         self.file = file
         self.architecture = str(file.fields.get("general.architecture"))
-        self._asked = set(HARMLESS)
+        self._asked: set[str] = set(HARMLESS)
 
     def get(self, key: str, default: Any = None) -> Any:
         self._asked.add(key)
