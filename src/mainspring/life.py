@@ -14,7 +14,7 @@ class Stage:
 
 STAGES = (
     Stage(room="data", purpose="documents from files and packages to clean text", commands=()),
-    Stage(room="tokenizer", purpose="text to token ids and back", commands=()),
+    Stage(room="tokenizer", purpose="text to token ids and back", commands=("tokenizer",)),
     Stage(
         room="models",
         purpose="architectures from parts, weights from published files",

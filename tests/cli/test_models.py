@@ -123,3 +123,40 @@ def test_what_cannot_be_converted_is_told_and_leaves_nothing(run, root, tmp_path
     assert not (tmp_path / "x").exists()
     code, _, error = run("models", "describe", "unheard-of", "--workspace", root)
     assert (code, "there is model/minilm@1" in error) == (2, True)
+
+
+def test_a_model_remembers_documents_and_goes_on_with_them(run, root, documents, tmp_path):
+    code, out, _ = run(
+        "models", "remember", "smollm2", documents, "--to", tmp_path / "m", "--workspace", root
+    )
+    assert (code, "contexts" in out) == (0, True)
+    options = [
+        "--memory",
+        tmp_path / "m",
+        "-o",
+        "weight=1",
+        "-o",
+        "neighbours=1",
+        "-n",
+        "12",
+        "--workspace",
+        root,
+    ]
+    code, out, _ = run("models", "try", "smollm2", "The lamp of the harbour turns", *options, "--json")
+    assert json.loads(out)["text"].startswith(" every 12")
+    code, _, error = run("models", "try", "smollm2", "x", "-o", "weight=1", "--workspace", root)
+    assert (code, "--memory" in error) == (2, True)
+
+
+def test_word_vectors_are_trained_and_asked(run, tmp_path):
+    (tmp_path / "text.txt").write_text(
+        "the red lamp and the blue lamp turn in the harbour\n" * 30, encoding="utf-8"
+    )
+    code, out, error = run(
+        "models", "vectors", "train", tmp_path / "text.txt", "--to", tmp_path / "v", "-o", "width=8"
+    )
+    assert (code, "pass 3/3" in error, "words" in out) == (0, True, True)
+    rows = json.loads(run("models", "vectors", "near", "Red", "--in", tmp_path / "v", "-n", "3", "--json")[1])
+    assert len(rows) == 3
+    assert run("models", "vectors", "analogy", "red", "lamp", "blue", "--in", tmp_path / "v")[0] == 0
+    assert run("models", "vectors", "train", tmp_path / "text.txt", "--to", tmp_path / "v")[0] == 2

@@ -21,6 +21,7 @@ from mainspring.cli import (
     parity,
     promote,
     serve,
+    tokenizer,
     trace,
     train,
 )
@@ -53,6 +54,7 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)
 app.command("fetch")(fetch.fetch)
+app.add_typer(tokenizer.app, name="tokenizer")
 app.add_typer(models.app, name="models")
 app.command("train")(train.train)
 app.command("parity")(parity.parity)

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mainspring.cli import show
-from mainspring.cli.base import DEFAULT, AsJson, WorkspacePath, open_workspace
+from mainspring.cli import show, vectors
+from mainspring.cli.base import DEFAULT, AsJson, Files, Settings, WorkspacePath, load_config, open_workspace
+from mainspring.cli.texts import Paths, read_texts
 from mainspring.errors import UserError
 
 if TYPE_CHECKING:
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
     from mainspring.models.config import ModelConfig
     from mainspring.models.describe import Description
 
-app = typer.Typer(help="List, describe, draw, try and convert models.", no_args_is_help=True)
+app = typer.Typer(help="List, describe, draw, try, convert and remember with models.", no_args_is_help=True)
+app.add_typer(vectors.app, name="vectors")
 
 What = Annotated[
     str,
@@ -24,7 +26,7 @@ What = Annotated[
 
 @app.callback()
 def models() -> None:
-    """List, describe, draw, try and convert models."""
+    """List, describe, draw, try, convert and remember with models."""
 
 
 @app.command("list")
@@ -91,6 +93,11 @@ def draw_model(
 def try_model(
     what: What,
     text: Annotated[str, typer.Argument(help="What the model is given.")],
+    memory: Annotated[
+        Path | None, typer.Option("--memory", help="A folder that `models remember` wrote, to vote on words.")
+    ] = None,
+    files: Files = None,
+    settings: Settings = None,
     max_tokens: Annotated[
         int, typer.Option("-n", "--max-tokens", min=1, help="Tokens to generate at most.")
     ] = 40,
@@ -99,12 +106,36 @@ def try_model(
 ) -> None:
     """Put a text through a model of any family: it goes on, answers, fills masks, labels or embeds it."""
     from mainspring.models.attempt import Attempt
+    from mainspring.models.memory import MemorySettings
 
-    said = Attempt(_folder(what, workspace)).say(text, max_tokens)
+    if memory is None and (files or settings):
+        raise UserError("-c and -o set how a memory votes; give one with --memory, or leave them out.")
+    config = load_config(MemorySettings, files, settings)
+    said = Attempt(_folder(what, workspace), memory, config).say(text, max_tokens)
     if as_json:
         show.result(said)
     else:
         _print_said(said)
+
+
+@app.command("remember")
+def remember_texts(
+    what: What,
+    paths: Paths,
+    to: Annotated[Path, typer.Option("--to", help="A new folder for the memory.")],
+    workspace: WorkspacePath = DEFAULT,
+) -> None:
+    """Give a language model a memory of documents: every context, and the word that followed it."""
+    from mainspring.models.attempt import Attempt
+    from mainspring.models.memory import remember
+    from mainspring.progress import bar
+
+    attempt = Attempt(_folder(what, workspace))
+    texts = [text for _, text in read_texts(paths)]
+    with bar("remember", len(texts), "documents") as advance:
+        count = remember(attempt.model, attempt.tokenizer, texts, to, advance=advance)
+    show.table([["contexts", count], ["size", f"{count * attempt.model.config.width * 4 / 1e6:,.1f} MB"]])
+    show.end(workspace, to, f'models try {what} "TEXT" --memory {to}')
 
 
 @app.command("convert")

@@ -73,27 +73,38 @@ def folder(path: Path, max_bytes: int = MAX_BYTES) -> list[Source | Rejected]:
     """
     if not path.is_dir():
         raise DocumentError(f"{path} is not a folder; give a folder of documents ({READ_SUFFIXES}).")
-    found: list[Source | Rejected] = []
-    for file in _files(path):
-        name = file.relative_to(path).as_posix()
-        format_name = SUFFIXES.get(file.suffix.lower())
-        if format_name is None:
-            reason = f"files with the suffix '{file.suffix}' are not read; {READ_SUFFIXES} are"
-            found.append(Rejected(name=name, reason=reason))
-            continue
-        source = Source(name=name, format=format_name, path=file)
-        try:
-            check_size(file.stat().st_size, name, max_bytes)
-        except (DocumentError, OSError) as error:
-            found.append(Rejected(name=name, reason=str(error)))
-            continue
-        found.append(source)
+    found = [single(file, file.relative_to(path).as_posix(), max_bytes) for file in files_below(path)]
     if not any(isinstance(entry, Source) for entry in found):
         raise DocumentError(
             f"The folder {path} has no readable document: {_describe(found)}. "
             f"Files with the suffixes {READ_SUFFIXES} are read; give a folder that holds some."
         )
     return found
+
+
+def given(path: Path, max_bytes: int = MAX_BYTES) -> list[Source | Rejected]:
+    """What a user named: a folder with all its files, or one file by its own name.
+
+    Raises:
+        DocumentError: nothing is there, or a folder without a file that is read.
+
+    """
+    if not path.exists():
+        raise DocumentError(f"{path} does not exist. Give a folder or a file ({READ_SUFFIXES}).")
+    return folder(path, max_bytes) if path.is_dir() else [single(path, path.name, max_bytes)]
+
+
+def single(file: Path, name: str, max_bytes: int = MAX_BYTES) -> Source | Rejected:
+    """One file, looked at from the outside: its suffix and its size."""
+    format_name = SUFFIXES.get(file.suffix.lower())
+    if format_name is None:
+        reason = f"files with the suffix '{file.suffix}' are not read; {READ_SUFFIXES} are"
+        return Rejected(name=name, reason=reason)
+    try:
+        check_size(file.stat().st_size, name, max_bytes)
+    except (DocumentError, OSError) as error:
+        return Rejected(name=name, reason=str(error))
+    return Source(name=name, format=format_name, path=file)
 
 
 def packages(root: str = "mainspring", extras: Sequence[str] = ("demo",)) -> list[Source | Rejected]:
@@ -125,7 +136,8 @@ def packages(root: str = "mainspring", extras: Sequence[str] = ("demo",)) -> lis
     return [found[name] for name in sorted(found, key=str.casefold)]
 
 
-def _files(path: Path) -> Iterator[Path]:
+def files_below(path: Path) -> Iterator[Path]:
+    """All files below `path` in the order of their names, without hidden ones."""
     for root, folders, files in os.walk(path):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         yield from (Path(root) / name for name in sorted(files) if not name.startswith("."))

@@ -20,6 +20,7 @@ from mainspring.errors import ContextLengthError, UserError, WeightsError
 from mainspring.models.attend import PackedAttend
 from mainspring.models.generate import generate
 from mainspring.models.load import load, read_json
+from mainspring.models.memory import Memory, MemorySettings, recall
 from mainspring.models.model import Model
 from mainspring.models.pool import pool
 from mainspring.tokenizer.base import Tokenizer
@@ -38,9 +39,11 @@ class Said:
 
 
 class Attempt:
-    """A model's folder, loaded with its tokenizer."""
+    """A model's folder, loaded with its tokenizer; `memory` is a folder that `remember` wrote."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self, folder: Path, memory: Path | None = None, settings: MemorySettings | None = None
+    ) -> None:
         self.model: Model = load(folder)
         self.tokenizer = Tokenizer.load(folder)
         if self.tokenizer.vocab_size > self.model.config.vocab_size:
@@ -48,6 +51,9 @@ class Attempt:
                 f"The tokenizer in {folder} has {self.tokenizer.vocab_size:,} ids, the model's embedding "
                 f"{self.model.config.vocab_size:,}. Put the tokenizer beside it that it was trained with."
             )
+        self._memory: Memory | None = None
+        if memory is not None:
+            self._memory = recall(memory, self.model, self.tokenizer, settings or MemorySettings())
         self._published: Mapping[str, Any] = read_json(folder / "config.json")
 
     @torch.inference_mode()
@@ -83,10 +89,12 @@ class Attempt:
         tokenizer, published = self.tokenizer, self._published
         ends = tokenizer.end_ids
         if self.model.config.encoder is None:
-            ids = [*self._first(), *self._checked(tokenizer.encode(text))]
+            ids = self._checked([*tokenizer.opening_ids, *tokenizer.encode(text)])
             if not ids:
                 raise UserError("The text is empty; give some for the model to go on with.")
-            return tokenizer.decode(list(generate(self.model, ids, max_tokens, end_ids=ends)))
+            return tokenizer.decode(
+                list(generate(self.model, ids, max_tokens, end_ids=ends, memory=self._memory))
+            )
         start = published.get("decoder_start_token_id", published.get("eos_token_id", 0))
         source = self._encoded(text)
         answer = generate(self.model, [start], max_tokens, source=source, end_ids=ends)

@@ -63,7 +63,8 @@ class AttentionSpec(Config):
     `bias` is that of the projections to queries, keys and values, `out_bias` that of the one behind.
     `window`: a token sees as many of the last tokens, itself among them; if not causal, as many in all, half
     of them on either side. `softcap` bends scores towards a bound. `scale` replaces head_size ** -0.5.
-    `head_norm` normalizes every query and key.
+    `head_norm` normalizes every query and key. `alibi` lets scores fall with the distance, by slopes that
+    halve from head to head down to 2 ** -alibi.
     """
 
     kind: Literal["attention"] = "attention"
@@ -78,6 +79,12 @@ class AttentionSpec(Config):
     softcap: float | None = None
     scale: float | None = None
     head_norm: NormSpec | None = None
+    alibi: float | None = None
+
+    @property
+    def is_paged(self) -> bool:
+        """Whether the engine's paged cache knows how to score it."""
+        return self.alibi is None
 
     @property
     def cached_numbers(self) -> int:
@@ -196,7 +203,8 @@ class ModelConfig(StackSpec):
     @property
     def is_served(self) -> bool:
         """Whether the engine can generate with it: a language model of attention that looks back only."""
-        return self.head is not None and self.head.kind == "lm" and self.encoder is None and self.is_causal
+        is_language_model = self.head is not None and self.head.kind == "lm" and self.encoder is None
+        return is_language_model and self.is_causal and all(block.mixer.is_paged for block in self.blocks)
 
     @property
     def is_causal(self) -> bool:

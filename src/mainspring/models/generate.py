@@ -9,6 +9,7 @@ import torch
 
 from mainspring.models.attend import PackedAttend
 from mainspring.models.cache import CachedAttend
+from mainspring.models.memory import Memory
 from mainspring.models.model import Model
 
 Choose = Callable[[torch.Tensor], int]
@@ -28,10 +29,12 @@ def generate(
     source: Sequence[int] | None = None,
     end_ids: Sequence[int] = (),
     choose: Choose = greedy,
+    memory: Memory | None = None,
 ) -> Iterator[int]:
     """Ids that follow `ids`, one by one, until one of `end_ids`, which is not given out.
 
     `source` is what an encoder-decoder reads; `ids` then begins with the token that starts its answers.
+    `memory` votes on every id.
     """
     source_SD = None
     if source is not None:
@@ -42,7 +45,10 @@ def generate(
     room = model.config.context - len(ids)
     for _ in range(min(max_tokens, room)):
         hidden_TD = model(new_T, cache.positions(len(new_T)), cache, source_SD)
-        token_id = choose(model.logits(hidden_TD[-1:])[0])
+        scores_1V = model.logits(hidden_TD[-1:])
+        if memory is not None:
+            scores_1V = memory.log_probabilities(hidden_TD[-1:], scores_1V)
+        token_id = choose(scores_1V[0])
         if token_id in end_ids:
             return
         yield token_id

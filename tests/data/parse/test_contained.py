@@ -170,9 +170,11 @@ def test_a_reader_ends_with_a_program_that_is_killed():
     assert is_gone(pid)
 
 
-def test_a_worker_that_cannot_start_is_our_failure_and_says_what_it_said(monkeypatch):
+def test_a_worker_that_cannot_start_is_our_failure_and_says_what_it_said(monkeypatch, tmp_path):
     contained._end_all()
-    monkeypatch.setattr(sys, "path", ["/nowhere"])
+    (tmp_path / "mainspring").mkdir()
+    (tmp_path / "mainspring" / "__init__.py").touch()  # stands before the package, and is empty
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     with pytest.raises(MainspringError, match="No module named") as caught:
         text_of()
     assert not isinstance(caught.value, DocumentError)

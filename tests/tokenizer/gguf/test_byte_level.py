@@ -11,7 +11,7 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 from transformers.convert_slow_tokenizer import TikTokenConverter
 
 from fakes_gguf import metadata_of
-from fakes_texts import CORPUS, TEXTS
+from fakes_fragments import CORPUS, TEXTS
 from mainspring.tokenizer.gguf.byte_level import SPLITS
 from mainspring.tokenizer.gguf.read import from_gguf
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from tokenizers import models, pre_tokenizers, trainers
 
 from fakes_gguf import metadata_of
-from fakes_texts import CORPUS, TEXTS
+from fakes_fragments import CORPUS, TEXTS
 from mainspring.errors import WeightsError
 from mainspring.tokenizer.gguf.read import from_gguf
 

@@ -15,7 +15,7 @@ from mainspring.models.config import Activation, ModelConfig
 
 FAMILIES = (
     "gpt2", "llama", "mistral", "qwen2", "qwen3", "phi3", "gemma2", "gemma3_text",
-    "bert", "roberta", "modernbert", "t5", "bart",
+    "mpt", "bert", "roberta", "modernbert", "t5", "bart", "pegasus",
 )  # fmt: skip
 
 ACTIVATIONS: Mapping[str, Activation] = {
