@@ -27,6 +27,13 @@ def test_every_family_is_drawn_as_whole_xml_within_its_canvas(name):
         assert y + int(box.attrib["height"]) <= height
 
 
+def test_experts_and_latents_are_drawn_with_their_sizes():
+    said = words(draw(family("deepseek_v3").tiny()))
+    assert said.count("latent attention 4 x 32, 32 kept") == 2
+    assert "3 of 8 experts: 24 + 48" in said
+    assert "2 of 4 experts: 96" in words(draw(family("mixtral").tiny()))
+
+
 @given(st.lists(st.sampled_from(KINDS), max_size=24))
 def test_repeated_patterns_unroll_to_the_layers(blocks):
     unrolled = [block for count, pattern in periods(blocks) for _ in range(count) for block in pattern]

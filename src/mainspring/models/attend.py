@@ -24,6 +24,7 @@ class Scoring:
     """How queries and keys become weights; see AttentionSpec.
 
     The first `num_global` tokens of a segment are seen from everywhere, whatever the window.
+    `values_in_keys`: the values are the first numbers of the keys, so that a cache stores the keys alone.
     """
 
     scale: float
@@ -32,6 +33,7 @@ class Scoring:
     softcap: float | None = None
     bias: Bias | None = None
     num_global: int = 0
+    values_in_keys: bool = False
 
     def sees(self, distance_LM: torch.Tensor) -> torch.Tensor | None:
         """Which keys, those from the segment's first on, the queries at these distances see; None for all."""
@@ -60,7 +62,12 @@ class Run:
 
 
 class Attend(Protocol):
-    """Mixes values over the tokens that each token may see."""
+    """Mixes values over the tokens that each token may see.
+
+    `is_cache`: keys and values stay for later tokens, so small ones are worth more than cheap scores.
+    """
+
+    is_cache: bool
 
     def __call__(
         self, layer: int, q_THK: torch.Tensor, k_TGK: torch.Tensor, v_TGV: torch.Tensor, scoring: Scoring
@@ -82,6 +89,10 @@ class Attend(Protocol):
         """For mixers that go from token to token: all rows, in runs of segments."""
         ...
 
+    def pad(self, num_rows: int) -> int:
+        """How many rows a product over some of the tokens is to have; the engine's exact mode wants more."""
+        ...
+
 
 class PackedAttend:
     """Attention within each of the segments that are packed into one flat row; differentiable.
@@ -91,6 +102,8 @@ class PackedAttend:
         source_lengths: the same of the encoder's stream, for models that have one.
 
     """
+
+    is_cache = False
 
     def __init__(self, lengths: Sequence[int], source_lengths: Sequence[int] | None = None) -> None:
         self.lengths = list(lengths)
@@ -116,6 +129,9 @@ class PackedAttend:
         for length, _, count in self._runs:
             yield Run(slice(start, start + length * count), count, length)
             start += length * count
+
+    def pad(self, num_rows: int) -> int:
+        return num_rows
 
 
 def _attend_runs(
@@ -156,6 +172,11 @@ def attend_batch(
     is_plain = scoring.bias is None and (scoring.window is None or num_keys <= scoring.window // 2)
     if scoring.softcap is not None:
         return _attend_softcapped(q_BHLK, k_BGMK, v_BGMV, distance_LM, scoring)
+    if is_plain and scoring.values_in_keys and num_queries == 1:
+        # The newest token sees all: heads that share a key are rows of one product, and it is not repeated.
+        q_BGRK = q_BHLK.squeeze(2).unflatten(1, (k_BGMK.shape[1], -1))
+        o_BGRV = scaled_dot_product_attention(q_BGRK, k_BGMK, v_BGMV, scale=scoring.scale)
+        return o_BGRV.flatten(1, 2).unsqueeze(2)
     if is_plain and (num_queries == num_keys or not scoring.causal):
         return scaled_dot_product_attention(
             q_BHLK, k_BGMK, v_BGMV, is_causal=scoring.causal, scale=scoring.scale, enable_gqa=grouped

@@ -14,6 +14,8 @@ from mainspring.models.attend import Run, Scoring, State, attend_batch
 class CachedAttend:
     """An Attend that remembers: each forward pass brings the next tokens of `num_segments` equal segments."""
 
+    is_cache = True
+
     def __init__(self, num_segments: int = 1) -> None:
         self._num_segments = num_segments
         self._keys: dict[int, torch.Tensor] = {}
@@ -37,10 +39,11 @@ class CachedAttend:
         self, layer: int, q_THK: torch.Tensor, k_TGK: torch.Tensor, v_TGV: torch.Tensor, scoring: Scoring
     ) -> torch.Tensor:
         q_BHLK, k_BGLK, v_BGLV = (self._batched(x) for x in (q_THK, k_TGK, v_TGV))
-        if layer in self._keys:
-            k_BGLK = torch.cat([self._keys[layer], k_BGLK], dim=2)
-            v_BGLV = torch.cat([self._values[layer], v_BGLV], dim=2)
-        self._keys[layer], self._values[layer] = k_BGLK, v_BGLV
+        k_BGLK = self._keys[layer] = _grown(self._keys.get(layer), k_BGLK)
+        if scoring.values_in_keys:
+            v_BGLV = k_BGLK[..., : v_BGLV.shape[-1]]
+        else:
+            v_BGLV = self._values[layer] = _grown(self._values.get(layer), v_BGLV)
         num_keys, num_queries = k_BGLK.shape[2], q_BHLK.shape[2]
         distance_LM = torch.arange(num_keys) - torch.arange(num_keys - num_queries, num_keys).unsqueeze(1)
         return attend_batch(q_BHLK, k_BGLK, v_BGLV, distance_LM, scoring).transpose(1, 2).flatten(0, 1)
@@ -65,5 +68,12 @@ class CachedAttend:
 
         yield Run(slice(None), self._num_segments, -1, self._states.get(layer), keep)
 
+    def pad(self, num_rows: int) -> int:
+        return num_rows
+
     def _batched(self, x_TGK: torch.Tensor) -> torch.Tensor:
         return x_TGK.unflatten(0, (self._num_segments, -1)).transpose(1, 2)
+
+
+def _grown(old_BGLK: torch.Tensor | None, new_BGLK: torch.Tensor) -> torch.Tensor:
+    return new_BGLK if old_BGLK is None else torch.cat([old_BGLK, new_BGLK], dim=2)

@@ -2,14 +2,16 @@
 
 ModelConfig (a stack, and what makes it a language model)
 ├── blocks: BlockSpec            norm, mixer, norm, feed-forward
-│   ├── mixer: AttentionSpec     what lets tokens see each other; other kinds stand beside it in MixerSpec
+│   ├── mixer: MixerSpec         what lets tokens see each other: AttentionSpec, LatentSpec
 │   ├── cross: AttentionSpec     a decoder's look at its encoder
-│   └── ffn: FfnSpec
+│   └── ffn: FfnSpec             or MoeSpec, many of them of which a token takes a few
 ├── encoder: StackSpec           of encoder-decoder models
 └── head: HeadSpec               what is made of the hidden states
 """
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from mainspring.config import Config
 
@@ -102,7 +104,49 @@ class AttentionSpec(Config):
         return 4 * self.num_heads * self.head_size * seen
 
 
-MixerSpec = AttentionSpec
+class LatentSpec(Config):
+    """Multi-head latent attention: keys and values of all heads are made of one small vector a token.
+
+    That latent of `kv_rank` numbers and one rotated key of `rope_size`, shared by all heads, are what a cache
+    stores. A head's key is `plain_size` numbers of the latent and the rotated key, its value `value_size`
+    numbers of the latent. Queries come of a latent of `q_rank` numbers, or None: of the token itself. `norm`
+    is that of the latents. `is_interleaved`: rotated pairs stand side by side instead of in two halves.
+    `scale` replaces (plain_size + rope_size) ** -0.5.
+    """
+
+    kind: Literal["latent"] = "latent"
+    num_heads: int
+    q_rank: int | None
+    kv_rank: int
+    plain_size: int
+    rope_size: int
+    value_size: int
+    rope: RopeSpec
+    norm: NormSpec
+    is_interleaved: bool = False
+    scale: float | None = None
+
+    @property
+    def causal(self) -> bool:
+        """It only looks back."""
+        return True
+
+    @property
+    def cached_numbers(self) -> int:
+        """Numbers that a token leaves in the cache: its latent, which holds the values, and the rotated key."""
+        return self.kv_rank + self.rope_size
+
+    @property
+    def state_numbers(self) -> int:
+        """Numbers that a sequence needs whatever its length: none."""
+        return 0
+
+    def work(self, num_keys: int) -> int:
+        """Multiplications and additions of one token's scores and mixing over so many latents."""
+        return 2 * self.num_heads * (2 * self.kv_rank + self.rope_size) * num_keys
+
+
+MixerSpec = Annotated[AttentionSpec | LatentSpec, Field(discriminator="kind")]
 
 
 class FfnSpec(Config):
@@ -118,6 +162,34 @@ class FfnSpec(Config):
         return 0
 
 
+class MoeSpec(Config):
+    """A router sends every token to `num_chosen` of `num_experts` feed-forward parts and weighs what they say.
+
+    `scores` says what the router's product becomes. `is_normalized` divides the chosen scores by their sum,
+    `scale` multiplies them. `has_balance`: a number for every expert is added to its score when experts are
+    chosen, not when they are weighed. Of `num_groups` groups of neighbors only the best `num_chosen_groups`
+    are chosen from. `shared` sees every token and is added.
+    """
+
+    kind: Literal["moe"] = "moe"
+    num_experts: int
+    num_chosen: int
+    expert: FfnSpec
+    shared: FfnSpec | None = None
+    scores: Literal["softmax", "sigmoid"] = "softmax"
+    is_normalized: bool = False
+    scale: float = 1.0
+    has_balance: bool = False
+    num_groups: int = 1
+    num_chosen_groups: int = 1
+
+    def idle_parameters(self, width: int) -> int:
+        """Weights that a token does not reach: those of the experts that were not chosen."""
+        matrices = 3 if self.expert.kind == "glu" else 2
+        biases = (matrices - 1) * self.expert.hidden + width if self.expert.bias else 0
+        return (self.num_experts - self.num_chosen) * (matrices * self.expert.hidden * width + biases)
+
+
 class BlockSpec(Config):
     """One layer. Norms stand before a part (GPT-2, Llama), behind the sum (BERT) or on both its sides (Gemma).
 
@@ -126,10 +198,22 @@ class BlockSpec(Config):
 
     mixer: MixerSpec
     cross: AttentionSpec | None = None
-    ffn: FfnSpec | None
+    ffn: Annotated[FfnSpec | MoeSpec, Field(discriminator="kind")] | None
     norm: NormSpec
     norm_place: Literal["before", "behind", "around"] = "before"
     has_mixer_norm: bool = True
+
+    @property
+    def attention(self) -> AttentionSpec:
+        """The mixer, for families that have no other kind."""
+        assert isinstance(self.mixer, AttentionSpec), f"a layer has a mixer of kind '{self.mixer.kind}'"
+        return self.mixer
+
+    @property
+    def dense(self) -> FfnSpec:
+        """The feed-forward part, for families whose tokens all go through the same."""
+        assert isinstance(self.ffn, FfnSpec), "a layer has no feed-forward part, or one of many experts"
+        return self.ffn
 
 
 class RelativeSpec(Config):
@@ -204,7 +288,12 @@ class ModelConfig(StackSpec):
     def is_served(self) -> bool:
         """Whether the engine can generate with it: a language model of attention that looks back only."""
         is_language_model = self.head is not None and self.head.kind == "lm" and self.encoder is None
-        return is_language_model and self.is_causal and all(block.mixer.is_paged for block in self.blocks)
+        mixers = [block.mixer for block in self.blocks]
+        has_keys = all(
+            isinstance(mixer, LatentSpec) or (isinstance(mixer, AttentionSpec) and mixer.is_paged)
+            for mixer in mixers
+        )
+        return is_language_model and has_keys and self.is_causal
 
     @property
     def is_causal(self) -> bool:

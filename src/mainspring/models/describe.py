@@ -17,7 +17,10 @@ MEMORY_FORMULA = "parameters x bytes of the type; scales of int8 and int4 come o
 CACHE_FORMULA = (
     "sum over layers of what a token leaves in the cache x bytes; a window holds no more than its tokens"
 )
-WORK_FORMULA = "2 x weights that multiply a token + 4 x heads x head size x keys seen, over layers"
+WORK_FORMULA = (
+    "2 x weights that multiply a token + 4 x heads x head size x keys seen, over layers; with latents, "
+    "2 x heads x (2 x latent + rotated size) x keys seen"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

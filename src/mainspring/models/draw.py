@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from html import escape
 
 from mainspring.models.config import (
-    AttentionSpec,
     BlockSpec,
     FfnSpec,
     HeadSpec,
+    LatentSpec,
+    MixerSpec,
     ModelConfig,
+    MoeSpec,
     NormSpec,
     StackSpec,
 )
@@ -115,7 +117,11 @@ def _layer(block: BlockSpec) -> list[Box]:
     return boxes
 
 
-def _mixer(mixer: AttentionSpec) -> str:
+def _mixer(mixer: MixerSpec) -> str:
+    if isinstance(mixer, LatentSpec):
+        return (
+            f"latent attention {mixer.num_heads} x {mixer.plain_size + mixer.rope_size}, {mixer.kv_rank} kept"
+        )
     heads = f"{mixer.num_heads} x {mixer.head_size}"
     shared = "" if mixer.num_kv_heads == mixer.num_heads else f", {mixer.num_kv_heads} kv"
     window = "" if mixer.window is None else f", window {mixer.window:,}"
@@ -123,7 +129,10 @@ def _mixer(mixer: AttentionSpec) -> str:
     return f"attention {heads}{shared}{window}{rope}"
 
 
-def _ffn(ffn: FfnSpec) -> str:
+def _ffn(ffn: FfnSpec | MoeSpec) -> str:
+    if isinstance(ffn, MoeSpec):
+        shared = "" if ffn.shared is None else f" + {ffn.shared.hidden:,}"
+        return f"{ffn.num_chosen} of {ffn.num_experts} experts: {ffn.expert.hidden:,}{shared}"
     return f"{ffn.activation} {'gated ' if ffn.kind == 'glu' else ''}feed-forward: {ffn.hidden:,}"
 
 

@@ -113,11 +113,10 @@ def published(config: ModelConfig) -> dict[str, Any]:
         "is_encoder_decoder": True,
     }
     for side, stack in (("decoder", config), ("encoder", config.encoder)):
-        ffn = stack.blocks[0].ffn
-        assert ffn is not None, "layers of BART have feed-forward parts"
+        ffn = stack.blocks[0].dense
         values |= {
             f"{side}_layers": stack.num_layers,
-            f"{side}_attention_heads": stack.blocks[0].mixer.num_heads,
+            f"{side}_attention_heads": stack.blocks[0].attention.num_heads,
             f"{side}_ffn_dim": ffn.hidden,
             "activation_function": activation_name(ffn.activation),
         }

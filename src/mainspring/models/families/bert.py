@@ -116,8 +116,7 @@ def encoder_block(published: Mapping[str, Any]) -> BlockSpec:
 def encoder_head(published: Mapping[str, Any], block: BlockSpec, kind: str) -> HeadSpec | None:
     """The head that predicts masked tokens, labels of tokens, or the label of a text."""
     if kind == "masked":
-        assert block.ffn is not None, "layers of BERT have feed-forward parts"
-        return HeadSpec(kind="masked", tied=True, bias=True, dense=block.ffn.activation, norm=block.norm)
+        return HeadSpec(kind="masked", tied=True, bias=True, dense=block.dense.activation, norm=block.norm)
     if kind == "classify_tokens":
         return HeadSpec(kind="classify_tokens", num_labels=num_labels(published), bias=True)
     if kind == "classify":
@@ -133,15 +132,14 @@ def published(config: ModelConfig) -> dict[str, Any]:
 def described(config: ModelConfig) -> dict[str, Any]:
     """The keys of config.json that BERT and RoBERTa share."""
     block = config.blocks[0]
-    assert block.ffn is not None, "layers of BERT have feed-forward parts"
     return {
         "model_type": config.family,
         "vocab_size": config.vocab_size,
         "hidden_size": config.width,
-        "intermediate_size": block.ffn.hidden,
+        "intermediate_size": block.dense.hidden,
         "num_hidden_layers": config.num_layers,
-        "num_attention_heads": block.mixer.num_heads,
-        "hidden_act": activation_name(block.ffn.activation),
+        "num_attention_heads": block.attention.num_heads,
+        "hidden_act": activation_name(block.dense.activation),
         "max_position_embeddings": config.context,
         "type_vocab_size": config.num_token_types,
         "layer_norm_eps": block.norm.eps,

@@ -13,6 +13,7 @@ from mainspring.models.config import (
     FfnSpec,
     HeadSpec,
     ModelConfig,
+    MoeSpec,
     NormSpec,
     RopeScaling,
     RopeSpec,
@@ -62,10 +63,11 @@ SCALED_BY = {
 UNUSED = (r"rotary_emb\.inv_freq$", r"^lm_head\.weight$")
 
 
-def names(*of_a_layer: Patterns) -> Names:
-    """The names of a family whose layers have these."""
+def names(*of_a_layer: Patterns, unused: tuple[str, ...] = ()) -> Names:
+    """The names of a family whose layers have these; `unused` as in Names, beside what no decoder needs."""
     joined = {ours: published for each in of_a_layer for ours, published in each.items()}
-    return Names(body={**TOP, **layers("layers.{i}.", joined)}, heads=HEADS, prefix="model.", unused=UNUSED)
+    body = {**TOP, **layers("layers.{i}.", joined)}
+    return Names(body=body, heads=HEADS, prefix="model.", unused=UNUSED + unused)
 
 
 def architectures(name: str) -> dict[str, str]:
@@ -178,11 +180,23 @@ def model(
 
 
 def described(config: ModelConfig, known: Mapping[str, str]) -> dict[str, Any]:
-    """The config.json of such a decoder, for the keys that all of them have."""
-    block, head = config.blocks[0], config.head
-    attention, ffn = block.mixer, block.ffn
+    """The config.json of such a decoder with grouped heads, for the keys that all of them have."""
+    attention = config.blocks[0].attention
     assert attention.rope is not None, "these decoders have rotary positions"
-    assert ffn is not None, "these decoders have feed-forward parts"
+    return {
+        **described_stack(config, known),
+        "num_attention_heads": attention.num_heads,
+        "num_key_value_heads": attention.num_kv_heads,
+        "head_dim": attention.head_size,
+        **described_rope(attention.rope, attention.head_size),
+    }
+
+
+def described_stack(config: ModelConfig, known: Mapping[str, str]) -> dict[str, Any]:
+    """The keys that say nothing of attention; the size of feed-forward parts is that of the first plain one."""
+    head = config.head
+    ffns = [block.ffn.expert if isinstance(block.ffn, MoeSpec) else block.dense for block in config.blocks]
+    ffn = next((block.dense for block in config.blocks if isinstance(block.ffn, FfnSpec)), ffns[0])
     values = {
         "architectures": [architecture(config, known)],
         "model_type": config.family,
@@ -190,13 +204,9 @@ def described(config: ModelConfig, known: Mapping[str, str]) -> dict[str, Any]:
         "hidden_size": config.width,
         "intermediate_size": ffn.hidden,
         "num_hidden_layers": config.num_layers,
-        "num_attention_heads": attention.num_heads,
-        "num_key_value_heads": attention.num_kv_heads,
-        "head_dim": attention.head_size,
         "hidden_act": activation_name(ffn.activation),
         "max_position_embeddings": config.context,
-        "rms_norm_eps": block.norm.eps,
-        **described_rope(attention.rope, attention.head_size),
+        "rms_norm_eps": config.blocks[0].norm.eps,
         "tie_word_embeddings": head is not None and head.tied,
     }
     return {**values, **labels(config)}

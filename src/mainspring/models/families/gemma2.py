@@ -57,19 +57,18 @@ def gemma_top(published: Mapping[str, Any]) -> dict[str, Any]:
 def published(config: ModelConfig) -> dict[str, Any]:
     return {
         **described_gemma(config, ARCHITECTURES),
-        "attn_logit_softcapping": config.blocks[0].mixer.softcap,
+        "attn_logit_softcapping": config.blocks[0].attention.softcap,
     }
 
 
 def described_gemma(config: ModelConfig, known: Mapping[str, str]) -> dict[str, Any]:
     """The keys that Gemma 2 and 3 share."""
     values = decoder.described(config, known)
-    scale, head = config.blocks[0].mixer.scale, config.head
+    scale, head = config.blocks[0].attention.scale, config.head
     assert scale is not None, "Gemma tells its scale"
-    ffn = config.blocks[0].ffn
-    assert ffn is not None, "layers of Gemma have feed-forward parts"
+    ffn = config.blocks[0].dense
     del values["hidden_act"]
-    windows = [block.mixer.window for block in config.blocks]
+    windows = [block.attention.window for block in config.blocks]
     return {
         **values,
         "hidden_activation": "gelu_pytorch_tanh"

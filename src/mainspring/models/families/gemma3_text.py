@@ -52,7 +52,7 @@ def _rope(published: Mapping[str, Any], kind: str) -> RopeSpec:
 
 def published(config: ModelConfig) -> dict[str, Any]:
     values = gemma2.described_gemma(config, ARCHITECTURES)
-    ropes = {bool(block.mixer.window): block.mixer.rope for block in config.blocks}
+    ropes = {bool(block.attention.window): block.attention.rope for block in config.blocks}
     for key in ("rope_theta", "rope_scaling"):
         values.pop(key, None)
     both = {gemma2.LOCAL: ropes.get(True), gemma2.FULL: ropes.get(False)}
@@ -64,7 +64,7 @@ def published(config: ModelConfig) -> dict[str, Any]:
             for kind, spec in both.items()
             if spec is not None
         },
-        "attn_logit_softcapping": config.blocks[0].mixer.softcap,
+        "attn_logit_softcapping": config.blocks[0].attention.softcap,
     }
 
 

@@ -83,7 +83,7 @@ def published(config: ModelConfig) -> dict[str, Any]:
         "vocab_size": config.vocab_size,
         "n_embd": config.width,
         "n_layer": config.num_layers,
-        "n_head": block.mixer.num_heads,
+        "n_head": block.attention.num_heads,
         "n_positions": config.context,
         "layer_norm_epsilon": block.norm.eps,
         "activation_function": "gelu_new",

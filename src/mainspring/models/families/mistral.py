@@ -20,7 +20,7 @@ def config(published: Mapping[str, Any]) -> ModelConfig:
 
 
 def published(config: ModelConfig) -> dict[str, Any]:
-    return {**decoder.described(config, ARCHITECTURES), "sliding_window": config.blocks[0].mixer.window}
+    return {**decoder.described(config, ARCHITECTURES), "sliding_window": config.blocks[0].attention.window}
 
 
 def tiny() -> ModelConfig:

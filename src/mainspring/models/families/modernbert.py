@@ -128,18 +128,17 @@ def _head(published: Mapping[str, Any], norm: NormSpec) -> HeadSpec | None:
 
 def published(config: ModelConfig) -> dict[str, Any]:
     block, head = config.blocks[0], config.head
-    assert block.ffn is not None, "layers of ModernBERT have feed-forward parts"
-    windows = [each.mixer.window for each in config.blocks]
-    ropes = {LOCAL if each.mixer.window else FULL: each.mixer.rope for each in config.blocks}
+    windows = [each.attention.window for each in config.blocks]
+    ropes = {LOCAL if each.attention.window else FULL: each.attention.rope for each in config.blocks}
     return {
         "architectures": [architecture(config, ARCHITECTURES)],
         "model_type": "modernbert",
         "vocab_size": config.vocab_size,
         "hidden_size": config.width,
-        "intermediate_size": block.ffn.hidden,
+        "intermediate_size": block.dense.hidden,
         "num_hidden_layers": config.num_layers,
-        "num_attention_heads": block.mixer.num_heads,
-        "hidden_activation": activation_name(block.ffn.activation),
+        "num_attention_heads": block.attention.num_heads,
+        "hidden_activation": activation_name(block.dense.activation),
         "classifier_activation": activation_name(head.dense) if head and head.dense else "gelu",
         "classifier_pooling": (head.pooling if head else None) or "cls",
         "max_position_embeddings": config.context,

@@ -29,7 +29,7 @@ def config(published: Mapping[str, Any]) -> ModelConfig:
 
 def published(config: ModelConfig) -> dict[str, Any]:
     values = decoder.described(config, ARCHITECTURES)
-    return {**values, "sliding_window": config.blocks[0].mixer.window, "pad_token_id": None}
+    return {**values, "sliding_window": config.blocks[0].attention.window, "pad_token_id": None}
 
 
 def tiny() -> ModelConfig:

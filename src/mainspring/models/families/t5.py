@@ -24,8 +24,7 @@ CONTEXT = 4096  # positions are distances, so nothing bounds them; what one pass
 
 def names(config: ModelConfig) -> Names:
     """Gated and plain feed-forward parts have other names."""
-    ffn = config.blocks[0].ffn
-    parts = GATED if ffn is not None and ffn.kind == "glu" else PLAIN
+    parts = GATED if config.blocks[0].dense.kind == "glu" else PLAIN
     return Names(
         body={
             "embedding.weight": "shared.weight",
@@ -109,24 +108,23 @@ def _spec(published: Mapping[str, Any], num_layers: int, *, causal: bool) -> Sta
 
 def published(config: ModelConfig) -> dict[str, Any]:
     block, relative, encoder = config.blocks[0], config.relative, config.encoder
-    assert block.ffn is not None, "layers of T5 have feed-forward parts"
     assert relative is not None, "T5 has a bias by distance"
     assert encoder is not None, "T5 has an encoder"
-    named = {"gelu_tanh": "gelu"}.get(block.ffn.activation, block.ffn.activation)
+    named = {"gelu_tanh": "gelu"}.get(block.dense.activation, block.dense.activation)
     return {
         "architectures": [architecture(config, ARCHITECTURES)],
         "model_type": "t5",
         "vocab_size": config.vocab_size,
         "d_model": config.width,
-        "d_kv": block.mixer.head_size,
-        "d_ff": block.ffn.hidden,
+        "d_kv": block.attention.head_size,
+        "d_ff": block.dense.hidden,
         "num_layers": encoder.num_layers,
         "num_decoder_layers": config.num_layers,
-        "num_heads": block.mixer.num_heads,
+        "num_heads": block.attention.num_heads,
         "relative_attention_num_buckets": relative.num_buckets,
         "relative_attention_max_distance": relative.max_distance,
         "layer_norm_epsilon": block.norm.eps,
-        "feed_forward_proj": f"gated-{named}" if block.ffn.kind == "glu" else named,
+        "feed_forward_proj": f"gated-{named}" if block.dense.kind == "glu" else named,
         "tie_word_embeddings": config.head is None or config.head.tied,
         "is_encoder_decoder": True,
     }

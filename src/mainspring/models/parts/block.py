@@ -4,18 +4,21 @@ before:  x + part(norm(x))     behind:  norm(x + part(x))     around:  x + norm(
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import nn
 
-from mainspring.models.config import BlockSpec, NormSpec
+from mainspring.models.config import BlockSpec, FfnSpec, MoeSpec, NormSpec
 from mainspring.models.parts.attention import Attention, CrossAttention
 from mainspring.models.parts.base import Pass
 from mainspring.models.parts.ffn import build_ffn
+from mainspring.models.parts.latent import LatentAttention
+from mainspring.models.parts.moe import Mixture
 from mainspring.models.parts.norm import build_norm
 
 Part = Callable[[torch.Tensor], torch.Tensor]
-MIXERS = {"attention": Attention}
+MIXERS = {"attention": Attention, "latent": LatentAttention}
 
 
 class Block(nn.Module):
@@ -30,7 +33,7 @@ class Block(nn.Module):
         self.mixer = MIXERS[spec.mixer.kind](spec.mixer, width, layer)
         self.cross = CrossAttention(spec.cross, width, layer) if spec.cross else None
         self.cross_norm = _norm(spec.norm, width) if spec.cross else None
-        self.ffn = build_ffn(spec.ffn, width) if spec.ffn else None
+        self.ffn = _ffn(spec.ffn, width) if spec.ffn else None
         self.ffn_norm = _norm(spec.norm, width) if spec.ffn else None
         self.ffn_out_norm = _norm(around, width) if spec.ffn else None
 
@@ -40,7 +43,8 @@ class Block(nn.Module):
             cross = self.cross
             x_TD = self._add(x_TD, self.cross_norm, lambda y_TD: cross(y_TD, around), None)
         if self.ffn is not None:
-            x_TD = self._add(x_TD, self.ffn_norm, self.ffn, self.ffn_out_norm)
+            ffn = partial(self.ffn, around=around) if isinstance(self.ffn, Mixture) else self.ffn
+            x_TD = self._add(x_TD, self.ffn_norm, ffn, self.ffn_out_norm)
         return x_TD
 
     def _add(
@@ -51,6 +55,10 @@ class Block(nn.Module):
             return x_TD if norm is None else norm(x_TD)
         y_TD = part(x_TD if norm is None else norm(x_TD))
         return x_TD + (y_TD if out_norm is None else out_norm(y_TD))
+
+
+def _ffn(spec: FfnSpec | MoeSpec, width: int) -> nn.Module:
+    return Mixture(spec, width) if isinstance(spec, MoeSpec) else build_ffn(spec, width)
 
 
 def _norm(spec: NormSpec | None, width: int) -> nn.Module | None:
