@@ -5,8 +5,8 @@ held against.
 """
 
 import torch
+from gguf import ExpertGatingFuncType, PoolingType, RopeScalingType
 from gguf import GGMLQuantizationType as Type
-from gguf import PoolingType, RopeScalingType
 
 from fakes_gguf import write_gguf
 
@@ -15,7 +15,13 @@ DECODER = {
     "mixer.q": "attn_q", "mixer.k": "attn_k", "mixer.v": "attn_v", "mixer.o": "attn_output",
     "mixer.q_norm": "attn_q_norm", "mixer.k_norm": "attn_k_norm", "mixer_norm": "attn_norm",
     "mixer_out_norm": "post_attention_norm", "ffn_norm": "ffn_norm", "ffn_out_norm": "post_ffw_norm",
-    "ffn.gate": "ffn_gate", "ffn.up": "ffn_up", "ffn.down": "ffn_down",
+    "ffn.router": "ffn_gate_inp", "ffn.balance": "exp_probs_b", "ffn.gate": "ffn_gate", "ffn.up": "ffn_up",
+    "ffn.down": "ffn_down",
+}  # fmt: skip
+LATENT = {
+    **DECODER, "mixer.q_down": "attn_q_a", "mixer.q_norm": "attn_q_a_norm", "mixer.q": "attn_q_b",
+    "mixer.kv_down": "attn_kv_a_mqa", "mixer.kv_norm": "attn_kv_a_norm", "mixer.kv_up": "attn_kv_b",
+    "ffn.shared.gate": "ffn_gate_shexp", "ffn.shared.up": "ffn_up_shexp", "ffn.shared.down": "ffn_down_shexp",
 }  # fmt: skip
 ENCODER = {
     **DECODER, "embedding_norm": "token_embd_norm", "token_types": "token_types",
@@ -28,12 +34,20 @@ T5 = {
 }  # fmt: skip
 
 
-def convert(model, path, *, kind=Type.F32, tokenizer=None, said=None, more=None, **flags):
-    """A GGUF file of a model of ours; `said` replaces metadata (None leaves one out), `more` adds tensors."""
+def convert(model, path, *, kind=Type.F32, tokenizer=None, said=None, more=None, without=(), **flags):
+    """A GGUF file of a model of ours.
+
+    `said` replaces metadata (None leaves one out); `more` adds tensors, `without` leaves those with such parts
+    in their names out.
+    """
     architecture, describe, tensors = CONVERTERS[model.config.family]
     metadata = {**describe(model.config), **(said or {})}
     metadata = {key: value for key, value in metadata.items() if value is not None}
-    arrays = {name: tensor.detach().numpy() for name, tensor in tensors(model).items()}
+    arrays = {
+        name: tensor.detach().numpy()
+        for name, tensor in tensors(model).items()
+        if not any(part in name for part in without)
+    }
     return write_gguf(path, architecture, metadata, {**arrays, **(more or {})}, tokenizer, kind, **flags)
 
 
@@ -44,6 +58,11 @@ def renamed(model, names, decoder="blk", encoder="enc.blk"):
         side, _, name = ours.rpartition("blocks.")
         layer, _, part = name.partition(".") if "blocks." in ours else ("", "", ours)
         stem, _, suffix = part.rpartition(".")
+        if stem == "ffn" and suffix == "balance":
+            stem, suffix = "ffn.balance", "bias"
+        if ".experts." in part:
+            found[f"{decoder}.{layer}.{part.removeprefix('ffn.')}"] = tensor
+            continue
         if layer:
             found[f"{encoder if side else decoder}.{layer}.{names[stem]}.{suffix}"] = tensor
         else:
@@ -99,6 +118,40 @@ def raised(model):
     return {name: tensor + 1 if "norm" in name else tensor for name, tensor in plain(model).items()}
 
 
+def stacked(tensors):
+    """One tensor for the matrices of all experts."""
+    found = {}
+    for name, tensor in tensors.items():
+        before, expert, behind = name.partition(".experts.")
+        if not expert:
+            found[name] = tensor
+        elif behind.startswith("0."):
+            count = sum(
+                other.startswith(f"{before}.experts.") and other.endswith(behind[1:]) for other in tensors
+            )
+            parts = [tensors[f"{before}.experts.{e}{behind[1:]}"] for e in range(count)]
+            found[f"{before}.ffn_{behind.split('.')[1]}_exps.weight"] = torch.stack(parts)
+    return found
+
+
+def mixtral(model):
+    return stacked(permuted(model))
+
+
+def mixed(model):
+    return stacked(plain(model))
+
+
+def deepseek(model):
+    """What makes keys and values of the latent, split by that and by heads, keys transposed."""
+    tensors, mixer = stacked(renamed(model, LATENT)), model.config.blocks[0].mixer
+    for name in [name for name in tensors if "attn_kv_b" in name]:
+        heads = tensors.pop(name).view(mixer.num_heads, -1, mixer.kv_rank)
+        tensors[name.replace("kv_b", "k_b")] = heads[:, : mixer.plain_size].transpose(1, 2)
+        tensors[name.replace("kv_b", "v_b")] = heads[:, mixer.plain_size :]
+    return tensors
+
+
 def encoder(model):
     return renamed(model, ENCODER)
 
@@ -127,7 +180,7 @@ def sizes(config):
         "context_length": config.context,
         "embedding_length": config.width,
         "block_count": config.num_layers,
-        "feed_forward_length": block.ffn.hidden,
+        "feed_forward_length": block.ffn.hidden if hasattr(block.ffn, "hidden") else block.ffn.expert.hidden,
         "head_count": block.mixer.num_heads,
     }
 
@@ -185,6 +238,62 @@ def gemma3(config):
     }
 
 
+def mixtral_metadata(config):
+    experts = config.blocks[0].ffn
+    return {
+        **llama(config),
+        "sliding_window": config.blocks[0].mixer.window,
+        "expert_count": experts.num_experts,
+        "expert_used_count": experts.num_chosen,
+    }
+
+
+def qwen3_moe(config):
+    experts = config.blocks[0].ffn
+    return {
+        **decoder(config),
+        "expert_count": experts.num_experts,
+        "expert_used_count": experts.num_chosen,
+        "expert_feed_forward_length": experts.expert.hidden,
+    }
+
+
+def deepseek_metadata(config):
+    mixer, experts = config.blocks[0].mixer, config.blocks[-1].ffn
+    scaling = mixer.rope.scaling
+    return {
+        **sizes(config),
+        "head_count_kv": 1,
+        "layer_norm_rms_eps": config.blocks[0].norm.eps,
+        "rope_freq_base": mixer.rope.theta,
+        "rope_dimension_count": mixer.rope_size,
+        "rope_scaling_type": RopeScalingType.YARN,
+        "rope_scaling_factor": scaling.factor,
+        "rope_scaling_orig_ctx_len": scaling.original_context,
+        "rope_scaling_yarn_log_mul": 0.1 * scaling.mscale_all_dim,
+        "q_lora_rank": mixer.q_rank,
+        "kv_lora_rank": mixer.kv_rank,
+        "key_length": mixer.kv_rank + mixer.rope_size,
+        "value_length": mixer.kv_rank,
+        "key_length_mla": mixer.plain_size + mixer.rope_size,
+        "value_length_mla": mixer.value_size,
+        "leading_dense_block_count": 1,
+        "expert_count": experts.num_experts,
+        "expert_used_count": experts.num_chosen,
+        "expert_shared_count": experts.shared.hidden // experts.expert.hidden,
+        "expert_feed_forward_length": experts.expert.hidden,
+        "expert_weights_scale": experts.scale,
+        "expert_weights_norm": experts.is_normalized,
+        "expert_gating_func": ExpertGatingFuncType.SIGMOID,
+        "expert_group_count": experts.num_groups,
+        "expert_group_used_count": experts.num_chosen_groups,
+    }
+
+
+def mpt(config):
+    return {**gpt2(config), "max_alibi_bias": config.blocks[0].mixer.alibi}
+
+
 def gpt2(config):
     return {**sizes(config), "layer_norm_eps": config.blocks[0].norm.eps}
 
@@ -240,6 +349,10 @@ CONVERTERS = {
     "gpt2": ("gpt2", gpt2, fused),
     "qwen2": ("qwen2", decoder, plain),
     "qwen3": ("qwen3", decoder, plain),
+    "mixtral": ("llama", mixtral_metadata, mixtral),
+    "qwen3_moe": ("qwen3moe", qwen3_moe, mixed),
+    "deepseek_v3": ("deepseek2", deepseek_metadata, deepseek),
+    "mpt": ("mpt", mpt, fused),
     "phi3": ("phi3", phi3_metadata, phi3),
     "gemma2": ("gemma2", gemma2, raised),
     "gemma3_text": ("gemma3", gemma3, raised),

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from tokenizers import decoders, models, pre_tokenizers, trainers
 from transformers.convert_slow_tokenizer import TikTokenConverter
 
-from fakes_gguf import metadata_of
 from fakes_fragments import CORPUS, TEXTS
+from fakes_gguf import metadata_of
 from mainspring.tokenizer.gguf.byte_level import SPLITS
 from mainspring.tokenizer.gguf.read import from_gguf
 

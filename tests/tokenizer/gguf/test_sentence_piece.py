@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from tokenizers import models, trainers
 from transformers.convert_slow_tokenizer import generate_merges
 
-from fakes_gguf import metadata_of
 from fakes_fragments import CORPUS, TEXTS
+from fakes_gguf import metadata_of
 from mainspring.errors import WeightsError
 from mainspring.tokenizer.gguf.read import from_gguf
 

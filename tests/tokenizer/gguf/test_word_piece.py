@@ -4,8 +4,8 @@ import transformers
 from hypothesis import given
 from tokenizers import models, normalizers, pre_tokenizers, trainers
 
-from fakes_gguf import metadata_of
 from fakes_fragments import CORPUS, TEXTS
+from fakes_gguf import metadata_of
 from mainspring.errors import WeightsError
 from mainspring.tokenizer.gguf.read import from_gguf
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tokenizers
 import torch
+from gguf import ExpertGatingFuncType, PoolingType
 from gguf import GGMLQuantizationType as Type
-from gguf import PoolingType
 from tokenizers import models
 
 from converter_gguf import CONVERTERS, convert
@@ -30,8 +30,15 @@ TOLD = {
     "roberta": {"architectures": ["RobertaModel"], "pooling": "cls"},
     "modernbert": {"architectures": ["ModernBertModel"]},
     "t5": {"relative_attention_max_distance": 128},
+    "qwen3_moe": {"decoder_sparse_step": 1, "mlp_only_layers": [], "norm_topk_prob": True},
+    "deepseek_v3": {
+        "rope_scaling": {
+            "rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64, "mscale": 1.0,
+            "mscale_all_dim": 1.0,
+        }
+    },
     "gemma2": {"query_pre_attn_scalar": 16},
-}
+}  # fmt: skip
 
 
 def tiny(name, **changes):
@@ -136,6 +143,45 @@ def test_special_tokens_template_and_length_come_with_the_model(tmp_path):
     assert (tokenizer.bos, tokenizer.eos, tokenizer.chat_template) == ("<|im_start|>", "<|im_end|>", CHATML)
     assert tokenizer.max_length == 256
     assert json.loads((tmp_path / "made" / "config.json").read_text())["eos_token_id"] == 2
+
+
+def test_a_matrix_of_keys_and_values_that_was_not_split_is_read_as_well(tmp_path):
+    model = tiny("deepseek_v3")
+    whole = {
+        f"blk.{layer}.attn_kv_b.weight": model.state_dict()[f"blocks.{layer}.mixer.kv_up.weight"].numpy()
+        for layer in range(model.config.num_layers)
+    }
+    path = convert(model, tmp_path / "a.gguf", more=whole, without=("attn_k_b", "attn_v_b"))
+    weights = GgufWeights(GgufFile(path))
+    for layer in range(model.config.num_layers):
+        found = weights.read(f"model.layers.{layer}.self_attn.kv_b_proj.weight")
+        assert torch.equal(found, model.state_dict()[f"blocks.{layer}.mixer.kv_up.weight"])
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "message"),
+    [
+        ("mixtral", {"expert_count": 5}, "says 5 for 'llama.expert_count'; read is 4"),
+        ("mixtral", {"expert_used_count": None}, "says None for 'llama.expert_used_count'; a whole number"),
+        (
+            "llama",
+            {"expert_count": 8},
+            "tells of 8 experts, but has no tensor 'ffn_gate_exps.weight' that holds",
+        ),
+        (
+            "deepseek_v3",
+            {"expert_gating_func": ExpertGatingFuncType.SOFTMAX},
+            "scoring_func 'softmax'; read is",
+        ),
+        (
+            "mpt",
+            {"clamp_kqv": 8.0},
+            "says 8.0 for 'mpt.attention.clamp_kqv'; what that means is not built here",
+        ),
+    ],
+)
+def test_what_other_kinds_of_experts_and_attention_need_is_named(tmp_path, name, said, message):
+    assert message in refused(convert(tiny(name), tmp_path / "a.gguf", said=said))
 
 
 def refused(path):

@@ -74,7 +74,7 @@ class GgufWeights:
         stored = table.get_name(asked, try_suffixes=SUFFIXES)
         assert stored is not None, f"GGUF's table of '{self._said.architecture}' has no name for '{asked}'"
         first, key = stored.removesuffix(_key(stored)), _key(stored)
-        joined = self._layout.joined.get(key, (key,))
+        joined = (key,) if stored in self._file.shapes else self._layout.joined.get(key, (key,))
         return Source(
             stored=tuple(first + each for each in joined),
             part=int(expert[1]) if expert else None,

@@ -18,9 +18,12 @@ ARCHITECTURES = {
     "gpt2": "gpt2",
     "qwen2": "qwen2",
     "qwen3": "qwen3",
+    "qwen3moe": "qwen3moe",
+    "deepseek2": "deepseek2",
     "phi3": "phi3",
     "gemma2": "gemma2",
     "gemma3": "gemma3",
+    "mpt": "mpt",
     "bert": "bert",
     "modern-bert": "modern_bert",
     "t5": "t5",
@@ -38,8 +41,8 @@ class Layout:
 
     Args:
         undo: stored tensor -> how its values become the published ones again.
-        joined: the last parts of a published name -> the stored tensors that it is made of by the `undo` of
-            the first.
+        joined: the key that GGUF's table knows -> those of the tensors that stand for it where it is not in
+            the file; the `undo` of the first takes them all.
         renamed: pairs of texts in published names; the second is what GGUF's own table of names knows.
         unused: stored tensors that no forward pass here needs, or that became part of the config.
 

@@ -1,4 +1,4 @@
-"""Llama and Mistral; rows of queries and keys stand in the order in which pairs rotate side by side."""
+"""Llama, Mistral and Mixtral; rows of queries and keys stand in the order in which pairs rotate side by side."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ import torch
 
 from mainspring.models.weights.gguf.architectures.base import Layout
 from mainspring.models.weights.gguf.architectures.decoder import decoder
+from mainspring.models.weights.gguf.architectures.experts import experts
 from mainspring.models.weights.gguf.architectures.rope import FACTORS
 from mainspring.models.weights.gguf.metadata import Metadata
 
@@ -30,6 +31,9 @@ LAYOUT = Layout(undo={"attn_q.weight": queries, "attn_k.weight": keys}, unused=(
 
 def config(said: Metadata) -> dict[str, Any]:
     window = said.window()
+    if said.get("expert_count"):
+        more = {"sliding_window": window, **experts(said, "num_local_experts")}
+        return decoder(said, "mixtral", "MixtralForCausalLM", **more)
     if window is not None:
         return decoder(said, "mistral", "MistralForCausalLM", sliding_window=window)
     return decoder(said, "llama", "LlamaForCausalLM", attention_bias=False, mlp_bias=False)
