@@ -17,7 +17,7 @@ KINDS: Mapping[str, Kind] = {
     "bert": word_piece,
     "t5": unigram,
 }
-FIRST, LAST = ("bos", "cls"), ("eos", "seperator")  # the format's own spelling
+FIRST, LAST = ("bos", "cls"), ("eos", "seperator")  # codespell:ignore seperator - the format writes it so
 
 
 def from_gguf(fields: Mapping[str, Any]) -> Tokenizer:
