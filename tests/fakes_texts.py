@@ -2,7 +2,7 @@
 
 import random
 
-SYLLABLES = "the ri ver win ter sto ne mor ning of a to ha rbour li ght and wa tch spr ing whe el".split()  # noqa: SIM905
+SYLLABLES = "the ri ver win ter sto ne mar ning of a to ha rbour li ght and wa tch spr ing wha el".split()  # noqa: SIM905
 STRANGE = (
     "漢字かな交じり文", "한국어", "العربية", "naïve café", "e\u0301", "\u200b\u00a0", "\ufffd", "\t", "\r\n",
     "😀\U0001f469\u200d\U0001f469\u200d\U0001f467\U0001f3f3\ufe0f\u200d\U0001f308", "  ", "<|im_end|>", "[MASK]",

@@ -91,7 +91,3 @@ def rule_module(name: str) -> Any:
     if name not in RULES:
         raise ConfigError(f"There is no rule '{name}'; there are {', '.join(RULES) or 'none'}.")
     return import_module(f"mainspring.data.rules.{name}")
-
-
-class NoSettings(Config):
-    """A rule without anything to set."""
