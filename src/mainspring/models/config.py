@@ -2,7 +2,7 @@
 
 ModelConfig (a stack, and what makes it a language model)
 ├── blocks: BlockSpec            norm, mixer, norm, feed-forward
-│   ├── mixer: MixerSpec         what lets tokens see each other: AttentionSpec, LatentSpec
+│   ├── mixer: MixerSpec         what lets tokens see each other: AttentionSpec, LatentSpec, mixer_specs.py
 │   ├── cross: AttentionSpec     a decoder's look at its encoder
 │   └── ffn: FfnSpec             or MoeSpec, many of them of which a token takes a few
 ├── encoder: StackSpec           of encoder-decoder models
@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from mainspring.config import Config
+from mainspring.models.mixer_specs import DeltaSpec, LongformerSpec, Mamba2Spec, MambaSpec
 
 Activation = Literal["silu", "gelu", "gelu_tanh", "relu", "tanh"]
 Pooling = Literal["mean", "cls", "max", "last"]
@@ -65,7 +66,8 @@ class AttentionSpec(Config):
     `bias` is that of the projections to queries, keys and values, `out_bias` that of the one behind.
     `window`: a token sees as many of the last tokens, itself among them; if not causal, as many in all, half
     of them on either side. `softcap` bends scores towards a bound. `scale` replaces head_size ** -0.5.
-    `head_norm` normalizes every query and key.
+    `head_norm` normalizes every query and key. `has_gate`: every head's output is scaled by the sigmoid of a
+    projection that lies behind the head's query.
     """
 
     kind: Literal["attention"] = "attention"
@@ -80,6 +82,7 @@ class AttentionSpec(Config):
     softcap: float | None = None
     scale: float | None = None
     head_norm: NormSpec | None = None
+    has_gate: bool = False
 
 
 class LatentSpec(Config):
@@ -124,7 +127,10 @@ class LatentSpec(Config):
         return 2 * self.num_heads * (2 * self.kv_rank + self.rope_size) * num_keys
 
 
-MixerSpec = Annotated[AttentionSpec | LatentSpec, Field(discriminator="kind")]
+MixerSpec = Annotated[
+    AttentionSpec | LatentSpec | MambaSpec | Mamba2Spec | DeltaSpec | LongformerSpec,
+    Field(discriminator="kind"),
+]
 
 
 class FfnSpec(Config):
@@ -142,7 +148,8 @@ class MoeSpec(Config):
     `scores` says what the router's product becomes. `is_normalized` divides the chosen scores by their sum,
     `scale` multiplies them. `has_balance`: a number for every expert is added to its score when experts are
     chosen, not when they are weighed. Of `num_groups` groups of neighbors only the best `num_chosen_groups`
-    are chosen from. `shared` sees every token and is added.
+    are chosen from. `shared` sees every token and is added, scaled by the sigmoid of a number that the token
+    says itself if it `has_shared_gate`.
     """
 
     kind: Literal["moe"] = "moe"
@@ -150,6 +157,7 @@ class MoeSpec(Config):
     num_chosen: int
     expert: FfnSpec
     shared: FfnSpec | None = None
+    has_shared_gate: bool = False
     scores: Literal["softmax", "sigmoid"] = "softmax"
     is_normalized: bool = False
     scale: float = 1.0
@@ -262,7 +270,9 @@ class ModelConfig(StackSpec):
     def is_served(self) -> bool:
         """Whether the engine can generate with it: a language model of attention that looks back only."""
         is_language_model = self.head is not None and self.head.kind == "lm" and self.encoder is None
-        has_keys = all(isinstance(block.mixer, AttentionSpec) for block in self.blocks)
+        has_keys = all(
+            isinstance(block.mixer, AttentionSpec) and not block.mixer.has_gate for block in self.blocks
+        )
         return is_language_model and has_keys and self.is_causal
 
     @property

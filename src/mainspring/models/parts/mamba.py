@@ -1,0 +1,139 @@
+"""Mamba-1: a state space in which every channel has a state of its own. Paper: arXiv:2312.00752, algorithm 2.
+
+x -> values, gate      convolution      time steps, inputs, outputs, each normalized as in Jamba
+state_L = exp(a dt_L) state_M + dt_L inputs_L values_L;  y_L = outputs_L . state_L + d values_L
+y * silu(gate) -> down
+
+Shapes: T tokens, B segments of L tokens, D model width, I channels, N state size, R rank of the time steps.
+"""
+
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+from mainspring.models.attend import State
+from mainspring.models.parts.base import Pass
+from mainspring.models.parts.recurrent import CausalConv, mix_runs, time_step_bias
+from mainspring.models.mixer_specs import MambaSpec
+
+CHUNK = (
+    64  # tokens whose states are held at once: enough for long vectors, few enough for the processor's cache
+)
+
+
+class Mamba(nn.Module):
+    """The mixer; weights in the published layout."""
+
+    def __init__(self, spec: MambaSpec, width: int, layer: int) -> None:
+        super().__init__()
+        self.spec, self.layer = spec, layer
+        self.up = nn.Linear(width, 2 * spec.inner, bias=spec.bias)
+        self.conv = CausalConv(spec.inner, spec.conv_size, bias=spec.conv_bias)
+        self.select = nn.Linear(spec.inner, spec.dt_rank + 2 * spec.state_size, bias=False)
+        self.dt_norm = nn.RMSNorm(spec.dt_rank, eps=spec.norm_eps)
+        self.in_norm = nn.RMSNorm(spec.state_size, eps=spec.norm_eps)
+        self.out_norm = nn.RMSNorm(spec.state_size, eps=spec.norm_eps)
+        self.dt = nn.Linear(spec.dt_rank, spec.inner)
+        self.dt.bias = time_step_bias(spec.inner)
+        self.a_log = nn.Parameter(torch.arange(1.0, spec.state_size + 1).log().repeat(spec.inner, 1))
+        self.d = nn.Parameter(torch.ones(spec.inner))
+        self.down = nn.Linear(spec.inner, width, bias=spec.bias)
+
+    def forward(self, x_TD: torch.Tensor, around: Pass) -> torch.Tensor:
+        x_TI, gate_TI = self.up(x_TD).chunk(2, dim=1)
+        y_TI = mix_runs(around, self.layer, (x_TI,), self._mix)
+        return self.down(y_TI * functional.silu(gate_TI))
+
+    def _mix(self, state: State | None, x_BLI: torch.Tensor) -> tuple[torch.Tensor, State]:
+        """The state is computed in fp32, as by the reference implementation."""
+        spec = self.spec
+        last_BKI, state_BIN = state or (None, None)
+        x_BLI, last_BKI = self.conv(x_BLI, last_BKI)
+        dt_BLR, in_BLN, out_BLN = self.select(x_BLI).split(
+            [spec.dt_rank, spec.state_size, spec.state_size], dim=2
+        )
+        dt_BLI = functional.softplus(self.dt(self.dt_norm(dt_BLR)).float())
+        if state_BIN is None:
+            state_BIN = dt_BLI.new_zeros(len(x_BLI), spec.inner, spec.state_size)
+        steps = (x_BLI.float(), dt_BLI, self.in_norm(in_BLN).float(), self.out_norm(out_BLN).float())
+        y_BLI, state_BIN = scan_chunks(*steps, -self.a_log.float().exp(), state_BIN)
+        return (y_BLI + self.d * x_BLI).to(x_BLI.dtype), (last_BKI, state_BIN)
+
+
+def scan_chunks(
+    x_BLI: torch.Tensor,
+    dt_BLI: torch.Tensor,
+    in_BLN: torch.Tensor,
+    out_BLN: torch.Tensor,
+    a_IN: torch.Tensor,
+    state_BIN: torch.Tensor,
+    chunk: int = CHUNK,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """y_BLI and the state behind the last token.
+
+    States of all tokens (L * I * N numbers) are held for one chunk at a time; a training pass makes them again
+    for the gradient, as the paper does (section 3.3.2).
+    """
+    compute = partial(checkpoint, _chunk, use_reentrant=False) if torch.is_grad_enabled() else _chunk
+    out: list[torch.Tensor] = []
+    for part in zip(*(each.split(chunk, dim=1) for each in (x_BLI, dt_BLI, in_BLN, out_BLN)), strict=True):
+        y_BLI, state_BIN = compute(*part, a_IN, state_BIN)
+        out.append(y_BLI)
+    return torch.cat(out, dim=1), state_BIN
+
+
+def _chunk(
+    x_BLI: torch.Tensor,
+    dt_BLI: torch.Tensor,
+    in_BLN: torch.Tensor,
+    out_BLN: torch.Tensor,
+    a_IN: torch.Tensor,
+    state_BIN: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    decay_BLIN = (dt_BLI.unsqueeze(-1) * a_IN).exp()
+    added_BLIN = (dt_BLI * x_BLI).unsqueeze(-1) * in_BLN.unsqueeze(2)
+    first_B1IN = torch.addcmul(added_BLIN[:, :1], decay_BLIN[:, :1], state_BIN.unsqueeze(1))
+    states_BLIN = Scan.apply(decay_BLIN, torch.cat([first_B1IN, added_BLIN[:, 1:]], dim=1))
+    return torch.einsum("blin,bln->bli", states_BLIN, out_BLN), states_BLIN[:, -1]
+
+
+class Scan(torch.autograd.Function):
+    """h_L = decay_L * h_M + added_L for all tokens; the gradient is the same from the other end."""
+
+    @staticmethod
+    def forward(ctx: Any, decay_BLIN: torch.Tensor, added_BLIN: torch.Tensor) -> torch.Tensor:
+        states_BLIN = associative_scan(decay_BLIN, added_BLIN)
+        ctx.save_for_backward(decay_BLIN, states_BLIN)
+        return states_BLIN
+
+    @staticmethod
+    def backward(ctx: Any, grad_BLIN: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        decay_BLIN, states_BLIN = ctx.saved_tensors
+        later_BLIN = decay_BLIN.roll(-1, dims=1).flip(1)
+        added_BLIN = associative_scan(later_BLIN, grad_BLIN.flip(1)).flip(1)
+        decayed_BLIN = functional.pad(states_BLIN[:, :-1], (0, 0, 0, 0, 1, 0)) * added_BLIN
+        return decayed_BLIN, added_BLIN
+
+
+def associative_scan(decay_BLX: torch.Tensor, added_BLX: torch.Tensor) -> torch.Tensor:
+    """h_L = decay_L * h_M + added_L in about 2 log2 L vector steps, beginning with h = added at the first token.
+
+    Two neighbors make one step of half as many; its results are those of every second token, and each of the
+    others follows from the one before it. Only decays are multiplied, so nothing can overflow.
+    Paper: Blelloch, Prefix sums and their applications, CMU-CS-90-190, section 1.2.
+    """
+    length = added_BLX.shape[1]
+    if length == 1:
+        return added_BLX
+    even = slice(0, length - length % 2, 2)
+    decay, added = decay_BLX[:, 1::2], added_BLX[:, 1::2]
+    odd_BLX = associative_scan(decay * decay_BLX[:, even], torch.addcmul(added, decay, added_BLX[:, even]))
+    states_BLX = added_BLX.clone()
+    states_BLX[:, 1::2] = odd_BLX
+    before = odd_BLX[:, : (length - 1) // 2]
+    states_BLX[:, 2::2] += decay_BLX[:, 2::2] * before
+    return states_BLX
