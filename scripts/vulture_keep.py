@@ -44,4 +44,5 @@ _.commands
 
 # The formula as it reads, and a server in this process: what tests hold the real ones against.
 reference_attend
+reference_scan
 in_background

@@ -15,9 +15,9 @@ from torch import nn
 from torch.nn import functional
 
 from mainspring.models.attend import State
+from mainspring.models.mixer_specs import DeltaSpec
 from mainspring.models.parts.base import Pass
 from mainspring.models.parts.recurrent import CausalConv, decay_between, mix_runs, time_step_bias
-from mainspring.models.mixer_specs import DeltaSpec
 
 CHUNK = 64
 UNIT_EPS = 1e-6

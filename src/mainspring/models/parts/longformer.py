@@ -33,17 +33,22 @@ class Longformer(nn.Module):
     def forward(self, x_TD: torch.Tensor, around: Pass) -> torch.Tensor:
         q_THK, k_THK, v_THK = (self._heads(each(x_TD)) for each in (self.q, self.k, self.v))
         near_TX = around.attend(self.layer, q_THK, k_THK, v_THK, self.scoring).flatten(1)
-        return self.o(mix_runs(around, self.layer, (near_TX, x_TD), self._mix))
+        rows = (near_TX, x_TD, self.k_global(x_TD), self.v_global(x_TD))
+        return self.o(mix_runs(around, self.layer, rows, self._mix))
 
     def _mix(
-        self, state: State | None, near_BLX: torch.Tensor, x_BLD: torch.Tensor
+        self,
+        state: State | None,
+        near_BLX: torch.Tensor,
+        x_BLD: torch.Tensor,
+        k_BLX: torch.Tensor,
+        v_BLX: torch.Tensor,
     ) -> tuple[torch.Tensor, State]:
         """The global tokens' rows replaced; they see whole segments, so there is no state before one."""
         first_BGD = x_BLD[:, : self.spec.num_global]
-        pairs = ((self.q_global, first_BGD), (self.k_global, x_BLD), (self.v_global, x_BLD))
-        far_BHGK = scaled_dot_product_attention(
-            *(self._heads(project(rows)).transpose(1, 2) for project, rows in pairs), scale=self.scoring.scale
-        )
+        q_BGX = self.q_global(first_BGD.flatten(0, 1)).unflatten(0, first_BGD.shape[:2])
+        q_BHGK, k_BHLK, v_BHLK = (self._heads(each).transpose(1, 2) for each in (q_BGX, k_BLX, v_BLX))
+        far_BHGK = scaled_dot_product_attention(q_BHGK, k_BHLK, v_BHLK, scale=self.scoring.scale)
         far_BGX = far_BHGK.transpose(1, 2).flatten(2)
         return torch.cat([far_BGX, near_BLX[:, far_BGX.shape[1] :]], dim=1), ()
 

@@ -7,8 +7,7 @@ y * silu(gate) -> down
 Shapes: T tokens, B segments of L tokens, D model width, I channels, N state size, R rank of the time steps.
 """
 
-from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -16,13 +15,22 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from mainspring.models.attend import State
+from mainspring.models.mixer_specs import MambaSpec
 from mainspring.models.parts.base import Pass
 from mainspring.models.parts.recurrent import CausalConv, mix_runs, time_step_bias
-from mainspring.models.mixer_specs import MambaSpec
 
 CHUNK = (
     64  # tokens whose states are held at once: enough for long vectors, few enough for the processor's cache
 )
+
+
+class Steps(NamedTuple):
+    """What tokens do to the state and read of it."""
+
+    x_BLI: torch.Tensor
+    dt_BLI: torch.Tensor
+    in_BLN: torch.Tensor
+    out_BLN: torch.Tensor
 
 
 class Mamba(nn.Module):
@@ -53,52 +61,45 @@ class Mamba(nn.Module):
         spec = self.spec
         last_BKI, state_BIN = state or (None, None)
         x_BLI, last_BKI = self.conv(x_BLI, last_BKI)
-        dt_BLR, in_BLN, out_BLN = self.select(x_BLI).split(
-            [spec.dt_rank, spec.state_size, spec.state_size], dim=2
+        dt_TR, in_TN, out_TN = self.select(x_BLI.flatten(0, 1)).split(
+            [spec.dt_rank, spec.state_size, spec.state_size], dim=1
         )
-        dt_BLI = functional.softplus(self.dt(self.dt_norm(dt_BLR)).float())
+        dt_TI = functional.softplus(self.dt(self.dt_norm(dt_TR)).float())
+        dt_BLI, in_BLN, out_BLN = (
+            each.float().unflatten(0, x_BLI.shape[:2])
+            for each in (dt_TI, self.in_norm(in_TN), self.out_norm(out_TN))
+        )
+        steps = Steps(x_BLI=x_BLI.float(), dt_BLI=dt_BLI, in_BLN=in_BLN, out_BLN=out_BLN)
         if state_BIN is None:
             state_BIN = dt_BLI.new_zeros(len(x_BLI), spec.inner, spec.state_size)
-        steps = (x_BLI.float(), dt_BLI, self.in_norm(in_BLN).float(), self.out_norm(out_BLN).float())
-        y_BLI, state_BIN = scan_chunks(*steps, -self.a_log.float().exp(), state_BIN)
+        y_BLI, state_BIN = scan_chunks(steps, -self.a_log.float().exp(), state_BIN)
         return (y_BLI + self.d * x_BLI).to(x_BLI.dtype), (last_BKI, state_BIN)
 
 
 def scan_chunks(
-    x_BLI: torch.Tensor,
-    dt_BLI: torch.Tensor,
-    in_BLN: torch.Tensor,
-    out_BLN: torch.Tensor,
-    a_IN: torch.Tensor,
-    state_BIN: torch.Tensor,
-    chunk: int = CHUNK,
+    steps: Steps, a_IN: torch.Tensor, state_BIN: torch.Tensor, chunk: int = CHUNK
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """y_BLI and the state behind the last token.
 
     States of all tokens (L * I * N numbers) are held for one chunk at a time; a training pass makes them again
     for the gradient, as the paper does (section 3.3.2).
     """
-    compute = partial(checkpoint, _chunk, use_reentrant=False) if torch.is_grad_enabled() else _chunk
     out: list[torch.Tensor] = []
-    for part in zip(*(each.split(chunk, dim=1) for each in (x_BLI, dt_BLI, in_BLN, out_BLN)), strict=True):
-        y_BLI, state_BIN = compute(*part, a_IN, state_BIN)
+    for part in zip(*(each.split(chunk, dim=1) for each in steps), strict=True):
+        if torch.is_grad_enabled():
+            y_BLI, state_BIN = checkpoint(_chunk, Steps(*part), a_IN, state_BIN, use_reentrant=False)
+        else:
+            y_BLI, state_BIN = _chunk(Steps(*part), a_IN, state_BIN)
         out.append(y_BLI)
     return torch.cat(out, dim=1), state_BIN
 
 
-def _chunk(
-    x_BLI: torch.Tensor,
-    dt_BLI: torch.Tensor,
-    in_BLN: torch.Tensor,
-    out_BLN: torch.Tensor,
-    a_IN: torch.Tensor,
-    state_BIN: torch.Tensor,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    decay_BLIN = (dt_BLI.unsqueeze(-1) * a_IN).exp()
-    added_BLIN = (dt_BLI * x_BLI).unsqueeze(-1) * in_BLN.unsqueeze(2)
+def _chunk(steps: Steps, a_IN: torch.Tensor, state_BIN: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    decay_BLIN = (steps.dt_BLI.unsqueeze(-1) * a_IN).exp()
+    added_BLIN = (steps.dt_BLI * steps.x_BLI).unsqueeze(-1) * steps.in_BLN.unsqueeze(2)
     first_B1IN = torch.addcmul(added_BLIN[:, :1], decay_BLIN[:, :1], state_BIN.unsqueeze(1))
     states_BLIN = Scan.apply(decay_BLIN, torch.cat([first_B1IN, added_BLIN[:, 1:]], dim=1))
-    return torch.einsum("blin,bln->bli", states_BLIN, out_BLN), states_BLIN[:, -1]
+    return torch.einsum("blin,bln->bli", states_BLIN, steps.out_BLN), states_BLIN[:, -1].clone()
 
 
 class Scan(torch.autograd.Function):
@@ -111,7 +112,8 @@ class Scan(torch.autograd.Function):
         return states_BLIN
 
     @staticmethod
-    def backward(ctx: Any, grad_BLIN: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def backward(ctx: Any, *grad_outputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        (grad_BLIN,) = grad_outputs
         decay_BLIN, states_BLIN = ctx.saved_tensors
         later_BLIN = decay_BLIN.roll(-1, dims=1).flip(1)
         added_BLIN = associative_scan(later_BLIN, grad_BLIN.flip(1)).flip(1)

@@ -16,9 +16,9 @@ from torch import nn
 from torch.nn import functional
 
 from mainspring.models.attend import State
+from mainspring.models.mixer_specs import Mamba2Spec
 from mainspring.models.parts.base import Pass
 from mainspring.models.parts.recurrent import CausalConv, decay_between, mix_runs, time_step_bias
-from mainspring.models.mixer_specs import Mamba2Spec
 
 
 class Steps(NamedTuple):

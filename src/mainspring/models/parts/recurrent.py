@@ -46,7 +46,7 @@ class CausalConv(nn.Module):
     def forward(
         self, x_BLX: torch.Tensor, last_BKX: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """silu of the sums, and the last tokens that the next ones need; before the first there are zeros."""
+        """Silu of the sums, and the last tokens that the next ones need; before the first there are zeros."""
         size = self.weight.shape[2]
         if last_BKX is None:
             last_BKX = x_BLX.new_zeros(len(x_BLX), size - 1, x_BLX.shape[2])
