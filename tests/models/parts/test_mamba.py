@@ -1,12 +1,13 @@
 """The selective scan in chunks beside a loop over tokens."""
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
 from mainspring.models.mixer_specs import MambaSpec
-from mainspring.models.parts.mamba import Mamba, Scan, Steps, associative_scan, scan_chunks
+from mainspring.models.parts.mamba import WIDE, Mamba, Scan, Steps, associative_scan, scan_chunks
 
 
 def loop(steps, a_IN, state_BIN):
@@ -19,7 +20,10 @@ def loop(steps, a_IN, state_BIN):
     return torch.stack(out, dim=1), state_BIN
 
 
-def random_steps(length, seed=0, inner=3, size=4):
+NARROW, BROAD = 3, WIDE // 8  # channels of two segments with four numbers each
+
+
+def random_steps(length, seed=0, inner=NARROW, size=4):
     generator = torch.Generator().manual_seed(seed)
 
     def draw(*shape):
@@ -34,10 +38,15 @@ def random_steps(length, seed=0, inner=3, size=4):
     return steps, -functional.softplus(draw(inner, size)), draw(2, inner, size)
 
 
-@given(length=st.integers(1, 40), chunk=st.integers(1, 17), seed=st.integers(0, 99))
+@given(
+    length=st.integers(1, 40),
+    chunk=st.integers(1, 17),
+    inner=st.sampled_from([NARROW, BROAD]),
+    seed=st.integers(0, 99),
+)
 @settings(max_examples=40, deadline=None)
-def test_chunks_give_what_the_loop_gives_and_leave_the_same_state(length, chunk, seed):
-    steps, a_IN, state = random_steps(length, seed)
+def test_chunks_give_what_the_loop_gives_and_leave_the_same_state(length, chunk, inner, seed):
+    steps, a_IN, state = random_steps(length, seed, inner)
     expected, expected_behind = loop(steps, a_IN, state)
     for is_training in (False, True):
         with torch.set_grad_enabled(is_training):
@@ -46,8 +55,9 @@ def test_chunks_give_what_the_loop_gives_and_leave_the_same_state(length, chunk,
         torch.testing.assert_close(behind, expected_behind, rtol=1e-10, atol=1e-12)
 
 
-def test_gradients_through_chunks_are_those_of_the_loop():
-    steps, a_IN, state = random_steps(21)
+@pytest.mark.parametrize("inner", [NARROW, BROAD])
+def test_gradients_through_chunks_are_those_of_the_loop(inner):
+    steps, a_IN, state = random_steps(21, inner=inner)
     inputs = [each.requires_grad_() for each in (*steps, a_IN, state)]
     both = []
     for y, behind in (scan_chunks(steps, a_IN, state, 8), loop(steps, a_IN, state)):
@@ -58,17 +68,19 @@ def test_gradients_through_chunks_are_those_of_the_loop():
 
 def test_the_scans_own_gradient_is_that_of_finite_differences():
     decay, added = torch.rand(2, 7, 2, 3, dtype=torch.float64), torch.randn(2, 7, 2, 3, dtype=torch.float64)
-    assert torch.autograd.gradcheck(Scan.apply, (decay.requires_grad_(), added.requires_grad_()))
+    inputs = [each.requires_grad_() for each in (decay, added, torch.ones(2, 2, 3, dtype=torch.float64))]
+    assert torch.autograd.gradcheck(Scan.apply, inputs)
 
 
 def test_decays_of_zero_and_huge_steps_overflow_nothing():
     decay, added = torch.zeros(1, 100, 1, 1), torch.full((1, 100, 1, 1), 1e30)
     assert torch.equal(associative_scan(decay, added), added)
-    steps, a_IN, state = random_steps(100)
-    steps = Steps(*(each.float() for each in steps))._replace(dt_BLI=torch.full((2, 100, 3), 300.0))
-    y, behind = scan_chunks(steps, a_IN.float(), state.float())
-    assert y.isfinite().all()
-    assert behind.isfinite().all()
+    for inner in (NARROW, BROAD):
+        steps, a_IN, state = random_steps(100, inner=inner)
+        steps = Steps(*(each.float() for each in steps))._replace(dt_BLI=torch.full((2, 100, inner), 300.0))
+        y, behind = scan_chunks(steps, a_IN.float(), state.float())
+        assert y.isfinite().all()
+        assert behind.isfinite().all()
 
 
 def test_a_training_pass_does_not_hold_the_states_of_all_tokens():

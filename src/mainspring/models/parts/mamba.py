@@ -97,32 +97,49 @@ def scan_chunks(
 def _chunk(steps: Steps, a_IN: torch.Tensor, state_BIN: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     decay_BLIN = (steps.dt_BLI.unsqueeze(-1) * a_IN).exp()
     added_BLIN = (steps.dt_BLI * steps.x_BLI).unsqueeze(-1) * steps.in_BLN.unsqueeze(2)
-    first_B1IN = torch.addcmul(added_BLIN[:, :1], decay_BLIN[:, :1], state_BIN.unsqueeze(1))
-    states_BLIN = Scan.apply(decay_BLIN, torch.cat([first_B1IN, added_BLIN[:, 1:]], dim=1))
-    return torch.einsum("blin,bln->bli", states_BLIN, steps.out_BLN), states_BLIN[:, -1].clone()
+    states_BLIN = Scan.apply(decay_BLIN, added_BLIN, state_BIN)
+    return (states_BLIN @ steps.out_BLN.unsqueeze(-1)).squeeze(-1), states_BLIN[:, -1].clone()
 
 
 class Scan(torch.autograd.Function):
-    """h_L = decay_L * h_M + added_L for all tokens; the gradient is the same from the other end."""
+    """h_L = decay_L * h_M + added_L for all tokens; the gradient is such a scan from the other end."""
 
     @staticmethod
-    def forward(ctx: Any, decay_BLIN: torch.Tensor, added_BLIN: torch.Tensor) -> torch.Tensor:
-        states_BLIN = associative_scan(decay_BLIN, added_BLIN)
-        ctx.save_for_backward(decay_BLIN, states_BLIN)
+    def forward(
+        ctx: Any, decay_BLIN: torch.Tensor, added_BLIN: torch.Tensor, state_BIN: torch.Tensor
+    ) -> torch.Tensor:
+        states_BLIN = scan(decay_BLIN, added_BLIN, state_BIN)
+        ctx.save_for_backward(decay_BLIN, states_BLIN, state_BIN)
         return states_BLIN
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        (grad_BLIN,) = grad_outputs
-        decay_BLIN, states_BLIN = ctx.saved_tensors
+    def backward(ctx: Any, *grad_outputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        decay_BLIN, states_BLIN, state_BIN = ctx.saved_tensors
         later_BLIN = decay_BLIN.roll(-1, dims=1).flip(1)
-        added_BLIN = associative_scan(later_BLIN, grad_BLIN.flip(1)).flip(1)
-        decayed_BLIN = functional.pad(states_BLIN[:, :-1], (0, 0, 0, 0, 1, 0)) * added_BLIN
-        return decayed_BLIN, added_BLIN
+        added_BLIN = scan(later_BLIN, grad_outputs[0].flip(1), torch.zeros_like(state_BIN)).flip(1)
+        before_BLIN = torch.cat([state_BIN.unsqueeze(1), states_BLIN[:, :-1]], dim=1)
+        return added_BLIN * before_BLIN, added_BLIN, added_BLIN[:, 0] * decay_BLIN[:, 0]
+
+
+def scan(decay_BLX: torch.Tensor, added_BLX: torch.Tensor, state_BX: torch.Tensor) -> torch.Tensor:
+    """h_L = decay_L * h_M + added_L.
+
+    Many tokens at once, except for wide states on a processor: there a token is a vector long enough, and going
+    in order reads and writes every number once.
+    """
+    if not state_BX.is_cpu or state_BX.numel() < WIDE:
+        first_B1X = torch.addcmul(added_BLX[:, :1], decay_BLX[:, :1], state_BX.unsqueeze(1))
+        return associative_scan(decay_BLX, torch.cat([first_B1X, added_BLX[:, 1:]], dim=1))
+    states_BLX = torch.empty_like(added_BLX)
+    for decay, added, out in zip(
+        *(each.unbind(1) for each in (decay_BLX, added_BLX, states_BLX)), strict=True
+    ):
+        state_BX = torch.addcmul(added, decay, state_BX, out=out)
+    return states_BLX
 
 
 def associative_scan(decay_BLX: torch.Tensor, added_BLX: torch.Tensor) -> torch.Tensor:
-    """h_L = decay_L * h_M + added_L in about 2 log2 L vector steps, beginning with h = added at the first token.
+    """The same in about 2 log2 L steps, beginning with h = added at the first token.
 
     Two neighbors make one step of half as many; its results are those of every second token, and each of the
     others follows from the one before it. Only decays are multiplied, so nothing can overflow.
