@@ -7,6 +7,7 @@ _.model_config  # pydantic
 _.unsafe_undefined  # jinja2's sandbox
 _.globals  # jinja2's environment
 _.row_factory  # sqlite3
+_.text_factory  # sqlite3
 _.encode_special_tokens  # tokenizers
 _.pre_tokenizer  # tokenizers
 _.should_exit  # uvicorn

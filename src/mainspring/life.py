@@ -14,9 +14,11 @@ class Stage:
 
 STAGES = (
     Stage(room="data", purpose="documents from files and packages to clean text", commands=()),
-    Stage(room="tokenizer", purpose="text to token ids and back", commands=()),
+    Stage(room="tokenizer", purpose="text to token ids and back", commands=("tokenizer",)),
     Stage(
-        room="models", purpose="architectures from parts, weights from published files", commands=("fetch",)
+        room="models",
+        purpose="architectures from parts, weights from published files",
+        commands=("fetch", "models"),
     ),
     Stage(room="train", purpose="one loop over batches, objectives and state", commands=("train",)),
     Stage(room="adapt", purpose="small trainable rewrites of a model", commands=()),

@@ -5,6 +5,9 @@ from fakes_llama import tiny_llama
 from mainspring.adapt import lora
 from mainspring.errors import ConfigError, NotFoundError
 from mainspring.models.attend import PackedAttend
+from mainspring.models.cache import CachedAttend
+from mainspring.models.families.base import family
+from mainspring.models.model import Model
 
 IDS = torch.arange(20) * 7 % 250
 
@@ -103,6 +106,43 @@ def test_the_fingerprint_is_the_bases_alone(model):
     lora.add(wrapped, lora.LoraConfig(), "a")
     assert lora.base_fingerprint(wrapped) == plain
     assert lora.base_fingerprint(tiny_llama(seed=1)) != plain
+
+
+@pytest.fixture
+def experts():
+    """Experts, a balanced router and latent attention."""
+    torch.manual_seed(0)
+    return Model(family("deepseek_v3").tiny()).eval()
+
+
+def test_the_balance_of_a_router_is_part_of_the_base(experts):
+    plain = lora.base_fingerprint(experts)
+    experts.blocks[1].ffn.balance[3] += 0.5
+    lora.adapters_of(experts).fingerprint = None
+    assert lora.base_fingerprint(experts) != plain
+
+
+def test_every_expert_gets_factors_of_its_own_and_all_of_them_train(experts):
+    lora.add(experts, lora.LoraConfig(rank=2, targets=("gate", "up", "down", "kv_up")), "a")
+    disturb(experts, "a")
+    pairs = lora.pairs(experts, "a")
+    assert "blocks.2.ffn.experts.7.up" in pairs
+    assert len(pairs) == 3 + 3 + 2 * 3 * (8 + 1)
+    experts.logits(experts(IDS, torch.arange(20), PackedAttend([20]))).square().mean().backward()
+    assert all(pair.a_RI.grad.any() for path, pair in pairs.items() if "experts" not in path)
+    assert sum(bool(pair.a_RI.grad.any()) for path, pair in pairs.items() if "experts" in path) > 30
+
+
+def test_an_adapter_of_what_makes_keys_and_values_of_latents_is_felt_with_a_cache_too(experts):
+    plain = logits(experts)
+    lora.add(experts, lora.LoraConfig(rank=4, targets=("kv_up",)), "a")
+    disturb(experts, "a")
+    cache = CachedAttend()
+    with torch.no_grad():
+        pieces = [experts(part, cache.positions(len(part)), cache) for part in IDS.split([9, 1, 10])]
+        cached = experts.logits(torch.cat(pieces))
+    torch.testing.assert_close(cached, logits(experts), atol=1e-5, rtol=1e-4)
+    assert (cached - plain).abs().max() > 0.01
 
 
 def test_an_unknown_adapter_is_refused_with_those_there_are(model):

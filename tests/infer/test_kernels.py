@@ -10,7 +10,12 @@ from fakes_engine import FIXED, PLAN, make_model
 from mainspring.errors import MainspringError
 from mainspring.infer import kernels
 from mainspring.infer.kernels import ATTENTION_CHUNK, linears_agree, probe, rows_agree
-from mainspring.models.config import RopeSpec
+from mainspring.infer.paged import KvCache, PagedAttend
+from mainspring.models.config import FfnSpec, LatentSpec, MoeSpec, NormSpec, RopeSpec
+from mainspring.models.families import llama
+from mainspring.models.parts.base import Pass
+from mainspring.models.parts.latent import LatentAttention
+from mainspring.models.parts.moe import Mixture
 from mainspring.models.parts.rope import Rope, rotate
 
 WIDTH, HIDDEN, KV_WIDTH, HEAD, HEADS, KV_HEADS, VOCABULARY = 576, 1536, 192, 64, 9, 3, 49152
@@ -40,6 +45,36 @@ def batched(x_RW, other):
 def rotated(x_RW):
     tables = Rope(RopeSpec(theta=1e4), HEAD, 512).tables(torch.full((len(x_RW),), 77))
     return rotate(x_RW.view(len(x_RW), HEADS, HEAD), tables)
+
+
+def mixtures():
+    """Mixtures as Mixtral and as DeepSeek-V3 have them, run as the engine runs them."""
+    expert = FfnSpec(kind="glu", hidden=192, activation="silu")
+    plain = MoeSpec(num_experts=8, num_chosen=2, expert=expert, is_normalized=True)
+    grouped = plain.model_copy(
+        update={
+            "num_experts": 64, "num_chosen": 6, "scores": "sigmoid", "scale": 2.5, "num_groups": 8,
+            "num_chosen_groups": 4, "has_balance": True, "shared": expert,
+        }
+    )  # fmt: skip
+    attend = PagedAttend(KvCache(llama.tiny(), 1), torch.empty(0, dtype=torch.int64), [], PLAN)
+    around = Pass(pos_T=torch.empty(0), attend=attend, rope=lambda spec, size: (torch.empty(0),) * 2)
+    torch.manual_seed(4)
+    return {
+        name: partial(Mixture(spec, WIDTH), around=around)
+        for name, spec in {"Mixtral": plain, "DeepSeek-V3": grouped}.items()
+    }
+
+
+def absorbed():
+    """The two products of latent attention that stand for making keys and values, of the last head."""
+    spec = LatentSpec(
+        num_heads=16, q_rank=None, kv_rank=512, plain_size=128, rope_size=64, value_size=128,
+        rope=RopeSpec(theta=1e4), norm=NormSpec(kind="rms", eps=1e-6),
+    )  # fmt: skip
+    torch.manual_seed(5)
+    to_keys_HNC, to_values_HVC = LatentAttention(spec, WIDTH, 0).absorbed()
+    return {"queries": to_keys_HNC, "what was mixed": to_values_HVC.transpose(1, 2)}
 
 
 def elementwise():
@@ -89,6 +124,17 @@ def test_a_row_of_the_other_kernels_keeps_its_bits_in_any_company(name):
     assert differing_rows(*elementwise()[name], NUM_ROWS) == []
 
 
+@pytest.mark.parametrize("name", ["Mixtral", "DeepSeek-V3"])
+def test_a_row_of_a_mixture_keeps_its_bits_in_any_company(name):
+    assert differing_rows(mixtures()[name], WIDTH, NUM_ROWS) == []
+
+
+@pytest.mark.parametrize("name", ["queries", "what was mixed"])
+def test_a_row_of_latent_attention_keeps_its_bits_in_any_company(name):
+    other = absorbed()[name]
+    assert differing_rows(partial(batched, other=other), other.shape[1], NUM_ROWS) == []
+
+
 @pytest.mark.parametrize("is_score", [True, False])
 def test_a_row_of_attention_keeps_its_bits_in_any_company(is_score):
     keys_GCK = random(KV_HEADS, ATTENTION_CHUNK, HEAD, seed=3)
@@ -115,6 +161,19 @@ def test_a_row_of_attention_keeps_its_bits_for_every_number_of_rows(is_score):
     other = keys_GCK.transpose(1, 2) if is_score else keys_GCK
     counts = [*range(1, 513), *range(520, 512 * REPEAT + 1, 40), 512 * REPEAT]
     assert differing_rows(partial(batched, other=other), other.shape[1], counts) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["Mixtral", "DeepSeek-V3"])
+def test_a_row_of_a_mixture_keeps_its_bits_for_every_number_of_rows(name):
+    assert differing_rows(mixtures()[name], WIDTH, range(1, 513)) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["queries", "what was mixed"])
+def test_a_row_of_latent_attention_keeps_its_bits_for_every_number_of_rows(name):
+    other = absorbed()[name]
+    assert differing_rows(partial(batched, other=other), other.shape[1], range(1, 513)) == []
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@ import itertools
 import json
 
 import pytest
+import tokenizers
 import transformers
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,6 +37,16 @@ def test_end_ids_are_the_eos_token_and_other_names_of_a_turns_end():
     other = Tokenizer(tokenizer._backend, eos="<|endoftext|>")
     assert tokenizer.end_ids == (tokenizer.special["<|im_end|>"],)
     assert other.end_ids == (tokenizer.special["<|endoftext|>"], tokenizer.special["<|im_end|>"])
+
+
+def test_what_a_models_files_put_before_a_text_is_known(tiny_tokenizer):
+    assert tiny_tokenizer.opening_ids == []
+    other = make_tokenizer()._backend
+    other.post_processor = tokenizers.processors.TemplateProcessing(
+        "<|im_start|> $A <|im_end|>", special_tokens=[("<|im_start|>", 1), ("<|im_end|>", 2)]
+    )
+    assert Tokenizer(other).opening_ids == [1]
+    assert Tokenizer(other).encode("the") == tiny_tokenizer.encode("the")
 
 
 @given(st.text(max_size=60))

@@ -191,7 +191,8 @@ def base_fingerprint(model: nn.Module) -> str:
     adapters = adapters_of(model)
     if adapters.fingerprint is None:
         digest = hashlib.sha256()
-        weights = {_plain(path): weight for path, weight in model.named_parameters() if ".pairs." not in path}
+        tensors = [*model.named_parameters(), *model.named_buffers()]  # a router's balance is a buffer
+        weights = {_plain(path): weight for path, weight in tensors if ".pairs." not in path}
         for path in sorted(weights):
             weight = weights[path].detach().cpu().contiguous()
             digest.update(f"{path} {weight.dtype} {tuple(weight.shape)}\n".encode())

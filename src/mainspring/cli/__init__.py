@@ -17,9 +17,11 @@ from mainspring.cli import (
     flywheel,
     gate,
     index,
+    models,
     parity,
     promote,
     serve,
+    tokenizer,
     trace,
     train,
 )
@@ -52,6 +54,8 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)
 app.command("fetch")(fetch.fetch)
+app.add_typer(tokenizer.app, name="tokenizer")
+app.add_typer(models.app, name="models")
 app.command("train")(train.train)
 app.command("parity")(parity.parity)
 app.command("trace")(trace.trace)

@@ -17,7 +17,7 @@ from mainspring.cli.base import (
     need_model,
     open_workspace,
 )
-from mainspring.errors import DocumentError, UserError
+from mainspring.errors import UserError
 
 if TYPE_CHECKING:
     from mainspring.app import Workspace
@@ -101,7 +101,7 @@ def _sources(paths: list[Path], max_bytes: int, *, with_packages: bool) -> "list
 
     found: list[Source | Rejected] = []
     for path in paths:
-        found += sources.folder(path, max_bytes) if path.is_dir() else [_file(path)]
+        found += sources.given(path, max_bytes)
     found += sources.packages() if with_packages else []
     twice = [name for name, count in Counter(entry.name for entry in found).items() if count > 1]
     if twice:
@@ -110,19 +110,6 @@ def _sources(paths: list[Path], max_bytes: int, *, with_packages: bool) -> "list
             "holds both, so that their paths differ."
         )
     return found
-
-
-def _file(path: Path) -> "Source | Rejected":
-    from mainspring.data.parse import SUFFIXES
-    from mainspring.data.sources import Rejected, Source
-
-    if not path.exists():
-        raise DocumentError(f"{path} does not exist. Give a folder or a file ({' '.join(SUFFIXES)}).")
-    format_name = SUFFIXES.get(path.suffix.lower())
-    if format_name is None:
-        reason = f"files with the suffix '{path.suffix}' are not read; {' '.join(SUFFIXES)} are"
-        return Rejected(name=path.name, reason=reason)
-    return Source(name=path.name, format=format_name, path=path)
 
 
 def _values(report: "SyncReport") -> dict[str, object]:

@@ -15,8 +15,9 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from mainspring.data.parse import SUFFIXES, Parsed, check_size, parse
+from mainspring.data.parse import READ_SUFFIXES, SUFFIXES, Parsed, check_size, parse
 from mainspring.data.parse.base import MAX_BYTES
+from mainspring.data.parse.limits import ParseLimits
 from mainspring.errors import DocumentError
 
 CONTENT_TYPES = {"text/markdown": "markdown", "text/x-rst": "rst", "text/plain": "plain"}
@@ -50,9 +51,9 @@ class Source:
                 f"{self.name} cannot be read ({error.strerror}). Check the file's path and its permissions."
             ) from error
 
-    def parse(self, data: bytes, max_bytes: int) -> Parsed:
+    def parse(self, data: bytes, max_bytes: int, limits: ParseLimits | None = None) -> Parsed:
         """Clean text and blocks of `data`, which `read` gave."""
-        return parse(data, self.name, self.format, max_bytes=max_bytes)
+        return parse(data, self.name, self.format, max_bytes=max_bytes, limits=limits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,28 +72,39 @@ def folder(path: Path, max_bytes: int = MAX_BYTES) -> list[Source | Rejected]:
 
     """
     if not path.is_dir():
-        raise DocumentError(f"{path} is not a folder; give a folder of documents ({' '.join(SUFFIXES)}).")
-    found: list[Source | Rejected] = []
-    for file in _files(path):
-        name = file.relative_to(path).as_posix()
-        format_name = SUFFIXES.get(file.suffix.lower())
-        if format_name is None:
-            reason = f"files with the suffix '{file.suffix}' are not read; {' '.join(SUFFIXES)} are"
-            found.append(Rejected(name=name, reason=reason))
-            continue
-        source = Source(name=name, format=format_name, path=file)
-        try:
-            check_size(file.stat().st_size, name, max_bytes)
-        except (DocumentError, OSError) as error:
-            found.append(Rejected(name=name, reason=str(error)))
-            continue
-        found.append(source)
+        raise DocumentError(f"{path} is not a folder; give a folder of documents ({READ_SUFFIXES}).")
+    found = [single(file, file.relative_to(path).as_posix(), max_bytes) for file in files_below(path)]
     if not any(isinstance(entry, Source) for entry in found):
         raise DocumentError(
             f"The folder {path} has no readable document: {_describe(found)}. "
-            f"Files with the suffixes {' '.join(SUFFIXES)} are read; give a folder that holds some."
+            f"Files with the suffixes {READ_SUFFIXES} are read; give a folder that holds some."
         )
     return found
+
+
+def given(path: Path, max_bytes: int = MAX_BYTES) -> list[Source | Rejected]:
+    """What a user named: a folder with all its files, or one file by its own name.
+
+    Raises:
+        DocumentError: nothing is there, or a folder without a file that is read.
+
+    """
+    if not path.exists():
+        raise DocumentError(f"{path} does not exist. Give a folder or a file ({READ_SUFFIXES}).")
+    return folder(path, max_bytes) if path.is_dir() else [single(path, path.name, max_bytes)]
+
+
+def single(file: Path, name: str, max_bytes: int = MAX_BYTES) -> Source | Rejected:
+    """One file, looked at from the outside: its suffix and its size."""
+    format_name = SUFFIXES.get(file.suffix.lower())
+    if format_name is None:
+        reason = f"files with the suffix '{file.suffix}' are not read; {READ_SUFFIXES} are"
+        return Rejected(name=name, reason=reason)
+    try:
+        check_size(file.stat().st_size, name, max_bytes)
+    except (DocumentError, OSError) as error:
+        return Rejected(name=name, reason=str(error))
+    return Source(name=name, format=format_name, path=file)
 
 
 def packages(root: str = "mainspring", extras: Sequence[str] = ("demo",)) -> list[Source | Rejected]:
@@ -124,7 +136,8 @@ def packages(root: str = "mainspring", extras: Sequence[str] = ("demo",)) -> lis
     return [found[name] for name in sorted(found, key=str.casefold)]
 
 
-def _files(path: Path) -> Iterator[Path]:
+def files_below(path: Path) -> Iterator[Path]:
+    """All files below `path` in the order of their names, without hidden ones."""
     for root, folders, files in os.walk(path):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         yield from (Path(root) / name for name in sorted(files) if not name.startswith("."))

@@ -19,9 +19,12 @@ from torch.nn import functional
 from mainspring.artifact import fingerprint_of
 from mainspring.config import Config
 from mainspring.errors import MainspringError
-from mainspring.models.config import AttentionSpec
+from mainspring.infer.layout import kv_layout
+from mainspring.models.config import AttentionSpec, FfnSpec, MixerSpec, MoeSpec
 from mainspring.models.model import Model
 from mainspring.models.parts.ffn import ACTIVATIONS
+from mainspring.models.parts.latent import LatentAttention
+from mainspring.models.parts.moe import route
 from mainspring.models.parts.norm import build_norm
 
 MULTIPLE = 8
@@ -131,11 +134,11 @@ def _cases(model: Model, plan: KernelPlan) -> Iterator[Case]:
     """One for every distinct shape; the cheap ones first."""
     every_count = range(plan.multiple, plan.limit + 1, plan.multiple)
     for ffn in dict.fromkeys(block.ffn for block in model.config.blocks if block.ffn):
-        yield Case(ACTIVATIONS[ffn.activation], ffn.hidden, every_count)
+        yield from _ffn_cases(ffn, every_count)
     for norm in dict.fromkeys(block.norm for block in model.config.blocks):
         yield Case(build_norm(norm, model.config.width), model.config.width, every_count)
-    for attention in dict.fromkeys(block.mixer for block in model.config.blocks):
-        yield from _attention_cases(attention, plan)
+    for mixer in dict.fromkeys(block.mixer for block in model.config.blocks):
+        yield from _attention_cases(mixer, plan)
     if model.config.head is not None and model.config.head.softcap is not None:
         yield Case(torch.tanh, model.config.vocab_size, _counts(plan))
     weights: dict[torch.Size, torch.Tensor] = {}
@@ -144,22 +147,52 @@ def _cases(model: Model, plan: KernelPlan) -> Iterator[Case]:
             weights.setdefault(module.weight.shape, module.weight)
     for weight in weights.values():
         yield Case(partial(functional.linear, weight=weight), weight.shape[1], _counts(plan))
+    latent = {module.spec: module for module in model.modules() if isinstance(module, LatentAttention)}
+    for module in latent.values():
+        yield from _absorbed_cases(module, _counts(plan))
 
 
-def _attention_cases(spec: AttentionSpec, plan: KernelPlan) -> Iterator[Case]:
+def _ffn_cases(ffn: FfnSpec | MoeSpec, counts: Sequence[int]) -> Iterator[Case]:
+    if isinstance(ffn, FfnSpec):
+        yield Case(ACTIVATIONS[ffn.activation], ffn.hidden, counts)
+        return
+    yield Case(partial(_routed, spec=ffn), ffn.num_experts, counts)
+    for part in (ffn.expert, ffn.shared):
+        if part is not None:
+            yield from _ffn_cases(part, counts)
+
+
+def _routed(x_RE: torch.Tensor, spec: MoeSpec) -> torch.Tensor:
+    """Where a row goes and with what weights, side by side."""
+    chosen_RC, weight_RC = route(x_RE, spec)
+    return torch.cat([chosen_RC.float(), weight_RC], dim=1)
+
+
+def _absorbed_cases(module: LatentAttention, counts: Sequence[int]) -> Iterator[Case]:
+    """The products that latent attention has instead of making keys and values, and the latents' norms."""
+    spec = module.spec
+    to_keys_HNC, to_values_HVC = module.absorbed()
+    for other in (to_keys_HNC, to_values_HVC.transpose(1, 2)):
+        yield Case(partial(_many_rows, other=other), other.shape[1], counts)
+    for size in filter(None, (spec.q_rank, spec.kv_rank)):
+        yield Case(build_norm(spec.norm, size), size, counts)
+
+
+def _attention_cases(spec: MixerSpec, plan: KernelPlan) -> Iterator[Case]:
     """Scores and mixing of one chunk of keys, as paged attention makes them: many rows, many sequences."""
-    repeat = spec.num_heads // spec.num_kv_heads
+    layout = kv_layout(spec)
+    repeat = layout.repeat
     most = plan.limit * repeat
     counts = [most] if plan.is_fixed else sorted({*_counts(plan), plan.pad(repeat), most})
     rows = most if plan.is_fixed else plan.pad(repeat)
     keys_GCK = torch.randn(
-        spec.num_kv_heads, ATTENTION_CHUNK, spec.head_size, generator=torch.Generator().manual_seed(1)
+        layout.num_kv_heads, ATTENTION_CHUNK, layout.key_size, generator=torch.Generator().manual_seed(1)
     )
-    if spec.softcap is not None:
+    if isinstance(spec, AttentionSpec) and spec.softcap is not None:
         yield Case(torch.tanh, ATTENTION_CHUNK, counts)
-    if spec.head_norm is not None:
+    if isinstance(spec, AttentionSpec) and spec.head_norm is not None:
         yield Case(build_norm(spec.head_norm, spec.head_size), spec.head_size, counts)
-    for other in (keys_GCK.transpose(1, 2), keys_GCK):
+    for other in (keys_GCK.transpose(1, 2), keys_GCK[..., : layout.value_size].contiguous()):
         yield Case(partial(_many_rows, other=other), other.shape[1], counts)
         yield Case(partial(_many_sequences, other=other, rows=rows), other.shape[1], NUM_SEQUENCES)
 

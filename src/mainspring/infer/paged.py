@@ -1,7 +1,7 @@
 """Attention over a paged cache, in which a row's bits depend on its own keys and values alone.
 
 Shapes: T tokens of the step, N sequences side by side, R query rows of one key-value head (padded), H heads,
-G key-value heads, K head size, C keys of one chunk, S slots of the cache (a slot holds one token).
+G key-value heads, K key size, V value size, C keys of one chunk, S slots of the cache (one token each).
 
 Keys are read in chunks of a fixed size and joined by an online softmax (arXiv:1805.02867, alg. 3), so the
 length of a sum never depends on how many keys there are. A chunk that a row cannot see adds exact zeros to
@@ -16,6 +16,7 @@ import torch
 from torch.nn import functional
 
 from mainspring.infer.kernels import ATTENTION_CHUNK, KernelPlan
+from mainspring.infer.layout import kv_layout
 from mainspring.models.attend import Run, Scoring
 from mainspring.models.config import ModelConfig
 
@@ -24,12 +25,18 @@ LOWEST = -1e30  # below every score, and finite, so that a difference of two of 
 
 
 class KvCache:
-    """Keys and values of every layer, (G, S, K) each, in the precision they are computed in."""
+    """Keys (G, S, K) and values (G, S, V) of every layer, in the precision they are computed in.
+
+    Where keys hold the values as their first numbers, the values are a view of them.
+    """
 
     def __init__(self, config: ModelConfig, num_slots: int) -> None:
-        shapes = [(block.mixer.num_kv_heads, num_slots, block.mixer.head_size) for block in config.blocks]
-        self.keys = [torch.zeros(shape) for shape in shapes]
-        self.values = [torch.zeros(shape) for shape in shapes]
+        layouts = [kv_layout(block.mixer) for block in config.blocks]
+        self.keys = [torch.zeros(each.num_kv_heads, num_slots, each.key_size) for each in layouts]
+        self.values = [
+            keys_GSK[..., : each.value_size] if each.values_in_keys else torch.zeros_like(keys_GSK)
+            for each, keys_GSK in zip(layouts, self.keys, strict=True)
+        ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +64,8 @@ class Chunk:
 class PagedAttend:
     """The engine's Attend for one step: store the step's keys and values, then attend group by group."""
 
+    is_cache = True
+
     def __init__(self, cache: KvCache, slots_T: torch.Tensor, groups: list[Group], plan: KernelPlan) -> None:
         self._cache, self._slots_T, self._plan = cache, slots_T, plan
         self._groups = groups
@@ -67,17 +76,18 @@ class PagedAttend:
     ) -> torch.Tensor:
         assert scoring.causal, "the engine decodes; models that look both ways do not come here"
         assert scoring.bias is None, "the engine has no scores by distance; serves() keeps such models out"
-        keys_GSK, values_GSK = self._cache.keys[layer], self._cache.values[layer]
+        keys_GSK, values_GSV = self._cache.keys[layer], self._cache.values[layer]
         keys_GSK[:, self._slots_T] = k_TGK.transpose(0, 1)
-        values_GSK[:, self._slots_T] = v_TGV.transpose(0, 1)
+        if not scoring.values_in_keys:
+            values_GSV[:, self._slots_T] = v_TGV.transpose(0, 1)
         repeat = q_THK.shape[1] // k_TGK.shape[1]
-        o_THK = torch.zeros_like(q_THK)
+        o_THV = q_THK.new_zeros(*q_THK.shape[:2], v_TGV.shape[2])
         for index, group in enumerate(self._groups):
             chunks = self._chunks(index, repeat, scoring.window)
             q_BRK = self._query_rows(q_THK[group.rows_NT], len(keys_GSK)) * scoring.scale
-            o_BRK = _attend_chunks(q_BRK, keys_GSK, values_GSK, chunks, scoring.softcap)
-            o_THK[group.rows_NT] = _token_rows(o_BRK, group.rows_NT.shape[1], len(keys_GSK), repeat)
-        return o_THK
+            o_BRV = _attend_chunks(q_BRK, keys_GSK, values_GSV, chunks, scoring.softcap)
+            o_THV[group.rows_NT] = _token_rows(o_BRV, group.rows_NT.shape[1], len(keys_GSK), repeat)
+        return o_THV
 
     def cross(
         self,
@@ -90,6 +100,9 @@ class PagedAttend:
 
     def runs(self, layer: int) -> Iterator[Run]:
         raise AssertionError("models with states do not come into the engine; serves() keeps them out")
+
+    def pad(self, num_rows: int) -> int:
+        return self._plan.pad(num_rows)
 
     def _query_rows(self, q_NTHK: torch.Tensor, num_kv_heads: int) -> torch.Tensor:
         """The heads that share a key-value head as rows of one product, padded; B = G * N."""
@@ -132,38 +145,39 @@ class PagedAttend:
             yield Chunk(slots, first, hidden_NRC if hidden_NRC.any() else None)
 
 
-def _token_rows(o_BRK: torch.Tensor, num_tokens: int, num_kv_heads: int, repeat: int) -> torch.Tensor:
+def _token_rows(o_BRV: torch.Tensor, num_tokens: int, num_kv_heads: int, repeat: int) -> torch.Tensor:
     """From rows of products back to heads of every token, padding left out."""
-    rows = o_BRK[:, : num_tokens * repeat]
-    o_GNTRK = rows.reshape(num_kv_heads, -1, num_tokens, repeat, o_BRK.shape[2])
-    return o_GNTRK.permute(1, 2, 0, 3, 4).flatten(2, 3)
+    rows = o_BRV[:, : num_tokens * repeat]
+    o_GNTRV = rows.reshape(num_kv_heads, -1, num_tokens, repeat, o_BRV.shape[2])
+    return o_GNTRV.permute(1, 2, 0, 3, 4).flatten(2, 3)
 
 
 def _attend_chunks(
     q_BRK: torch.Tensor,
     keys_GSK: torch.Tensor,
-    values_GSK: torch.Tensor,
+    values_GSV: torch.Tensor,
     chunks: list[Chunk],
     softcap: float | None,
 ) -> torch.Tensor:
     """Online softmax over chunks of keys; a row that sees nothing of a chunk passes it unchanged."""
-    batch, num_rows, size = q_BRK.shape
+    batch, num_rows, _ = q_BRK.shape
     best_BR1 = torch.full((batch, num_rows, 1), LOWEST)
     total_BR1 = torch.zeros(batch, num_rows, 1)
-    o_BRK = torch.zeros_like(q_BRK)
+    o_BRV = q_BRK.new_zeros(batch, num_rows, values_GSV.shape[2])
     for chunk in chunks:
-        k_BCK = keys_GSK.index_select(1, chunk.slots).view(batch, ATTENTION_CHUNK, size)
-        v_BCK = values_GSK.index_select(1, chunk.slots).view(batch, ATTENTION_CHUNK, size)
+        k_BCK, v_BCV = (
+            x.index_select(1, chunk.slots).view(batch, ATTENTION_CHUNK, -1) for x in (keys_GSK, values_GSV)
+        )
         scores_BRC = torch.bmm(q_BRK[:, chunk.first :], k_BCK.transpose(1, 2))
         if softcap is not None:
             scores_BRC = torch.tanh(scores_BRC / softcap) * softcap
         if chunk.hidden_NRC is not None:
             scores_BRC.view(-1, *chunk.hidden_NRC.shape).masked_fill_(chunk.hidden_NRC, float("-inf"))
-        best, total, o = (x[:, chunk.first :] for x in (best_BR1, total_BR1, o_BRK))
+        best, total, o = (x[:, chunk.first :] for x in (best_BR1, total_BR1, o_BRV))
         better = torch.maximum(best, scores_BRC.amax(-1, keepdim=True))
         p_BRC = scores_BRC.sub_(better).exp_()
         shrink = torch.exp(best - better)
         total.mul_(shrink).add_(p_BRC.sum(-1, keepdim=True))
-        o.mul_(shrink).add_(torch.bmm(p_BRC, v_BCK))
+        o.mul_(shrink).add_(torch.bmm(p_BRC, v_BCV))
         best.copy_(better)
-    return o_BRK / total_BR1
+    return o_BRV / total_BR1

@@ -170,10 +170,16 @@ def attend_batch(
     """
     num_queries, num_keys = q_BHLK.shape[2], k_BGMK.shape[2]
     grouped = q_BHLK.shape[1] != k_BGMK.shape[1]
-    is_plain = scoring.bias is None and (scoring.window is None or num_keys <= scoring.window // 2)
+    sees_all = scoring.window is None or num_keys <= scoring.window // 2
+    is_plain = sees_all and scoring.bias is None and scoring.softcap is None
     if scoring.window is not None and num_keys > 2 * (BAND + sum(scoring.reach)):
         return _attend_band(q_BHLK, k_BGMK, v_BGMV, scoring, first)
-    if scoring.softcap is None and is_plain and (num_queries == num_keys or not scoring.causal):
+    if is_plain and scoring.values_in_keys and num_queries == 1:
+        # The newest token sees all: heads that share a key are rows of one product, and it is not repeated.
+        q_BGRK = q_BHLK.squeeze(2).unflatten(1, (k_BGMK.shape[1], -1))
+        o_BGRV = scaled_dot_product_attention(q_BGRK, k_BGMK, v_BGMV, scale=scoring.scale)
+        return o_BGRV.flatten(1, 2).unsqueeze(2)
+    if is_plain and (num_queries == num_keys or not scoring.causal):
         return scaled_dot_product_attention(
             q_BHLK, k_BGMK, v_BGMV, is_causal=scoring.causal, scale=scoring.scale, enable_gqa=grouped
         )

@@ -24,6 +24,11 @@ class CachedAttend:
         self._states: dict[int, State] = {}
         self._num_tokens = 0
 
+    @property
+    def num_numbers(self) -> int:
+        """How many numbers of keys and values are kept, over all layers and segments."""
+        return sum(tensor.numel() for kept in (self._keys, self._values) for tensor in kept.values())
+
     def positions(self, num_new: int) -> torch.Tensor:
         """pos_T of the next `num_new` tokens of every segment, which the coming forward pass brings."""
         pos_L = torch.arange(self._num_tokens, self._num_tokens + num_new)

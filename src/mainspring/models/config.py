@@ -84,6 +84,21 @@ class AttentionSpec(Config):
     head_norm: NormSpec | None = None
     has_gate: bool = False
 
+    @property
+    def cached_numbers(self) -> int:
+        """Numbers that a token leaves in the cache: its keys and its values."""
+        return 2 * self.num_kv_heads * self.head_size
+
+    @property
+    def state_numbers(self) -> int:
+        """Numbers that a sequence needs whatever its length: none."""
+        return 0
+
+    def work(self, num_keys: int) -> int:
+        """Multiplications and additions of one token's scores and mixing over so many keys."""
+        seen = num_keys if self.window is None else min(num_keys, self.window)
+        return 4 * self.num_heads * self.head_size * seen
+
 
 class LatentSpec(Config):
     """Multi-head latent attention: keys and values of all heads are made of one small vector a token.
@@ -127,10 +142,8 @@ class LatentSpec(Config):
         return 2 * self.num_heads * (2 * self.kv_rank + self.rope_size) * num_keys
 
 
-MixerSpec = Annotated[
-    AttentionSpec | LatentSpec | MambaSpec | Mamba2Spec | DeltaSpec | LongformerSpec,
-    Field(discriminator="kind"),
-]
+Mixers = AttentionSpec | LatentSpec | MambaSpec | Mamba2Spec | DeltaSpec | LongformerSpec
+MixerSpec = Annotated[Mixers, Field(discriminator="kind")]
 
 
 class FfnSpec(Config):
@@ -140,6 +153,10 @@ class FfnSpec(Config):
     hidden: int
     activation: Activation
     bias: bool = False
+
+    def idle_parameters(self, width: int) -> int:
+        """Weights that a token does not reach: none."""
+        return 0
 
 
 class MoeSpec(Config):
@@ -271,7 +288,8 @@ class ModelConfig(StackSpec):
         """Whether the engine can generate with it: a language model of attention that looks back only."""
         is_language_model = self.head is not None and self.head.kind == "lm" and self.encoder is None
         has_keys = all(
-            isinstance(block.mixer, AttentionSpec) and not block.mixer.has_gate for block in self.blocks
+            isinstance(mixer, LatentSpec) or (isinstance(mixer, AttentionSpec) and not mixer.has_gate)
+            for mixer in (block.mixer for block in self.blocks)
         )
         return is_language_model and has_keys and self.is_causal
 

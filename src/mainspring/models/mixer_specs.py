@@ -4,7 +4,7 @@ They stand beside AttentionSpec in config.py's MixerSpec and say the same things
 """
 
 from abc import ABC, abstractmethod
-from typing import Literal
+from typing import ClassVar, Literal
 
 from mainspring.config import Config
 
@@ -14,6 +14,7 @@ class StateSpec(Config, ABC):
 
     conv_size: int
     norm_eps: float
+    work_a_number: ClassVar[int] = 5  # decay 1, add 2, read 2
 
     @property
     def causal(self) -> bool:
@@ -43,8 +44,8 @@ class StateSpec(Config, ABC):
         return self.memory + (self.conv_size - 1) * self.num_channels
 
     def work(self, num_keys: int) -> int:
-        """Multiplications and additions of one token's step: convolve, decay and add to the state, read it."""
-        return 2 * self.conv_size * self.num_channels + 6 * self.memory
+        """Multiplications and additions of one token's step, which is the same behind few tokens and many."""
+        return 2 * self.conv_size * self.num_channels + self.work_a_number * self.memory
 
 
 class MambaSpec(StateSpec):
@@ -58,8 +59,14 @@ class MambaSpec(StateSpec):
     inner: int
     state_size: int
     dt_rank: int
+    work_a_number: ClassVar[int] = 6  # a decay for every number as well
     conv_bias: bool = True
     bias: bool = False
+
+    @property
+    def summary(self) -> str:
+        """What a drawing says of it."""
+        return f"mamba {self.inner:,} x {self.state_size}"
 
     @property
     def num_channels(self) -> int:
@@ -89,6 +96,11 @@ class Mamba2Spec(StateSpec):
     chunk: int = 256
 
     @property
+    def summary(self) -> str:
+        """What a drawing says of it."""
+        return f"mamba 2, {self.num_heads} x {self.head_size} x {self.state_size}"
+
+    @property
     def inner(self) -> int:
         """Numbers of all heads."""
         return self.num_heads * self.head_size
@@ -111,8 +123,14 @@ class DeltaSpec(StateSpec):
     kind: Literal["delta"] = "delta"
     num_heads: int
     num_key_heads: int
+    work_a_number: ClassVar[int] = 8  # read twice, with the key and with the query
     key_size: int
     value_size: int
+
+    @property
+    def summary(self) -> str:
+        """What a drawing says of it."""
+        return f"gated delta rule {self.num_heads} x {self.key_size} x {self.value_size}"
 
     @property
     def num_channels(self) -> int:
@@ -135,6 +153,11 @@ class LongformerSpec(Config):
     head_size: int
     window: int
     num_global: int = 1
+
+    @property
+    def summary(self) -> str:
+        """What a drawing says of it."""
+        return f"attention {self.num_heads} x {self.head_size}, window {self.window:,} + {self.num_global}"
 
     @property
     def causal(self) -> bool:

@@ -67,10 +67,21 @@ def _from_folder(source: Path) -> Published:
 
 def _copy(source: Path, folder: Path) -> None:
     for pattern in KEPT:
-        for path in source.glob(pattern):
-            target = folder / path.relative_to(source)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, target)
+        _copy_matching(source, folder, pattern)
+
+
+def _copy_matching(source: Path, folder: Path, pattern: str) -> None:
+    for path in source.glob(pattern):
+        target = folder / path.relative_to(source)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+
+
+def copy_beside(source: Path, folder: Path) -> None:
+    """The files of the tokenizer and of pooling, which a conversion leaves as they are."""
+    for pattern in KEPT:
+        if pattern != "config.json" and "safetensors" not in pattern:
+            _copy_matching(source, folder, pattern)
 
 
 def _from_gguf(path: Path) -> Published:

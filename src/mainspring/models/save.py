@@ -10,8 +10,8 @@ from mainspring.models.model import Model
 from mainspring.models.weights import safetensors
 
 
-def save(model: Model, folder: Path) -> None:
-    """Write config.json and model.safetensors (fp32); the tokenizer writes its own files beside them."""
+def save(model: Model, folder: Path, *, dtype: torch.dtype = torch.float32) -> None:
+    """Write config.json and model.safetensors; the tokenizer writes its own files beside them."""
     folder.mkdir(parents=True, exist_ok=True)
     kind = family(model.config.family)
     state = model.state_dict()
@@ -25,6 +25,6 @@ def save(model: Model, folder: Path) -> None:
         return tensor.t() if entry.is_transposed else tensor
 
     shapes = {published: tuple(read(published).shape) for published in entries}
-    safetensors.write(folder / safetensors.SINGLE, shapes, read)
-    config = {**kind.published(model.config), "torch_dtype": "float32"}
+    safetensors.write(folder / safetensors.SINGLE, shapes, read, dtype)
+    config = {**kind.published(model.config), "torch_dtype": str(dtype).removeprefix("torch.")}
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")

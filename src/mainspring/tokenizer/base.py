@@ -72,6 +72,12 @@ class Tokenizer:
         backend = json.loads(self._backend.to_str())
         return fingerprint_of([backend, self.chat_template, self.special, self.bos, self.eos])
 
+    @property
+    def opening_ids(self) -> list[int]:
+        """What the model's own files put before every text: often nothing, or the bos token."""
+        encoding = self._backend.encode("a", add_special_tokens=True)
+        return encoding.ids[: encoding.special_tokens_mask.index(0)]
+
     def encode(self, text: str) -> list[int]:
         """Ids of plain text; special-token text in it stays text, nothing is added at its ends."""
         return self._backend.encode(text, add_special_tokens=False).ids

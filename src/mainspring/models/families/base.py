@@ -158,6 +158,11 @@ def family(name: str) -> Family:
     return import_module(f"mainspring.models.families.{name}")  # type: ignore[return-value]
 
 
+def summary(name: str) -> str:
+    """The first line of a family's file."""
+    return (family(name).__doc__ or "").strip().splitlines()[0]
+
+
 def names_of(config: ModelConfig) -> Names:
     """The weight names of a model."""
     kind = family(config.family)

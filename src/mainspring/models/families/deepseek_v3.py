@@ -92,8 +92,8 @@ def _experts(published: Mapping[str, Any]) -> MoeSpec:
         is_normalized=published["norm_topk_prob"],
         scale=published["routed_scaling_factor"],
         has_balance=True,
-        num_groups=published["n_group"],
-        num_chosen_groups=published["topk_group"],
+        num_groups=published["n_group"] or 1,
+        num_chosen_groups=published["topk_group"] or 1,
     )
 
 

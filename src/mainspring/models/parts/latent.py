@@ -82,12 +82,12 @@ class LatentAttention(nn.Module):
     ) -> torch.Tensor:
         """o_THV by one key that is the latent and the rotated key, and whose latent is the value."""
         to_keys_HNC, to_values_HVC = self.absorbed()
-        q_THC = (plain_THN.transpose(0, 1) @ to_keys_HNC).transpose(0, 1)
+        q_THC = _head_by_head(plain_THN, to_keys_HNC)
         q_THK = torch.cat([q_THC, q_turned_THP], dim=-1)
         k_T1K = torch.cat([latent_TC.unsqueeze(1), turned_T1P], dim=-1)
         scoring = replace(self.scoring, values_in_keys=True)
         o_THC = around.attend(self.layer, q_THK, k_T1K, k_T1K[..., : self.spec.kv_rank], scoring)
-        return (o_THC.transpose(0, 1) @ to_values_HVC.transpose(1, 2)).transpose(0, 1)
+        return _head_by_head(o_THC, to_values_HVC.transpose(1, 2))
 
     def absorbed(self) -> tuple[torch.Tensor, torch.Tensor]:
         """What makes plain keys and values of a latent, (H, N, C) and (H, V, C).
@@ -98,7 +98,13 @@ class LatentAttention(nn.Module):
         if isinstance(self.kv_up, nn.Linear):
             weight = self.kv_up.weight
         else:
-            weight = self.kv_up(torch.eye(self.spec.kv_rank, dtype=self.o.weight.dtype)).t()
+            like = next(self.kv_up.parameters())
+            weight = self.kv_up(torch.eye(self.spec.kv_rank, dtype=like.dtype, device=like.device)).t()
         both_HXC = weight.unflatten(0, (self.spec.num_heads, -1))
         to_keys_HNC, to_values_HVC = both_HXC.split([self.spec.plain_size, self.spec.value_size], dim=1)
         return to_keys_HNC, to_values_HVC
+
+
+def _head_by_head(x_THN: torch.Tensor, weight_HNC: torch.Tensor) -> torch.Tensor:
+    """Every head by its own matrix, (T, H, C)."""
+    return torch.bmm(x_THN.transpose(0, 1).contiguous(), weight_HNC).transpose(0, 1)

@@ -19,8 +19,9 @@ from mainspring.models.mixer_specs import MambaSpec
 from mainspring.models.parts.base import Pass
 from mainspring.models.parts.recurrent import CausalConv, mix_runs, time_step_bias
 
-CHUNK = (
-    64  # tokens whose states are held at once: enough for long vectors, few enough for the processor's cache
+CHUNK = 32  # tokens whose states are held at once, few enough for the processor's cache
+WIDE = (
+    2048  # numbers of a state from which on a processor does one token after another faster than all at once
 )
 
 

@@ -17,6 +17,7 @@ from mainspring.errors import WeightsError
 from mainspring.models.weights.base import check_size, damaged
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+WRITTEN = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
 FLOATS = ("F64", "F32", "F16", "BF16")
 
 
@@ -73,13 +74,18 @@ def read_header(path: Path) -> dict[str, dict[str, Any]]:
     return header
 
 
-def write(path: Path, shapes: Mapping[str, tuple[int, ...]], read: Callable[[str], torch.Tensor]) -> None:
-    """Write fp32 tensors one by one, so that no more than one is in memory."""
+def write(
+    path: Path,
+    shapes: Mapping[str, tuple[int, ...]],
+    read: Callable[[str], torch.Tensor],
+    dtype: torch.dtype = torch.float32,
+) -> None:
+    """Write tensors one by one, so that no more than one is in memory."""
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     offset = 0
     for name, shape in shapes.items():
-        end = offset + 4 * int(np.prod(shape))
-        header[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [offset, end]}
+        end = offset + dtype.itemsize * int(np.prod(shape))
+        header[name] = {"dtype": WRITTEN[dtype], "shape": list(shape), "data_offsets": [offset, end]}
         offset = end
     encoded = json.dumps(header, separators=(",", ":")).encode()
     encoded += b" " * (-len(encoded) % 8)
@@ -87,8 +93,8 @@ def write(path: Path, shapes: Mapping[str, tuple[int, ...]], read: Callable[[str
         stream.write(struct.pack("<Q", len(encoded)))
         stream.write(encoded)
         for name in shapes:
-            tensor = read(name).detach().to(torch.float32).contiguous()
-            stream.write(tensor.numpy().data.cast("B"))
+            tensor = read(name).detach().to(dtype).contiguous()
+            stream.write(tensor.view(torch.uint8).numpy().data.cast("B"))
 
 
 def _files(folder: Path) -> list[Path]:

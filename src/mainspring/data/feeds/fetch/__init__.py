@@ -1,0 +1,1 @@
+"""Pages of the web, fetched politely and never from where they must not come."""
