@@ -12,7 +12,7 @@ from mainspring.models.mixer_specs import MambaSpec
 
 ARCHITECTURES = {"JambaForCausalLM": "lm", "JambaModel": "", "JambaForSequenceClassification": "classify"}
 MAMBA: Patterns = {
-    **both({"mixer.up": "mamba.in_proj", "mixer.conv": "mamba.conv1d", "mixer.down": "mamba.out_proj"}),
+    **both({"mixer.up": "mamba.in_proj", "mixer.conv": "mamba.conv1d", "mixer.out": "mamba.out_proj"}),
     **both({"mixer.dt": "mamba.dt_proj"}),
     "mixer.select.weight": "mamba.x_proj.weight",
     "mixer.dt_norm.weight": "mamba.dt_layernorm.weight",

@@ -11,7 +11,7 @@ from mainspring.models.mixer_specs import Mamba2Spec
 ARCHITECTURES = {"Mamba2ForCausalLM": "lm", "Mamba2Model": ""}
 UNBOUNDED = 1 << 20  # a state has no positions; this many tokens are said to fit where a number is asked for
 LAYER = {
-    **both({"mixer.up": "mixer.in_proj", "mixer.conv": "mixer.conv1d", "mixer.down": "mixer.out_proj"}),
+    **both({"mixer.up": "mixer.in_proj", "mixer.conv": "mixer.conv1d", "mixer.out": "mixer.out_proj"}),
     "mixer.dt_bias": "mixer.dt_bias",
     "mixer.a_log": "mixer.A_log",
     "mixer.d": "mixer.D",

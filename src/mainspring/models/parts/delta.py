@@ -57,7 +57,7 @@ class Delta(nn.Module):
         x_TX = torch.cat([each.flatten(1) for each in qkv], dim=1)
         z_THV = z_TGX.reshape(len(x_TD), spec.num_heads, spec.value_size)
         y_THV = mix_runs(around, self.layer, (z_THV, x_TX, b_TH, a_TH), self._mix)
-        return self.out((self.norm(y_THV) * functional.silu(z_THV)).flatten(1))
+        return self.out(y_THV.flatten(1))
 
     def _mix(
         self,
@@ -86,7 +86,8 @@ class Delta(nn.Module):
                 len(x_BLX), spec.num_heads, spec.key_size, spec.value_size, dtype=torch.float32
             )
         y_BLHV, state_BHKV = scan_chunks(steps, state_BHKV)
-        return y_BLHV.to(x_BLX.dtype), (last_BKX, state_BHKV)
+        normed_BLHV = self.norm(y_BLHV.to(z_BLHV.dtype))
+        return normed_BLHV * functional.silu(z_BLHV), (last_BKX, state_BHKV)
 
     def _unit(self, x_BLX: torch.Tensor) -> torch.Tensor:
         """Heads of length one, each for all of its value heads."""
@@ -111,7 +112,7 @@ def _chunk(steps: Steps, state_BHKV: torch.Tensor) -> tuple[torch.Tensor, torch.
 
     Paper: arXiv:2412.06464, section 3.3; ours solves the system with the state known, so once.
     """
-    q_BHLK, k_BHLK, v_BHLV = (each.transpose(1, 2) for each in steps[:3])
+    q_BHLK, k_BHLK, v_BHLV = (each.transpose(1, 2) for each in (steps.q_BLHK, steps.k_BLHK, steps.v_BLHV))
     beta_BHL1 = steps.beta_BLH.transpose(1, 2).unsqueeze(-1)
     left_BHLM = decay_between(steps.log_BLH)
     since_BHL1 = steps.log_BLH.transpose(1, 2).cumsum(2).exp().unsqueeze(-1)

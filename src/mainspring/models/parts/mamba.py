@@ -2,7 +2,7 @@
 
 x -> values, gate      convolution      time steps, inputs, outputs, each normalized as in Jamba
 state_L = exp(a dt_L) state_M + dt_L inputs_L values_L;  y_L = outputs_L . state_L + d values_L
-y * silu(gate) -> down
+y * silu(gate) -> out
 
 Shapes: T tokens, B segments of L tokens, D model width, I channels, N state size, R rank of the time steps.
 """
@@ -50,12 +50,12 @@ class Mamba(nn.Module):
         self.dt.bias = time_step_bias(spec.inner)
         self.a_log = nn.Parameter(torch.arange(1.0, spec.state_size + 1).log().repeat(spec.inner, 1))
         self.d = nn.Parameter(torch.ones(spec.inner))
-        self.down = nn.Linear(spec.inner, width, bias=spec.bias)
+        self.out = nn.Linear(spec.inner, width, bias=spec.bias)
 
     def forward(self, x_TD: torch.Tensor, around: Pass) -> torch.Tensor:
         x_TI, gate_TI = self.up(x_TD).chunk(2, dim=1)
         y_TI = mix_runs(around, self.layer, (x_TI,), self._mix)
-        return self.down(y_TI * functional.silu(gate_TI))
+        return self.out(y_TI * functional.silu(gate_TI))
 
     def _mix(self, state: State | None, x_BLI: torch.Tensor) -> tuple[torch.Tensor, State]:
         """The state is computed in fp32, as by the reference implementation."""

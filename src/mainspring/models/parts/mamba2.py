@@ -3,7 +3,7 @@
 x -> gate, (values, inputs, outputs), time steps
             convolution    state_L = exp(-a dt_L) state_M + dt_L inputs_L values_L
                            y_L = outputs_L . state_L + d values_L
-norm(y * silu(gate)) -> down
+norm(y * silu(gate)) -> out
 
 Shapes: T tokens, B segments of L (and M, the earlier ones) tokens, D model width, H heads in G groups of R,
 P head size, N state size, I = H * P, X convolved channels.
@@ -42,13 +42,13 @@ class Mamba2(nn.Module):
         self.a_log = nn.Parameter(torch.empty(spec.num_heads).uniform_(1.0, 16.0).log())
         self.d = nn.Parameter(torch.ones(spec.num_heads))
         self.norm = GroupNorm(spec.inner, spec.num_groups, spec.norm_eps)
-        self.down = nn.Linear(spec.inner, width, bias=spec.bias)
+        self.out = nn.Linear(spec.inner, width, bias=spec.bias)
 
     def forward(self, x_TD: torch.Tensor, around: Pass) -> torch.Tensor:
         spec = self.spec
         gate_TI, x_TX, dt_TH = self.up(x_TD).split([spec.inner, spec.num_channels, spec.num_heads], dim=1)
         y_TI = mix_runs(around, self.layer, (gate_TI, x_TX, dt_TH), self._mix)
-        return self.down(y_TI)
+        return self.out(y_TI)
 
     def _mix(
         self, state: State | None, gate_BLI: torch.Tensor, x_BLX: torch.Tensor, dt_BLH: torch.Tensor
