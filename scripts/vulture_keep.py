@@ -10,6 +10,8 @@ _.row_factory  # sqlite3
 _.text_factory  # sqlite3
 _.encode_special_tokens  # tokenizers
 _.pre_tokenizer  # tokenizers
+_.normalizer  # tokenizers
+_.post_processor  # tokenizers
 _.should_exit  # uvicorn
 
 # Arguments that a caller's contract has.

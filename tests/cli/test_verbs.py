@@ -7,8 +7,15 @@ import socket
 import sqlite3
 
 import pytest
+import torch
 
+from converter_gguf import convert
+from fakes_bpe import make_tokenizer
 from mainspring.app import Workspace
+from mainspring.models.families.base import family
+from mainspring.models.load import load
+from mainspring.models.model import Model
+from mainspring.tokenizer.base import Tokenizer
 
 
 def test_the_doctor_says_what_is_missing(run, tmp_path):
@@ -47,6 +54,18 @@ def test_a_model_comes_from_a_folder(run, root, tmp_path):
     source = root / "artifacts" / "model" / "smollm2" / "1"
     said = json.loads(run("fetch", "mine", "--from", source, "--workspace", tmp_path / "w", "--json")[1])
     assert said["models"][0]["reference"] == "model/mine@1"
+
+
+def test_a_model_comes_from_a_gguf_file(run, tmp_path):
+    torch.manual_seed(0)
+    model = Model(family("qwen3").tiny())
+    backend = make_tokenizer()._backend
+    path = convert(model, tmp_path / "tiny.gguf", tokenizer=backend, pre="qwen2", eos_token_id=2)
+    said = json.loads(run("fetch", "mine", "--from", path, "--workspace", tmp_path / "w", "--json")[1])
+    assert said["models"][0]["reference"] == "model/mine@1"
+    folder = tmp_path / "w" / "artifacts" / "model" / "mine" / "1"
+    assert torch.equal(load(folder).embedding.weight, model.embedding.weight)
+    assert Tokenizer.load(folder).encode("the owner") == make_tokenizer().encode("the owner")
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from mainspring.cli import (
     ask,
+    data,
     demo,
     doctor,
     fetch,
@@ -53,6 +54,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)
+app.add_typer(data.app, name="data")
 app.command("fetch")(fetch.fetch)
 app.add_typer(tokenizer.app, name="tokenizer")
 app.add_typer(models.app, name="models")

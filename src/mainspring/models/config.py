@@ -66,8 +66,9 @@ class AttentionSpec(Config):
     `bias` is that of the projections to queries, keys and values, `out_bias` that of the one behind.
     `window`: a token sees as many of the last tokens, itself among them; if not causal, as many in all, half
     of them on either side. `softcap` bends scores towards a bound. `scale` replaces head_size ** -0.5.
-    `head_norm` normalizes every query and key. `has_gate`: every head's output is scaled by the sigmoid of a
-    projection that lies behind the head's query.
+    `head_norm` normalizes every query and key. `alibi` lets scores fall with the distance, by slopes that
+    halve from head to head down to 2 ** -alibi. `has_gate`: every head's output is scaled by the sigmoid of
+    a projection that lies behind the head's query.
     """
 
     kind: Literal["attention"] = "attention"
@@ -82,7 +83,13 @@ class AttentionSpec(Config):
     softcap: float | None = None
     scale: float | None = None
     head_norm: NormSpec | None = None
+    alibi: float | None = None
     has_gate: bool = False
+
+    @property
+    def is_paged(self) -> bool:
+        """Whether the engine's paged cache knows how to score it, and its probe every step behind."""
+        return self.alibi is None and not self.has_gate
 
     @property
     def cached_numbers(self) -> int:
@@ -121,6 +128,11 @@ class LatentSpec(Config):
     norm: NormSpec
     is_interleaved: bool = False
     scale: float | None = None
+
+    @property
+    def is_paged(self) -> bool:
+        """Whether the engine's paged cache knows how to score it."""
+        return True
 
     @property
     def causal(self) -> bool:
@@ -287,11 +299,7 @@ class ModelConfig(StackSpec):
     def is_served(self) -> bool:
         """Whether the engine can generate with it: a language model of attention that looks back only."""
         is_language_model = self.head is not None and self.head.kind == "lm" and self.encoder is None
-        has_keys = all(
-            isinstance(mixer, LatentSpec) or (isinstance(mixer, AttentionSpec) and not mixer.has_gate)
-            for mixer in (block.mixer for block in self.blocks)
-        )
-        return is_language_model and has_keys and self.is_causal
+        return is_language_model and self.is_causal and all(block.mixer.is_paged for block in self.blocks)
 
     @property
     def is_causal(self) -> bool:

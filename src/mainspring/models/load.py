@@ -1,7 +1,7 @@
 """A folder in the published layout becomes a Model, in a moment: its tensors are mapped, not copied."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from mainspring.errors import WeightsError
 from mainspring.models.config import ModelConfig
 from mainspring.models.families.base import Entry, Names, family, names_of
 from mainspring.models.model import Model
-from mainspring.models.weights.base import Weights
+from mainspring.models.weights.base import Weights, check_names
 from mainspring.models.weights.safetensors import SafetensorsFolder
 
 
@@ -86,8 +86,7 @@ def read_state(model: Model, names: Names, weights: Weights, source: Path) -> di
     """Tensors under our names, every one checked: none missing, none left over, each of the right shape."""
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     entries = names.entries(model.config, prefix=_prefix(names, weights))
-    wanted = {entry.published: _published_shape(entry, shapes) for entry in entries}
-    _check(wanted, weights.shapes, names, source)
+    _check(expected_shapes(model, entries), weights.shapes, names, source)
     state: dict[str, torch.Tensor] = {}
     for entry in entries:
         tensor = weights.read(entry.published).to(torch.float32)
@@ -96,6 +95,12 @@ def read_state(model: Model, names: Names, weights: Weights, source: Path) -> di
         rows = [shapes[ours][0] for ours in entry.ours]
         state.update(zip(entry.ours, tensor.split(rows) if len(rows) > 1 else [tensor], strict=True))
     return {name: state[name] for name in shapes}
+
+
+def expected_shapes(model: Model, entries: Sequence[Entry]) -> dict[str, tuple[int, ...]]:
+    """The shapes that the published tensors of such a model must have."""
+    shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    return {entry.published: _published_shape(entry, shapes) for entry in entries}
 
 
 def _prefix(names: Names, weights: Weights) -> str:
@@ -125,14 +130,4 @@ def _check(
         for name, shape in wanted.items()
         if name in found and found[name] != shape
     ]
-    if missing or extra or wrong:
-        raise WeightsError(
-            f"{source} does not hold the tensors that its config.json tells of, so nothing was loaded: "
-            f"missing {_some(missing)}; unknown {_some(extra)}; misshapen {_some(wrong)}. Fetch the model again."
-        )
-
-
-def _some(names: list[str]) -> str:
-    if not names:
-        return "none"
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    check_names(source, "its config.json", missing, extra, wrong)

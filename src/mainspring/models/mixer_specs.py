@@ -22,6 +22,11 @@ class StateSpec(Config, ABC):
         return True
 
     @property
+    def is_paged(self) -> bool:
+        """Whether the engine's paged cache serves them: it holds keys, not states."""
+        return False
+
+    @property
     def cached_numbers(self) -> int:
         """Numbers that a token leaves in the cache: none."""
         return 0
@@ -162,6 +167,11 @@ class LongformerSpec(Config):
     @property
     def causal(self) -> bool:
         """It looks both ways."""
+        return False
+
+    @property
+    def is_paged(self) -> bool:
+        """Whether the engine's paged cache serves it."""
         return False
 
     @property

@@ -6,17 +6,18 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mainspring import chat
 from mainspring.errors import WeightsError
 from mainspring.models.config import ModelConfig
-from mainspring.models.load import load, read_config, read_json, understand
+from mainspring.models.load import load, read_config, read_json
 from mainspring.models.weights import safetensors
-from mainspring.models.weights.gguf import GgufFile
+from mainspring.models.weights.base import PICKLES, pickled
+from mainspring.models.weights.gguf.file import GgufFile
+from mainspring.models.weights.gguf.weights import GgufWeights
 from mainspring.schema import Message
 from mainspring.tokenizer.base import Tokenizer
-from mainspring.tokenizer.gguf import from_gguf
+from mainspring.tokenizer.gguf.read import from_gguf
 
 KEPT = (
     "config.json", "*.safetensors", "*.safetensors.index.json", "generation_config.json", "tokenizer.json",
@@ -41,6 +42,8 @@ def find(path: Path) -> Published:
         return _from_folder(path)
     if path.suffix == ".gguf":
         return _from_gguf(path)
+    if path.suffix in PICKLES:
+        raise pickled([path])
     raise WeightsError(
         f"{path} is neither a .gguf file, a wheel nor a folder with config.json; models come as one of these."
     )
@@ -85,17 +88,17 @@ def copy_beside(source: Path, folder: Path) -> None:
 
 
 def _from_gguf(path: Path) -> Published:
-    weights = GgufFile(path)
-    published = weights.published_config()
+    file = GgufFile(path)
+    weights = GgufWeights(file)
     return Published(
-        config=understand(published, path),
+        config=weights.config,
         num_bytes=4 * sum(math.prod(shape) for shape in weights.shapes.values()),
-        license=str(weights.fields.get("general.license", "")),
-        write=lambda folder: _convert(weights, published, folder),
+        license=str(file.fields.get("general.license", "")),
+        write=lambda folder: _convert(file, weights, folder),
     )
 
 
-def _convert(weights: GgufFile, published: dict[str, Any], folder: Path) -> None:
-    from_gguf(weights.fields).save(folder)
+def _convert(file: GgufFile, weights: GgufWeights, folder: Path) -> None:
+    from_gguf(file.fields).save(folder)
     safetensors.write(folder / safetensors.SINGLE, weights.shapes, weights.read)
-    (folder / "config.json").write_text(json.dumps(published, indent=2) + "\n", encoding="utf-8")
+    (folder / "config.json").write_text(json.dumps(weights.published, indent=2) + "\n", encoding="utf-8")

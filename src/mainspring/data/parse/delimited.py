@@ -9,6 +9,7 @@ from mainspring.data.parse.table import table_text
 from mainspring.errors import DocumentError
 
 DELIMITERS = ",;\t|"
+MAX_CELL = 131_072  # characters; a longer one comes of a quote that was never closed
 
 
 def read(raw: Raw) -> Parsed:
@@ -31,6 +32,7 @@ def _text(raw: Raw) -> str:
 
 
 def _table(raw: Raw, text: str, delimiter: str) -> Parsed:
+    csv.field_size_limit(MAX_CELL)  # the limit is the whole process's, and others set it for themselves
     rows = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True)
     try:
         found = table_text(rows)

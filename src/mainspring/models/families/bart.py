@@ -123,11 +123,12 @@ def published(config: ModelConfig) -> dict[str, Any]:
     return values
 
 
+TINY = {
+    "vocab_size": 288, "d_model": 64, "max_position_embeddings": 128, "encoder_layers": 2,
+    "decoder_layers": 3, "encoder_attention_heads": 4, "decoder_attention_heads": 2,
+    "encoder_ffn_dim": 96, "decoder_ffn_dim": 80, "scale_embedding": True,
+}  # fmt: skip
+
+
 def tiny() -> ModelConfig:
-    return config(
-        {
-            "vocab_size": 288, "d_model": 64, "max_position_embeddings": 128, "encoder_layers": 2,
-            "decoder_layers": 3, "encoder_attention_heads": 4, "decoder_attention_heads": 2,
-            "encoder_ffn_dim": 96, "decoder_ffn_dim": 80, "scale_embedding": True,
-        }
-    )  # fmt: skip
+    return config(TINY)

@@ -12,13 +12,15 @@ from mainspring.models.attend import Scoring
 from mainspring.models.config import AttentionSpec
 from mainspring.models.parts.base import Pass
 from mainspring.models.parts.norm import build_norm
+from mainspring.models.parts.positions import Slopes
 from mainspring.models.parts.rope import rotate
 
 
 def scoring_of(spec: AttentionSpec) -> Scoring:
     """How the scores of such an attention are made, a stack's bias aside."""
     scale = spec.head_size**-0.5 if spec.scale is None else spec.scale
-    return Scoring(scale=scale, causal=spec.causal, window=spec.window, softcap=spec.softcap)
+    bias = None if spec.alibi is None else Slopes(spec.num_heads, spec.alibi)
+    return Scoring(scale=scale, causal=spec.causal, window=spec.window, softcap=spec.softcap, bias=bias)
 
 
 class Attention(nn.Module):

@@ -69,3 +69,22 @@ class RelativeBias(nn.Module):
         wide_LM = torch.log(length_LM.clamp(min=1).float() / single) / growth * (num_buckets - single)
         wide_LM = (single + wide_LM.long()).clamp(max=num_buckets - 1)
         return torch.where(length_LM < single, length_LM, wide_LM)
+
+
+class Slopes:
+    """Scores that fall with the distance, by a fixed slope for every head. Paper: arXiv:2108.12409, section 3.
+
+    The slopes are 2 ** (-steepest * i / n) of n heads; where n is no power of two, every second one of the
+    next power comes first, as the published models have it.
+    """
+
+    def __init__(self, num_heads: int, steepest: float) -> None:
+        power = 2 ** math.ceil(math.log2(num_heads))
+        slope_H = 2.0 ** (-steepest * torch.arange(1, power + 1) / power)
+        if power != num_heads:
+            slope_H = torch.cat([slope_H[1::2], slope_H[::2]])[:num_heads]
+        self.slope_H = slope_H
+
+    def __call__(self, distance_LM: torch.Tensor) -> torch.Tensor:
+        """What is added to the scores, (H, L, M), for distances key - query."""
+        return -distance_LM.abs() * self.slope_H.view(-1, 1, 1)

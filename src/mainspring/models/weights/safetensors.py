@@ -14,7 +14,7 @@ import torch
 from safetensors import safe_open
 
 from mainspring.errors import WeightsError
-from mainspring.models.weights.base import check_size, damaged
+from mainspring.models.weights.base import PICKLES, check_size, damaged, pickled
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 WRITTEN = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
@@ -102,6 +102,11 @@ def _files(folder: Path) -> list[Path]:
         return [folder / SINGLE]
     index = folder / INDEX
     if not index.exists():
+        pickles = (
+            [path for path in sorted(folder.iterdir()) if path.suffix in PICKLES] if folder.is_dir() else []
+        )
+        if pickles:
+            raise pickled(pickles)
         raise WeightsError(f"{folder} has neither {SINGLE} nor {INDEX}. Fetch the model again.")
     try:
         names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))

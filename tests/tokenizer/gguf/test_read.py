@@ -1,8 +1,10 @@
+import json
+
 import pytest
 from tokenizers import pre_tokenizers
 
 from mainspring.errors import WeightsError
-from mainspring.tokenizer.gguf import from_gguf
+from mainspring.tokenizer.gguf.read import from_gguf
 
 
 def fields(**changes):
@@ -35,12 +37,25 @@ def test_control_tokens_are_special_and_user_defined_ones_are_plain():
     assert (tokenizer.chat_template, tokenizer.max_length) == ("{{ messages }}", 64)
 
 
+def test_a_first_or_last_token_is_special_whatever_type_it_has(tmp_path):
+    tokenizer = from_gguf(fields(bos_token_id=1))
+    assert tokenizer.special == {"<|im_end|>": 0, "<tool>": 1}
+    tokenizer.save(tmp_path)
+    added = json.loads((tmp_path / "tokenizer.json").read_text(encoding="utf-8"))["added_tokens"]
+    assert [(each["id"], each["special"]) for each in added] == [(0, True), (1, True)]
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"pre": "llama-bpe"}, "pre-tokenizer is 'llama-bpe'; known ones are smollm"),
-        ({"model": "llama"}, "of kind 'llama'; only 'gpt2'"),
+        ({"pre": "starcoder"}, "pre-tokenizer is 'starcoder'; known ones are gpt-2, smollm, llama-bpe"),
+        ({"pre": None}, "pre-tokenizer is 'None'"),
+        ({"model": "rwkv"}, "of kind 'rwkv'; read are gpt2, llama, bert, t5"),
         ({"merges": ["q q"]}, "cannot be built"),
+        ({"merges": "q q"}, r"no field 'tokenizer\.ggml\.merges'"),
+        ({"tokens": [1, 2]}, "tokens are not all texts"),
+        ({"token_type": [1]}, r"has 261 tokens, but 1 of 'tokenizer\.ggml\.token_type'"),
+        ({"eos_token_id": 261}, "eos token is number 261, but it has 261 tokens"),
     ],
 )
 def test_what_is_not_read_is_named(changes, message):
@@ -48,8 +63,9 @@ def test_what_is_not_read_is_named(changes, message):
         from_gguf(fields(**changes))
 
 
-def test_a_missing_field_is_named():
+@pytest.mark.parametrize("key", ["tokens", "token_type", "merges"])
+def test_a_missing_field_is_named(key):
     said = fields()
-    del said["tokenizer.ggml.token_type"]
-    with pytest.raises(WeightsError, match=r"no field 'tokenizer\.ggml\.token_type'"):
+    del said[f"tokenizer.ggml.{key}"]
+    with pytest.raises(WeightsError, match=rf"no field 'tokenizer\.ggml\.{key}'"):
         from_gguf(said)

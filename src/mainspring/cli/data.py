@@ -1,0 +1,16 @@
+"""mainspring data: sources to datasets, and a look into them. One module a command."""
+
+import typer
+
+from mainspring.cli import data_build, data_peek
+
+app = typer.Typer(help="Turn documents into datasets, and look into them.", no_args_is_help=True)
+
+
+@app.callback()
+def data() -> None:
+    """Turn documents into datasets, and look into them."""
+
+
+app.command("build")(data_build.build)
+app.command("peek")(data_peek.peek)

@@ -1,0 +1,1 @@
+"""One file an architecture: its metadata as a published config.json, and how its tensors are stored."""
