@@ -47,6 +47,7 @@ _.commands
 
 # The formula as it reads, and a server in this process: what tests hold the real ones against.
 reference_attend
+reference_scan
 in_background
 _.num_numbers  # of the plain cache: what `describe` says is held against it
 Mixer  # what every mixer is

@@ -2,6 +2,7 @@
 
 import json
 
+import torch
 import transformers
 
 EXPERTS = {"gate": "gate_proj", "up": "up_proj", "down": "down_proj"}
@@ -12,6 +13,13 @@ def class_of(folder):
     """What config.json names in `architectures`."""
     (name,) = json.loads((folder / "config.json").read_text(encoding="utf-8"))["architectures"]
     return getattr(transformers, name)
+
+
+def more_inputs(theirs, ids):
+    """What a class must be told beside the ids: that the first token of a segment is Longformer's global one."""
+    if theirs.config.model_type != "longformer":
+        return {}
+    return {"global_attention_mask": (torch.arange(len(ids)) == 0).long()[None]}
 
 
 def published_gradients(theirs):

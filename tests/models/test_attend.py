@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from mainspring.models.attend import PackedAttend, Scoring, reference_attend
+from mainspring.models.attend import BAND, PackedAttend, Scoring, reference_attend
+from mainspring.models.cache import CachedAttend
 
 
 def heads(num_tokens, num_heads, *, seed=0):
@@ -35,6 +36,40 @@ def test_each_packed_segment_gets_what_it_gets_alone_by_the_formula(lengths, sco
     parts = zip(q.split(lengths), k.split(lengths), v.split(lengths), strict=True)
     alone = torch.cat([reference_attend(*part, scoring) for part in parts if len(part[0])])
     torch.testing.assert_close(out, alone, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", [name for name in SCORINGS if "window" in name])
+@pytest.mark.parametrize("length", [BAND, 2 * BAND + 5, 2 * BAND + 17, 3 * BAND, 3 * BAND + 1])
+def test_windows_of_long_segments_are_read_in_bands_that_change_nothing(name, length):
+    q, k, v = heads(2 * length, 4), heads(2 * length, 2, seed=1), heads(2 * length, 2, seed=2)
+    out = PackedAttend([length, length])(0, q, k, v, SCORINGS[name])
+    parts = zip(q.split(length), k.split(length), v.split(length), strict=True)
+    alone = torch.cat([by_mask(*part, SCORINGS[name]) for part in parts])
+    torch.testing.assert_close(out, alone, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("num_new", [1, 3, BAND + 1])
+@pytest.mark.parametrize("name", ["window", "window with global tokens", "bent window"])
+def test_a_cache_reads_the_same_bands(name, num_new):
+    length = 3 * BAND + 40
+    q, k, v = heads(length, 4), heads(length, 2, seed=1), heads(length, 2, seed=2)
+    cache, steps = CachedAttend(), [length - num_new, num_new]
+    parts = zip(q.split(steps), k.split(steps), v.split(steps), strict=True)
+    out = torch.cat([cache(0, *part, SCORINGS[name]) for part in parts])
+    torch.testing.assert_close(out, by_mask(q, k, v, SCORINGS[name]), atol=1e-6, rtol=1e-5)
+
+
+def by_mask(q_THK, k_TGK, v_TGV, scoring):
+    """All scores of one segment at once, those that are not seen left out."""
+    place = torch.arange(len(q_THK))
+    distance = place - place.unsqueeze(1)
+    near = (distance.abs() <= scoring.reach[0]) | (place < scoring.num_global)
+    seen = near & (distance <= 0) if scoring.causal else near
+    scores = torch.einsum("lhk,mhk->hlm", q_THK, k_TGK.repeat_interleave(2, 1)) * scoring.scale
+    if scoring.softcap is not None:
+        scores = torch.tanh(scores / scoring.softcap) * scoring.softcap
+    weights = scores.masked_fill(~seen, float("-inf")).softmax(-1)
+    return torch.einsum("hlm,mhv->lhv", weights, v_TGV.repeat_interleave(2, 1))
 
 
 def test_a_segment_looks_at_its_own_source_and_at_all_of_it():

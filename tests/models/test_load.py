@@ -74,7 +74,7 @@ def test_a_head_beside_a_tied_embedding_is_passed_over(folder):
 def test_an_unknown_family_and_a_config_without_a_needed_key_are_named(folder):
     edit_config(folder, model_type="mamba")
     with pytest.raises(
-        WeightsError, match=r"family is 'mamba'; did you mean 'llama'\? known families are gpt2, llama, "
+        WeightsError, match=r"family is 'mamba'; did you mean 'mamba2'\? known families are gpt2, llama, "
     ):
         load(folder)
     edit_config(folder, model_type="llama")

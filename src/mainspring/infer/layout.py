@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from mainspring.models.config import LatentSpec, MixerSpec
+from mainspring.models.config import AttentionSpec, LatentSpec, MixerSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +25,9 @@ def kv_layout(mixer: MixerSpec) -> KvLayout:
             value_size=mixer.kv_rank,
             values_in_keys=True,
         )
+    assert isinstance(mixer, AttentionSpec), (
+        f"a mixer of kind '{mixer.kind}' keeps no keys; is_served says so"
+    )
     return KvLayout(
         num_kv_heads=mixer.num_kv_heads,
         repeat=mixer.num_heads // mixer.num_kv_heads,

@@ -17,6 +17,7 @@ from torch.nn.functional import scaled_dot_product_attention
 Bias = Callable[[torch.Tensor], torch.Tensor]
 """Distances key - query (L, M) to what is added to the scores of every head (H, L, M)."""
 State = tuple[torch.Tensor, ...]
+BAND = 128  # queries that look at their windows together
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,13 +36,18 @@ class Scoring:
     num_global: int = 0
     values_in_keys: bool = False
 
+    @property
+    def reach(self) -> tuple[int, int]:
+        """How many tokens before and behind itself a token sees within its window."""
+        assert self.window is not None, "without a window all tokens are seen"
+        return (self.window - 1, 0) if self.causal else (self.window // 2, self.window // 2)
+
     def sees(self, distance_LM: torch.Tensor) -> torch.Tensor | None:
         """Which keys, those from the segment's first on, the queries at these distances see; None for all."""
         seen_LM = distance_LM <= 0 if self.causal else None
         if self.window is None:
             return seen_LM
-        reach = self.window - 1 if self.causal else self.window // 2
-        near_LM = distance_LM.abs() <= reach
+        near_LM = distance_LM.abs() <= self.reach[0]
         near_LM[:, : self.num_global] = True
         return near_LM if seen_LM is None else seen_LM & near_LM
 
@@ -148,8 +154,7 @@ def _attend_runs(
         k_BGMK, v_BGMV = (
             x[source_start:source_end].unflatten(0, (-1, source_length)).transpose(1, 2) for x in qkv[1:]
         )
-        distance_LM = torch.arange(source_length) - torch.arange(length).unsqueeze(1)
-        out.append(attend_batch(q_BHLK, k_BGMK, v_BGMV, distance_LM, scoring).transpose(1, 2).flatten(0, 1))
+        out.append(attend_batch(q_BHLK, k_BGMK, v_BGMV, scoring).transpose(1, 2).flatten(0, 1))
         start, source_start = end, source_end
     if start < len(qkv[0]):
         out.append(qkv[0].new_zeros(len(qkv[0]) - start, qkv[0].shape[1], qkv[2].shape[2]))
@@ -157,21 +162,18 @@ def _attend_runs(
 
 
 def attend_batch(
-    q_BHLK: torch.Tensor,
-    k_BGMK: torch.Tensor,
-    v_BGMV: torch.Tensor,
-    distance_LM: torch.Tensor,
-    scoring: Scoring,
+    q_BHLK: torch.Tensor, k_BGMK: torch.Tensor, v_BGMV: torch.Tensor, scoring: Scoring, first: int = 0
 ) -> torch.Tensor:
     """o_BHLV of segments of one length, fused wherever torch's kernel knows the scoring.
 
-    `distance_LM` is key position - query position; a cache has more keys than queries.
+    `first` is the place of the first query among the keys; a cache has keys before it.
     """
-    num_queries, num_keys = distance_LM.shape
+    num_queries, num_keys = q_BHLK.shape[2], k_BGMK.shape[2]
     grouped = q_BHLK.shape[1] != k_BGMK.shape[1]
-    is_plain = scoring.bias is None and (scoring.window is None or num_keys <= scoring.window // 2)
-    if scoring.softcap is not None:
-        return _attend_softcapped(q_BHLK, k_BGMK, v_BGMV, distance_LM, scoring)
+    sees_all = scoring.window is None or num_keys <= scoring.window // 2
+    is_plain = sees_all and scoring.bias is None and scoring.softcap is None
+    if scoring.window is not None and num_keys > 2 * (BAND + sum(scoring.reach)):
+        return _attend_band(q_BHLK, k_BGMK, v_BGMV, scoring, first)
     if is_plain and scoring.values_in_keys and num_queries == 1:
         # The newest token sees all: heads that share a key are rows of one product, and it is not repeated.
         q_BGRK = q_BHLK.squeeze(2).unflatten(1, (k_BGMK.shape[1], -1))
@@ -181,7 +183,40 @@ def attend_batch(
         return scaled_dot_product_attention(
             q_BHLK, k_BGMK, v_BGMV, is_causal=scoring.causal, scale=scoring.scale, enable_gqa=grouped
         )
+    distance_LM = torch.arange(num_keys) - torch.arange(first, first + num_queries).unsqueeze(1)
+    return _attend_masked(q_BHLK, k_BGMK, v_BGMV, distance_LM, scoring)
+
+
+def _attend_band(
+    q_BHLK: torch.Tensor, k_BGMK: torch.Tensor, v_BGMV: torch.Tensor, scoring: Scoring, first: int
+) -> torch.Tensor:
+    """Queries block by block, each with the keys that any of them sees: work grows with the window, not with M."""
+    before, after = scoring.reach
+    num_keys, num_global = k_BGMK.shape[2], scoring.num_global
+    out: list[torch.Tensor] = []
+    for start in range(first, first + q_BHLK.shape[2], BAND):
+        q_BHBK = q_BHLK[:, :, start - first : start - first + BAND]
+        end = start + q_BHBK.shape[2]
+        near = range(max(start - before, num_global), min(end + after, num_keys))
+        at_M = torch.tensor([*range(num_global), *near])
+        distance_LM = at_M - torch.arange(start, end).unsqueeze(1)
+        k_BGNK, v_BGNV = (x.index_select(2, at_M) for x in (k_BGMK, v_BGMV))
+        out.append(_attend_masked(q_BHBK, k_BGNK, v_BGNV, distance_LM, scoring))
+    return torch.cat(out, dim=2)
+
+
+def _attend_masked(
+    q_BHLK: torch.Tensor,
+    k_BGMK: torch.Tensor,
+    v_BGMV: torch.Tensor,
+    distance_LM: torch.Tensor,
+    scoring: Scoring,
+) -> torch.Tensor:
+    """`distance_LM` is key position - query position; the global keys come first."""
+    if scoring.softcap is not None:
+        return _attend_softcapped(q_BHLK, k_BGMK, v_BGMV, distance_LM, scoring)
     mask = additive_mask(distance_LM, scoring, q_BHLK.dtype)
+    grouped = q_BHLK.shape[1] != k_BGMK.shape[1]
     return scaled_dot_product_attention(
         q_BHLK, k_BGMK, v_BGMV, attn_mask=mask, scale=scoring.scale, enable_gqa=grouped
     )

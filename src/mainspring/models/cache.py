@@ -44,9 +44,8 @@ class CachedAttend:
             v_BGLV = k_BGLK[..., : v_BGLV.shape[-1]]
         else:
             v_BGLV = self._values[layer] = _grown(self._values.get(layer), v_BGLV)
-        num_keys, num_queries = k_BGLK.shape[2], q_BHLK.shape[2]
-        distance_LM = torch.arange(num_keys) - torch.arange(num_keys - num_queries, num_keys).unsqueeze(1)
-        return attend_batch(q_BHLK, k_BGLK, v_BGLV, distance_LM, scoring).transpose(1, 2).flatten(0, 1)
+        first = k_BGLK.shape[2] - q_BHLK.shape[2]
+        return attend_batch(q_BHLK, k_BGLK, v_BGLV, scoring, first).transpose(1, 2).flatten(0, 1)
 
     def cross(
         self,
@@ -59,8 +58,7 @@ class CachedAttend:
             k_SGK, v_SGV = source()
             self._sources[layer] = self._batched(k_SGK), self._batched(v_SGV)
         q_BHLK, (k_BGMK, v_BGMV) = self._batched(q_THK), self._sources[layer]
-        distance_LM = torch.zeros(q_BHLK.shape[2], k_BGMK.shape[2], dtype=torch.int64)
-        return attend_batch(q_BHLK, k_BGMK, v_BGMV, distance_LM, scoring).transpose(1, 2).flatten(0, 1)
+        return attend_batch(q_BHLK, k_BGMK, v_BGMV, scoring).transpose(1, 2).flatten(0, 1)
 
     def runs(self, layer: int) -> Iterator[Run]:
         def keep(state: State) -> None:

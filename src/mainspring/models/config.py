@@ -2,7 +2,7 @@
 
 ModelConfig (a stack, and what makes it a language model)
 ├── blocks: BlockSpec            norm, mixer, norm, feed-forward
-│   ├── mixer: MixerSpec         what lets tokens see each other: AttentionSpec, LatentSpec
+│   ├── mixer: MixerSpec         what lets tokens see each other: AttentionSpec, LatentSpec, mixer_specs.py
 │   ├── cross: AttentionSpec     a decoder's look at its encoder
 │   └── ffn: FfnSpec             or MoeSpec, many of them of which a token takes a few
 ├── encoder: StackSpec           of encoder-decoder models
@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from mainspring.config import Config
+from mainspring.models.mixer_specs import DeltaSpec, LongformerSpec, Mamba2Spec, MambaSpec
 
 Activation = Literal["silu", "gelu", "gelu_tanh", "relu", "tanh"]
 Pooling = Literal["mean", "cls", "max", "last"]
@@ -66,7 +67,8 @@ class AttentionSpec(Config):
     `window`: a token sees as many of the last tokens, itself among them; if not causal, as many in all, half
     of them on either side. `softcap` bends scores towards a bound. `scale` replaces head_size ** -0.5.
     `head_norm` normalizes every query and key. `alibi` lets scores fall with the distance, by slopes that
-    halve from head to head down to 2 ** -alibi.
+    halve from head to head down to 2 ** -alibi. `has_gate`: every head's output is scaled by the sigmoid of
+    a projection that lies behind the head's query.
     """
 
     kind: Literal["attention"] = "attention"
@@ -82,11 +84,12 @@ class AttentionSpec(Config):
     scale: float | None = None
     head_norm: NormSpec | None = None
     alibi: float | None = None
+    has_gate: bool = False
 
     @property
     def is_paged(self) -> bool:
-        """Whether the engine's paged cache knows how to score it."""
-        return self.alibi is None
+        """Whether the engine's paged cache knows how to score it, and its probe every step behind."""
+        return self.alibi is None and not self.has_gate
 
     @property
     def cached_numbers(self) -> int:
@@ -151,7 +154,8 @@ class LatentSpec(Config):
         return 2 * self.num_heads * (2 * self.kv_rank + self.rope_size) * num_keys
 
 
-MixerSpec = Annotated[AttentionSpec | LatentSpec, Field(discriminator="kind")]
+Mixers = AttentionSpec | LatentSpec | MambaSpec | Mamba2Spec | DeltaSpec | LongformerSpec
+MixerSpec = Annotated[Mixers, Field(discriminator="kind")]
 
 
 class FfnSpec(Config):
@@ -173,7 +177,8 @@ class MoeSpec(Config):
     `scores` says what the router's product becomes. `is_normalized` divides the chosen scores by their sum,
     `scale` multiplies them. `has_balance`: a number for every expert is added to its score when experts are
     chosen, not when they are weighed. Of `num_groups` groups of neighbors only the best `num_chosen_groups`
-    are chosen from. `shared` sees every token and is added.
+    are chosen from. `shared` sees every token and is added, scaled by the sigmoid of a number that the token
+    says itself if it `has_shared_gate`.
     """
 
     kind: Literal["moe"] = "moe"
@@ -181,6 +186,7 @@ class MoeSpec(Config):
     num_chosen: int
     expert: FfnSpec
     shared: FfnSpec | None = None
+    has_shared_gate: bool = False
     scores: Literal["softmax", "sigmoid"] = "softmax"
     is_normalized: bool = False
     scale: float = 1.0

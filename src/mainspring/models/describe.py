@@ -19,7 +19,8 @@ CACHE_FORMULA = (
 )
 WORK_FORMULA = (
     "2 x weights that multiply a token + 4 x heads x head size x keys seen, over layers; with latents, "
-    "2 x heads x (2 x latent + rotated size) x keys seen"
+    "2 x heads x (2 x latent + rotated size) x keys seen; with states, 6 x their numbers (Mamba-2: 5 x, "
+    "delta rule: 8 x) + 2 x convolved channels x tokens convolved"
 )
 
 
@@ -95,7 +96,7 @@ def _multiplying(model: Model) -> int:
         parameter.numel()
         for name, parameter in model.named_parameters()
         if parameter.dim() == 2
-        and not name.endswith(("embedding.weight", "positions.weight", "types.weight"))
+        and not name.endswith(("embedding.weight", "positions.weight", "types.weight", "a_log"))
     )
     head = model.config.head
     return matrices + (model.embedding.weight.numel() if head is not None and head.tied else 0)

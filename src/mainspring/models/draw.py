@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from html import escape
 
 from mainspring.models.config import (
+    AttentionSpec,
     BlockSpec,
     FfnSpec,
     HeadSpec,
@@ -122,11 +123,13 @@ def _mixer(mixer: MixerSpec) -> str:
         return (
             f"latent attention {mixer.num_heads} x {mixer.plain_size + mixer.rope_size}, {mixer.kv_rank} kept"
         )
+    if not isinstance(mixer, AttentionSpec):
+        return mixer.summary
     heads = f"{mixer.num_heads} x {mixer.head_size}"
     shared = "" if mixer.num_kv_heads == mixer.num_heads else f", {mixer.num_kv_heads} kv"
     window = "" if mixer.window is None else f", window {mixer.window:,}"
     rope = "" if mixer.rope is None else f", rope {mixer.rope.theta:g}"
-    return f"attention {heads}{shared}{window}{rope}"
+    return f"{'gated ' if mixer.has_gate else ''}attention {heads}{shared}{window}{rope}"
 
 
 def _ffn(ffn: FfnSpec | MoeSpec) -> str:

@@ -11,7 +11,7 @@ from mainspring.models.families.base import FAMILIES, family, names_of
 from mainspring.models.load import load
 from mainspring.models.model import Model
 from mainspring.models.save import save
-from oracle_transformers import class_of, published_gradients
+from oracle_transformers import class_of, more_inputs, published_gradients
 
 LENGTHS = [5, 17, 1, 17]
 SOURCE_LENGTHS = [9, 4, 6, 4]
@@ -61,9 +61,10 @@ def theirs_of(model, folder):
 
 
 def their_outputs(theirs, ids, source):
-    said = (
-        theirs(ids[None]) if source is None else theirs(input_ids=source[None], decoder_input_ids=ids[None])
-    )
+    if source is None:
+        said = theirs(ids[None], **more_inputs(theirs, ids))
+    else:
+        said = theirs(input_ids=source[None], decoder_input_ids=ids[None])
     return said.logits[0] if "logits" in said else said.last_hidden_state[0]
 
 

@@ -9,7 +9,7 @@ from mainspring.models.load import load
 from mainspring.models.model import Model
 from mainspring.models.pool import pool
 from mainspring.models.save import save
-from oracle_transformers import class_of
+from oracle_transformers import class_of, more_inputs
 
 HEADS = [
     (name, architecture)
@@ -43,9 +43,10 @@ def test_a_head_gives_the_scores_of_transformers_own_class(name, architecture, t
     ids = torch.randint(3, 288, (11,), generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
         source = ids if model.config.encoder else None
-        said = (
-            theirs(ids[None]) if source is None else theirs(input_ids=ids[None], decoder_input_ids=ids[None])
-        )
+        if source is None:
+            said = theirs(ids[None], **more_inputs(theirs, ids))
+        else:
+            said = theirs(input_ids=ids[None], decoder_input_ids=ids[None])
         source_SD = None if source is None else model.encode(ids, torch.arange(11), PackedAttend([11]))
         hidden_TD = model(ids, torch.arange(11), PackedAttend([11], [11]), source_SD)
         expected = said.logits[0] if "logits" in said else said.last_hidden_state[0]

@@ -15,8 +15,8 @@ from mainspring.models.config import Activation, ModelConfig
 
 FAMILIES = (
     "gpt2", "llama", "mistral", "qwen2", "qwen3", "phi3", "gemma2", "gemma3_text", "mpt",
-    "mixtral", "qwen3_moe", "deepseek_v3",
-    "bert", "roberta", "modernbert", "t5", "bart", "pegasus",
+    "mixtral", "qwen3_moe", "deepseek_v3", "mamba2", "jamba", "qwen3_next",
+    "bert", "roberta", "modernbert", "longformer", "t5", "bart", "pegasus",
 )  # fmt: skip
 
 ACTIVATIONS: Mapping[str, Activation] = {

@@ -126,11 +126,12 @@ def encoder_head(published: Mapping[str, Any], block: BlockSpec, kind: str) -> H
 
 
 def published(config: ModelConfig) -> dict[str, Any]:
-    return {**described(config), "architectures": [architecture(config, ARCHITECTURES)]}
+    num_heads = config.blocks[0].attention.num_heads
+    return {**described(config, num_heads), "architectures": [architecture(config, ARCHITECTURES)]}
 
 
-def described(config: ModelConfig) -> dict[str, Any]:
-    """The keys of config.json that BERT and RoBERTa share."""
+def described(config: ModelConfig, num_heads: int) -> dict[str, Any]:
+    """The keys of config.json that BERT, RoBERTa and Longformer share."""
     block = config.blocks[0]
     return {
         "model_type": config.family,
@@ -138,7 +139,7 @@ def described(config: ModelConfig) -> dict[str, Any]:
         "hidden_size": config.width,
         "intermediate_size": block.dense.hidden,
         "num_hidden_layers": config.num_layers,
-        "num_attention_heads": block.attention.num_heads,
+        "num_attention_heads": num_heads,
         "hidden_act": activation_name(block.dense.activation),
         "max_position_embeddings": config.context,
         "type_vocab_size": config.num_token_types,

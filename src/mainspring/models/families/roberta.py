@@ -30,20 +30,25 @@ NAMES = Names(
 
 
 def config(published: Mapping[str, Any]) -> ModelConfig:
+    return encoder(published, "roberta", ARCHITECTURES)
+
+
+def encoder(published: Mapping[str, Any], family: str, known: Mapping[str, str]) -> ModelConfig:
+    """The whole encoder, as RoBERTa and Longformer have it."""
     only(published, position_embedding_type="absolute", is_decoder=False)
     rows = published["max_position_embeddings"]
-    kind = head_kind(published, ARCHITECTURES)
+    kind = head_kind(published, known)
     if kind == "classify":
         count = num_labels(published)
         head = HeadSpec(kind="classify", num_labels=count, dense="tanh", bias=True, pooling="cls")
     else:
         head = bert.encoder_head(published, bert.encoder_block(published), kind)
-    return bert.encoder(published, "roberta", PositionSpec(size=rows, offset=OFFSET), rows - OFFSET, head)
+    return bert.encoder(published, family, PositionSpec(size=rows, offset=OFFSET), rows - OFFSET, head)
 
 
 def published(config: ModelConfig) -> dict[str, Any]:
     return {
-        **bert.described(config),
+        **bert.described(config, config.blocks[0].attention.num_heads),
         "architectures": [architecture(config, ARCHITECTURES)],
         "max_position_embeddings": config.context + OFFSET,
         "pad_token_id": 1,

@@ -30,7 +30,7 @@ class Attention(nn.Module):
         super().__init__()
         self.spec, self.layer, self.scoring = spec, layer, scoring_of(spec)
         query_size, kv_size = spec.num_heads * spec.head_size, spec.num_kv_heads * spec.head_size
-        self.q = nn.Linear(width, query_size, bias=spec.bias)
+        self.q = nn.Linear(width, query_size * (2 if spec.has_gate else 1), bias=spec.bias)
         self.k = nn.Linear(width, kv_size, bias=spec.bias)
         self.v = nn.Linear(width, kv_size, bias=spec.bias)
         self.o = nn.Linear(query_size, width, bias=spec.out_bias)
@@ -38,7 +38,8 @@ class Attention(nn.Module):
         self.k_norm = build_norm(spec.head_norm, spec.head_size) if spec.head_norm else None
 
     def forward(self, x_TD: torch.Tensor, around: Pass) -> torch.Tensor:
-        q_THK, k_TGK, v_TGK = (self._heads(each(x_TD)) for each in (self.q, self.k, self.v))
+        q_THK, gate_THK = self._queries(x_TD)
+        k_TGK, v_TGK = self._heads(self.k(x_TD)), self._heads(self.v(x_TD))
         if self.q_norm is not None and self.k_norm is not None:
             q_THK, k_TGK = self.q_norm(q_THK), self.k_norm(k_TGK)
         if self.spec.rope is not None:
@@ -46,7 +47,17 @@ class Attention(nn.Module):
             q_THK, k_TGK = rotate(q_THK, tables), rotate(k_TGK, tables)
         scoring = self.scoring if around.bias is None else replace(self.scoring, bias=around.bias)
         o_THK = around.attend(self.layer, q_THK, k_TGK, v_TGK, scoring)
+        if gate_THK is not None:
+            o_THK = o_THK * gate_THK.sigmoid()
         return self.o(o_THK.flatten(1))
+
+    def _queries(self, x_TD: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Queries, and what gates each head's output if anything does."""
+        q_THK = self._heads(self.q(x_TD))
+        if not self.spec.has_gate:
+            return q_THK, None
+        both_THK = q_THK.unflatten(1, (-1, 2))
+        return both_THK[:, :, 0], both_THK[:, :, 1]
 
     def _heads(self, x_TX: torch.Tensor) -> torch.Tensor:
         return x_TX.unflatten(1, (-1, self.spec.head_size))

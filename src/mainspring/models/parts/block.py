@@ -12,13 +12,24 @@ from torch import nn
 from mainspring.models.config import BlockSpec, FfnSpec, MoeSpec, NormSpec
 from mainspring.models.parts.attention import Attention, CrossAttention
 from mainspring.models.parts.base import Pass
+from mainspring.models.parts.delta import Delta
 from mainspring.models.parts.ffn import build_ffn
 from mainspring.models.parts.latent import LatentAttention
+from mainspring.models.parts.longformer import Longformer
+from mainspring.models.parts.mamba import Mamba
+from mainspring.models.parts.mamba2 import Mamba2
 from mainspring.models.parts.moe import Mixture
 from mainspring.models.parts.norm import build_norm
 
 Part = Callable[[torch.Tensor], torch.Tensor]
-MIXERS = {"attention": Attention, "latent": LatentAttention}
+MIXERS = {
+    "attention": Attention,
+    "latent": LatentAttention,
+    "mamba": Mamba,
+    "mamba2": Mamba2,
+    "delta": Delta,
+    "longformer": Longformer,
+}
 
 
 class Block(nn.Module):

@@ -39,6 +39,7 @@ class Mixture(nn.Module):
         self.register_buffer("balance", torch.zeros(spec.num_experts) if spec.has_balance else None)
         self.experts = nn.ModuleList(build_ffn(spec.expert, width) for _ in range(spec.num_experts))
         self.shared = build_ffn(spec.shared, width) if spec.shared else None
+        self.shared_gate = nn.Linear(width, 1, bias=False) if spec.has_shared_gate else None
 
     def forward(self, x_TD: torch.Tensor, around: Pass) -> torch.Tensor:
         chosen_TC, weight_TC = route(self.router(x_TD).float(), self.spec, self.balance)
@@ -48,7 +49,11 @@ class Mixture(nn.Module):
         y_SD = self._run_experts(x_TD.index_select(0, token_S), counts, around)
         y_SD = y_SD * weight_TC.flatten().index_select(0, slot_S).unsqueeze(1).to(y_SD.dtype)
         y_TD = torch.zeros_like(x_TD).index_add(0, token_S, y_SD)
-        return y_TD if self.shared is None else y_TD + self.shared(x_TD)
+        return y_TD if self.shared is None else y_TD + self._share(self.shared, x_TD)
+
+    def _share(self, shared: nn.Module, x_TD: torch.Tensor) -> torch.Tensor:
+        y_TD = shared(x_TD)
+        return y_TD if self.shared_gate is None else self.shared_gate(x_TD).sigmoid() * y_TD
 
     def _run_experts(self, x_SD: torch.Tensor, counts: list[int], around: Pass) -> torch.Tensor:
         """Every expert over its rows. One without rows runs only to get a gradient, which is zero then."""
