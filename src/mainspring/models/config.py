@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from mainspring.config import Config
-from mainspring.models.mixer_specs import DeltaSpec, LongformerSpec, Mamba2Spec, MambaSpec
+from mainspring.models.mixer_specs import DeltaSpec, LongformerSpec, LstmSpec, Mamba2Spec, MambaSpec
 
 Activation = Literal["silu", "gelu", "gelu_tanh", "relu", "tanh"]
 Pooling = Literal["mean", "cls", "max", "last"]
@@ -154,7 +154,7 @@ class LatentSpec(Config):
         return 2 * self.num_heads * (2 * self.kv_rank + self.rope_size) * num_keys
 
 
-Mixers = AttentionSpec | LatentSpec | MambaSpec | Mamba2Spec | DeltaSpec | LongformerSpec
+Mixers = AttentionSpec | LatentSpec | MambaSpec | Mamba2Spec | DeltaSpec | LongformerSpec | LstmSpec
 MixerSpec = Annotated[Mixers, Field(discriminator="kind")]
 
 
@@ -211,7 +211,7 @@ class BlockSpec(Config):
     cross: AttentionSpec | None = None
     ffn: Annotated[FfnSpec | MoeSpec, Field(discriminator="kind")] | None
     norm: NormSpec
-    norm_place: Literal["before", "behind", "around"] = "before"
+    norm_place: Literal["before", "behind", "around", "nowhere"] = "before"
     has_mixer_norm: bool = True
 
     @property

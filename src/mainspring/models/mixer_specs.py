@@ -187,3 +187,38 @@ class LongformerSpec(Config):
     def work(self, num_keys: int) -> int:
         """Multiplications and additions of one token's scores and mixing, the global ones' share left out."""
         return 4 * self.num_heads * self.head_size * min(num_keys, self.window + 1 + self.num_global)
+
+
+class LstmSpec(Config):
+    """Long short-term memory: the recurrent net that attention took over from, `hidden` numbers wide."""
+
+    kind: Literal["lstm"] = "lstm"
+    hidden: int
+
+    @property
+    def causal(self) -> bool:
+        """It only looks back."""
+        return True
+
+    @property
+    def is_paged(self) -> bool:
+        """Whether the engine's paged cache serves it: it holds keys, not states."""
+        return False
+
+    @property
+    def cached_numbers(self) -> int:
+        """Numbers that a token leaves in the cache: none."""
+        return 0
+
+    @property
+    def state_numbers(self) -> int:
+        """Numbers that a sequence needs whatever its length: what it says, and its cell."""
+        return 2 * self.hidden
+
+    @property
+    def summary(self) -> str:
+        return f"LSTM {self.hidden:,}"
+
+    def work(self, num_keys: int) -> int:
+        """Multiplications and additions of one token beside the matrices: the gates' 3 products and 1 sum."""
+        return 4 * self.hidden

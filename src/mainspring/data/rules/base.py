@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from mainspring.config import Config, build
+from mainspring.config import build
 from mainspring.data.document import Document
 from mainspring.errors import ConfigError
 

@@ -16,7 +16,7 @@ from mainspring.models.config import Activation, ModelConfig
 FAMILIES = (
     "gpt2", "llama", "mistral", "qwen2", "qwen3", "phi3", "gemma2", "gemma3_text", "mpt",
     "mixtral", "qwen3_moe", "deepseek_v3", "mamba2", "jamba", "qwen3_next",
-    "bert", "roberta", "modernbert", "longformer", "t5", "bart", "pegasus",
+    "bert", "roberta", "modernbert", "longformer", "t5", "bart", "pegasus", "lstm",
 )  # fmt: skip
 
 ACTIVATIONS: Mapping[str, Activation] = {

@@ -1,6 +1,7 @@
 """One layer: a mixer, the look at the encoder if there is one, and a feed-forward part, each added to x.
 
 before:  x + part(norm(x))     behind:  norm(x + part(x))     around:  x + norm(part(norm(x)))
+nowhere: part(x), as recurrent nets were stacked
 """
 
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from mainspring.models.parts.delta import Delta
 from mainspring.models.parts.ffn import build_ffn
 from mainspring.models.parts.latent import LatentAttention
 from mainspring.models.parts.longformer import Longformer
+from mainspring.models.parts.lstm import Lstm
 from mainspring.models.parts.mamba import Mamba
 from mainspring.models.parts.mamba2 import Mamba2
 from mainspring.models.parts.moe import Mixture
@@ -29,6 +31,7 @@ MIXERS = {
     "mamba2": Mamba2,
     "delta": Delta,
     "longformer": Longformer,
+    "lstm": Lstm,
 }
 
 
@@ -39,13 +42,14 @@ class Block(nn.Module):
         super().__init__()
         self.place = spec.norm_place
         around = spec.norm if spec.norm_place == "around" else None
-        first = spec.norm if spec.has_mixer_norm else None
+        norm = None if spec.norm_place == "nowhere" else spec.norm
+        first = norm if spec.has_mixer_norm else None
         self.mixer_norm, self.mixer_out_norm = _norm(first, width), _norm(around, width)
         self.mixer = MIXERS[spec.mixer.kind](spec.mixer, width, layer)
         self.cross = CrossAttention(spec.cross, width, layer) if spec.cross else None
-        self.cross_norm = _norm(spec.norm, width) if spec.cross else None
+        self.cross_norm = _norm(norm, width) if spec.cross else None
         self.ffn = _ffn(spec.ffn, width) if spec.ffn else None
-        self.ffn_norm = _norm(spec.norm, width) if spec.ffn else None
+        self.ffn_norm = _norm(norm, width) if spec.ffn else None
         self.ffn_out_norm = _norm(around, width) if spec.ffn else None
 
     def forward(self, x_TD: torch.Tensor, around: Pass) -> torch.Tensor:
@@ -61,6 +65,8 @@ class Block(nn.Module):
     def _add(
         self, x_TD: torch.Tensor, norm: nn.Module | None, part: Part, out_norm: nn.Module | None
     ) -> torch.Tensor:
+        if self.place == "nowhere":
+            return part(x_TD)
         if self.place == "behind":
             x_TD = x_TD + part(x_TD)
             return x_TD if norm is None else norm(x_TD)

@@ -1,0 +1,29 @@
+"""Long short-term memory, by torch's own fused layer. Hochreiter and Schmidhuber, 1997; gates as in torch.nn.LSTM.
+
+Shapes: T tokens of packed segments, B segments of L tokens, D model width, H hidden numbers.
+"""
+
+import torch
+from torch import nn
+
+from mainspring.models.attend import State
+from mainspring.models.mixer_specs import LstmSpec
+from mainspring.models.parts.base import Pass
+from mainspring.models.parts.recurrent import mix_runs
+
+
+class Lstm(nn.Module):
+    """One layer; the state is (hidden_BH, cell_BH)."""
+
+    def __init__(self, spec: LstmSpec, width: int, layer: int) -> None:
+        super().__init__()
+        self.layer = layer
+        self.cell = nn.LSTM(width, spec.hidden, batch_first=True)
+
+    def forward(self, x_TD: torch.Tensor, around: Pass) -> torch.Tensor:
+        return mix_runs(around, self.layer, [x_TD], self._mix)
+
+    def _mix(self, state: State | None, x_BLD: torch.Tensor) -> tuple[torch.Tensor, State]:
+        before = None if state is None else tuple(each.unsqueeze(0) for each in state)
+        y_BLH, (hidden_1BH, cell_1BH) = self.cell(x_BLD, before)
+        return y_BLH, (hidden_1BH[0], cell_1BH[0])
