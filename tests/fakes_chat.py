@@ -1,4 +1,4 @@
-"""A chat model that says what a function makes of the last message; small, and real in all it promises."""
+"""A chat model that says what a function makes of the last message, at once and as a whole."""
 
 from dataclasses import dataclass, field
 
@@ -13,9 +13,6 @@ class Saying:
     name: str = "saying"
     default_sampling: Sampling = field(default_factory=Sampling)
     asked: list = field(default_factory=list)
-
-    def start(self, messages, sampling, sink=None):
-        raise NotImplementedError("nobody streams from it")
 
     def reply(self, messages, sampling):
         self.asked.append((messages[-1].content, sampling))

@@ -87,7 +87,7 @@ def in_turn(cluster_N: np.ndarray, worth_N: np.ndarray, count: int) -> list[int]
 def _distances(vectors_ND: np.ndarray, center_D: np.ndarray) -> np.ndarray:
     """Squared Euclidean distances, shape (N,)."""
     parts = (vectors_ND[start : start + BLOCK] - center_D for start in range(0, len(vectors_ND), BLOCK))
-    return np.concatenate([np.einsum("nd,nd->n", part, part) for part in parts])
+    return np.concatenate([(part**2).sum(axis=1) for part in parts])
 
 
 def _nearest(vectors_ND: np.ndarray, centers_KD: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -61,7 +61,12 @@ def test_every_listed_term_becomes_its_partner_in_every_casing():
         ("his or hers", "hers or his"),
         ("I asked him to come with his wife.", "I asked her to come with her husband."),
         ("HIS CAR IS HIS.", "HER CAR IS HERS."),
+        ("He's here and HE'LL stay", "She's here and SHE'LL stay"),
         ("because of him", "because of her"),
+        (
+            "A gift for his family, his 13th, and it cost him 4 hours",
+            "A gift for her family, her 13th, and it cost her 4 hours",
+        ),
         ("with his \u201cbest\u201d friend", "with her \u201cbest\u201d friend"),
     ],
 )

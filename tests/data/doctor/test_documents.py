@@ -52,7 +52,7 @@ def test_wrongly_decoded_text_is_found(registry, faults, text):
     [
         "Le café est fermé, dit-il : «\u00a0Élan vital, né à\u00a0»",
         "«\u00a0Bien aimé\u00a0»",
-        "„MENÜ“ steht über „CAFÉ“, größer als früher",
+        "„MENÜ“ steht über „CAFÉ“, größer wie früher",
         "SÃO PAULO, AMANHÃ, NÃO É",
         "Привет, мир. Ð is a letter.",
         "日本語の文、東京。",
@@ -130,7 +130,7 @@ def labelled(*labels):
         ([0.5, 1.5], "0:1", "l#1 (1.5)"),
         ([1, "1", 2], "0:4", "l#1 ('1')"),
         ([True, 1, 2], "0:4", "l#0 (True)"),
-        (["yes", "no", "mabye"], "no,maybe,yes", "l#2 ('mabye')"),
+        (["yes", "no", "perhaps"], "no,maybe,yes", "l#2 ('perhaps')"),
         ([1, 2, "two"], "", "l#2 ('two')"),
         ([0.1, 0.2, float("nan")], "0:1", "l#2 (None)"),
     ],

@@ -41,17 +41,23 @@ GIVING = frozenset(
     """give gives gave given giving pay pays paid paying cost costs costing owe owes owed owing lend lends lent loan
     loaned send sends sent sending hand hands handed offer offers offered charge charges charged show showed
     shown tell told teach taught bring brings brought buy buys bought buying earn earns earned earning leaves left
-    takes took taking takes save saves saved makes gives get gets got""".split()  # noqa: SIM905
+    take takes took taking last lasts lasted takes save saves saved makes gives get gets got""".split()  # noqa: SIM905
 )
 NUMBERS = frozenset(
     """one two three four five six seven eight nine ten eleven twelve fifteen twenty thirty forty fifty hundred half
     more less several many few double triple extra additional approximately exactly only roughly""".split()  # noqa: SIM905
+)
+NO_ADVERBS = frozenset(
+    """family belly bully butterfly fly jelly lily ally reply supply assembly monopoly anomaly early only elderly daily
+    weekly monthly yearly hourly friendly lovely lonely ugly silly holy jolly likely curly costly orderly lively
+    deadly cuddly bubbly wobbly smelly homely sickly kindly""".split()  # noqa: SIM905
 )
 RETURNING = frozenset(
     """call calls called calling pay pays paid paying bring brings brought take takes took taking send sends sent
     drive drives drove get gets got want wants wanted welcome welcomed walk walked""".split()  # noqa: SIM905
 )
 NEXT = re.compile(r"[ \t\n]*((?:[^\W_][\w'\u2019-]*)|\S|$)")
+ORDINAL = re.compile(r"\d+[a-z]{2}$")
 LAST = re.compile(r"([\w'\u2019-]+)[ \t\n]*$")
 
 
@@ -66,7 +72,7 @@ def of_her(text: str, start: int, end: int) -> str:
         return "him" if verb in GIVING else "his"
     if word in ("back", "home") and verb in RETURNING:
         return "him"
-    if word.endswith("ly"):
+    if word.endswith("ly") and word not in NO_ADVERBS:
         word, _ = _next(text, behind)
     return "his" if _begins_noun_phrase(word) else "him"
 
@@ -84,7 +90,8 @@ def _next(text: str, end: int) -> tuple[str, int]:
 
 
 def _is_number(word: str) -> bool:
-    return word[:1].isdigit() or word in NUMBERS or word in ("$", "\u20ac", "\u00a3")
+    is_count = word[:1].isdigit() and not ORDINAL.match(word)
+    return is_count or word in NUMBERS or word in ("$", "\u20ac", "\u00a3")
 
 
 def _begins_noun_phrase(word: str) -> bool:
