@@ -1,5 +1,7 @@
 """XXH64 in numpy against the package xxhash."""
 
+import sys
+
 import numpy as np
 import pytest
 import xxhash
@@ -8,6 +10,8 @@ from hypothesis import strategies as st
 
 from mainspring.data.dedup import hashes
 from mainspring.data.dedup.hashes import xxh32_slices, xxh64_slices
+from mainspring.data.dedup.near import Near, Settings
+from mainspring.errors import MissingExtraError
 
 
 def expected(buffer: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> list[int]:
@@ -41,3 +45,9 @@ def test_the_short_hash_is_the_package_s():
     buffer = np.frombuffer(b"a few words here", np.uint8)
     found = xxh32_slices(buffer, np.array([0, 2]), np.array([5, 11]))
     assert found.tolist() == [xxhash.xxh32_intdigest(b"a few"), xxhash.xxh32_intdigest(b"few words")]
+
+
+def test_without_the_package_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "xxhash", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'mainspring\[data\]'"):
+        Near(Settings()).sign(["six words are enough for this"])

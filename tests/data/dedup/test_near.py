@@ -117,7 +117,7 @@ def test_a_text_shorter_than_a_shingle_has_no_near_duplicate(tmp_path: Path):
 def test_languages_without_spaces_are_compared_by_characters(tmp_path: Path):
     texts = ["春眠暁を覚えず処処啼鳥を聞く夜来風雨の声", "春眠暁を覚えず、処処啼鳥を聞く。夜来風雨の声"]
     assert clusters(Near(Settings()), texts, tmp_path) == []
-    assert clusters(Near(build(Settings, {"tokens": "characters"})), texts, tmp_path) == [[0, 1]]
+    assert clusters(Near(build(Settings, {"unit": "characters"})), texts, tmp_path) == [[0, 1]]
 
 
 def test_a_signature_does_not_depend_on_the_company(monkeypatch: pytest.MonkeyPatch):

@@ -28,8 +28,8 @@ def plain_words(text: str) -> list[str]:
     return "".join(each for each in apart if unicodedata.category(each) != "Mn").split()
 
 
-def found_words(texts: list[str], tokens: str) -> list[list[str]]:
-    words = read_words(texts, tokens)  # type: ignore[arg-type]
+def found_words(texts: list[str], unit: str) -> list[list[str]]:
+    words = read_words(texts, unit)  # type: ignore[arg-type]
     found: list[list[str]] = [[] for _ in texts]
     for start, end, text in zip(words.starts, words.ends, words.texts, strict=True):
         found[text].append(words.buffer[start:end].tobytes().decode("utf-8", "surrogatepass"))
@@ -64,6 +64,6 @@ def test_one_byte_stands_between_the_words_of_a_text():
     assert words.texts.tolist() == [0, 0, 1, 1]
 
 
-@pytest.mark.parametrize("tokens", ["words", "characters"])
-def test_no_text_has_no_words(tokens: str):
-    assert found_words([], tokens) == []
+@pytest.mark.parametrize("unit", ["words", "characters"])
+def test_no_text_has_no_words(unit: str):
+    assert found_words([], unit) == []

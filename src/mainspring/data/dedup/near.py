@@ -3,12 +3,12 @@
 A document is the set of its shingles, runs of `ngram` words. The part of shingles that two documents share is
 estimated by `buckets` x `hashes_per_bucket` minima, and two documents are near-duplicates where all minima of
 one bucket agree; for a shared part s that happens with probability 1 - (1 - s^hashes_per_bucket)^buckets, 92 %
-at 0.8 and 4 % at 0.4 with the defaults. Clusters are what such pairs connect.
+at 0.8 and 5 % at 0.5 with the defaults. Clusters are what such pairs connect.
 
 Papers: Broder 1997 (MinHash); "Approximate nearest neighbors", Indyk and Motwani 1998 (buckets); the defaults
-are those of FineWeb, arXiv:2406.17557, section 3.4. The clusters equal those of datatrove with the same
-parameters and with words split at white space, which needs no language and no download. Texts with fewer than
-`ngram` words have no shingle and no duplicate; dedup/exact.py finds those that are equal.
+are those of FineWeb, arXiv:2406.17557. The clusters equal those of datatrove 0.10 with the same parameters and
+with words split at white space, which needs no language and no download. Texts with fewer than `ngram` words
+have no shingle and no duplicate; dedup/exact.py finds those that are equal.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,7 +23,7 @@ from mainspring.config import Config
 from mainspring.data.dedup.base import join_equal
 from mainspring.data.dedup.hashes import xxh32_slices, xxh64_slices
 from mainspring.data.dedup.minhash import NOTHING, make_permutations, signatures
-from mainspring.data.dedup.words import Tokens, Words, read_words
+from mainspring.data.dedup.words import Unit, Words, read_words
 
 BATCH_CHARACTERS = 1 << 20
 """Texts signed together: enough for whole-array work, little enough to stay in the cache."""
@@ -37,7 +37,7 @@ class Settings(Config):
     hashes_per_bucket: int = pydantic.Field(default=8, ge=1, description="Minima that must all agree.")
     seed: int = pydantic.Field(default=1, ge=0, le=2**32 - 1, description="Seed of the permutations.")
     precision: Literal[64, 32] = pydantic.Field(default=64, description="Bits of a hash.")
-    tokens: Tokens = pydantic.Field(
+    unit: Unit = pydantic.Field(
         default="words",
         description="What a shingle is made of: words between white space, or single characters for languages "
         "that are written without spaces.",
@@ -70,7 +70,7 @@ class Near:
         return join_equal(signed, bands, scratch, int(self.settings.memory_mb * 1e6))
 
     def _sign(self, texts: Sequence[str]) -> np.ndarray:
-        words = read_words(texts, self.settings.tokens)
+        words = read_words(texts, self.settings.unit)
         starts, ends, owners = shingles(words, self.settings.ngram)
         hash_slices = xxh64_slices if self.settings.precision == 64 else xxh32_slices
         counts = np.bincount(owners, minlength=len(texts))

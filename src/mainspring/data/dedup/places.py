@@ -107,8 +107,9 @@ def _sort(unsorted: Path, path: Path, largest: int, memory_bytes: int) -> None:
 
 def _split(path: Path, least: int, largest: int, chunk: int) -> Iterable[Path]:
     """Files of places in ascending stretches, each of at most `chunk` places."""
-    width = (largest - least) // MAX_PARTS + 1
-    parts = [path.with_name(f"{path.name}.{number}") for number in range(MAX_PARTS)]
+    num_parts = min(MAX_PARTS, 2 * path.stat().st_size // BYTES // chunk)
+    width = (largest - least) // num_parts + 1
+    parts = [path.with_name(f"{path.name}.{number}") for number in range(num_parts)]
     files = [part.open("wb") for part in parts]
     try:
         with path.open("rb") as stream:

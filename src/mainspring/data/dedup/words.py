@@ -18,7 +18,7 @@ from typing import Literal
 
 import numpy as np
 
-Tokens = Literal["words", "characters"]
+Unit = Literal["words", "characters"]
 
 CONTROLS = "".join(chr(code) for code in (*range(9), *range(11, 32), *range(127, 160)))
 FOREIGN_PUNCTUATION = (
@@ -49,11 +49,11 @@ class Words:
     texts: np.ndarray
 
 
-def read_words(texts: Sequence[str], tokens: Tokens) -> Words:
+def read_words(texts: Sequence[str], unit: Unit) -> Words:
     """Simplify texts and find their words; texts of ASCII alone take a shorter way."""
     lines = "".join(["\n" + text.replace("\n", " ") for text in texts])
     simple = _simplified_ascii(lines) if lines.isascii() else _simplified(lines)
-    if tokens == "characters":
+    if unit == "characters":
         simple = "".join(
             ["\n" + " ".join("".join(line.split())) for line in _decoded(simple).split("\n")[1:]]
         ).encode("utf-8", "surrogatepass")
