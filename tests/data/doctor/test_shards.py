@@ -100,12 +100,11 @@ def test_two_begin_tokens_are_found_and_one_is_not(registry, faults):
     assert places(found, "doubled_begin_token") == ["train: doc-40 (segment 40)"]
 
 
-def test_a_begin_setting_on_top_of_a_templates_own_begin_token_is_found(registry, faults):
-    documents = [Document(id=each.id, text=each.text) for each in plain()]
-    assert faults(encode_dataset(registry, documents, begin="<|im_start|>")) == {}
+def test_a_begin_token_before_a_template_that_puts_one_itself_is_found(registry, faults):
     ids, weight = chat(1, "Never.")
-    doubled = [([START, *ids], [0, *weight])] * 1
-    assert places(faults(add_shards(registry, [*clean(), *doubled])), "doubled_begin_token")
+    assert ids[0] == START
+    doubled = ([START, *ids], [0, *weight])
+    assert places(faults(add_shards(registry, [*clean(), doubled])), "doubled_begin_token")
 
 
 def test_segments_without_text_and_lost_bytes_are_found(registry, faults):

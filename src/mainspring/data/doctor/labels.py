@@ -1,6 +1,5 @@
 """Labels and ids that a model has no place for: they end a run hours later, or train what nobody asks for."""
 
-import math
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -14,10 +13,10 @@ ID_ADVICE = "Make the shards again with the tokenizer of the model, or take a mo
 
 
 class LabelRange:
-    """A document's meta["label"] that is not allowed, no number, or of another kind than most; an id too high.
+    """A document's meta["label"] that is not allowed, or of another kind than most; an id too high.
 
     Allowed is what was asked for, what the dataset declares (`labels` of its config), or 0 to the number of
-    labels of the model. Without any of them, only infinite numbers and mixed kinds are found.
+    labels of the model. Without any of them, only mixed kinds are found.
     """
 
     name = "label_outside_range"
@@ -35,7 +34,7 @@ class LabelRange:
         tally = Tally(self.name, view.unit)
         for split, document in _labelled(view):
             label = document.meta["label"]
-            is_good = allowed.allows(label) if allowed else _kind(label) == usual != "not finite"
+            is_good = allowed.allows(label) if allowed else _kind(label) == usual
             tally.see(split, f"{document.id} ({label!r})", is_faulty=not is_good)
         expected = f"{allowed}" if allowed else f"a {usual}, as most are"
         yield from tally.faults(f"its label is not among {expected}", ADVICE)
@@ -56,8 +55,6 @@ def _labelled(view: View) -> Iterator[tuple[str, Any]]:
 
 
 def _kind(label: Any) -> str:
-    if isinstance(label, float) and not math.isfinite(label):
-        return "not finite"
     if isinstance(label, int | float) and not isinstance(label, bool):
         return "number"
     return type(label).__name__
