@@ -9,7 +9,6 @@ from fakes_bpe import CHATML, make_tokenizer
 from fakes_datasets import add_shards, add_tokenizer, chats, encode_dataset, plain, sentence
 from mainspring import artifact as artifacts
 from mainspring.chat import render
-from mainspring.data.document import Document
 from mainspring.data.shard_files import read_manifest, write_manifest
 from mainspring.schema import Message
 
