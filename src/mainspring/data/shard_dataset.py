@@ -38,7 +38,7 @@ def shard_dataset(
         name: of the new dataset.
 
     """
-    splits = _splits(registry.folder(documents), documents.reference)
+    splits = document_files(registry.folder(documents), documents.reference)
     reports: list[ShardReport] = []
 
     def fill(folder: Path) -> None:
@@ -100,8 +100,13 @@ def tokenizer_of(registry: Registry, dataset: Artifact, shards: Shards) -> Token
     return tokenizer
 
 
-def _splits(folder: Path, reference: str) -> dict[str, list[Path]]:
-    """Files by the name of their split, in order."""
+def document_files(folder: Path, reference: str) -> dict[str, list[Path]]:
+    """The files of documents of a dataset by the name of their split, in order; empty ones are left out.
+
+    Raises:
+        DocumentError: there are none.
+
+    """
     splits: dict[str, list[Path]] = {}
     written = (path for path in (folder / DOCUMENTS).glob("*.jsonl") if path.stat().st_size)
     for path in sorted(written):
