@@ -71,3 +71,19 @@ def test_a_page_with_a_bad_word_goes_and_the_word_is_the_sample():
 def test_what_is_clean_stays_the_very_same():
     document = Document(id="1", text=GOOD)
     assert make("c4")(document).document is document
+
+
+@pytest.mark.slow
+def test_with_the_sentences_of_spacy_datatrove_decides_the_same():
+    filters = pytest.importorskip(
+        "datatrove.pipeline.filters", reason="datatrove (extra bench) is not installed"
+    )
+    theirs = filters.C4QualityFilter(min_num_sentences=3, min_words_per_line=5)
+    rule, differing = make("c4", {"bad_words": [], "curly_bracket": False, "lorem_ipsum": False}), []
+    for each in [*made_up(), *real()]:
+        if "{" not in each.text and "lorem" not in each.text:
+            expected, text = verdict(theirs, each.text)
+            outcome = rule(each)
+            if (outcome.document.text if outcome.document else None) != (None if expected else text):
+                differing.append(each.id)
+    assert len(differing) < 3, differing

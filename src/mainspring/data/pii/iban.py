@@ -1,7 +1,7 @@
 """International bank account numbers, by their country's length and their check digits.
 
-Source: ISO 13616 and the SWIFT IBAN registry for the lengths (iban_lengths.txt, a country and its length); the check is ISO 7064
-MOD 97-10: letters as 10 to 35, the first four characters last, the remainder by 97 must be 1.
+Source: ISO 13616 and the SWIFT IBAN registry for the lengths (iban_lengths.txt, a country and its length); the
+check is ISO 7064 MOD 97-10: letters as 10 to 35, the first four characters last, the remainder by 97 must be 1.
 """
 
 import re

@@ -2,6 +2,7 @@
 
 Source: the kinds and their finders are in data/pii, one file each with its standard; masking e-mail and IP
 addresses of web text as FineWeb does (arXiv:2406.17557, section 3). No sample shows what was taken out.
+Text and messages are redacted; what else stands in `meta` (an author, an address) stays as it is.
 """
 
 import os
