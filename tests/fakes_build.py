@@ -3,6 +3,8 @@
 The rules are registered when this module is imported. Workers import it when they are given the feed.
 """
 
+import os
+import signal
 import sys
 import time
 import unicodedata
@@ -25,11 +27,15 @@ from mainspring.data.rules.base import Outcome, change, drop, keep
 
 
 class FakeFeedSettings(rows.Settings):
-    kind: Literal["fake"] = "fake"
+    kind: Literal["fake"] = "fake"  # type: ignore[assignment]
 
 
 class FakeFeed(rows.Feed):
     """Rows like any; but a worker that unpickles it imports this module."""
+
+
+class Nothing(Config):
+    """No settings."""
 
 
 class ShortSettings(Config):
@@ -52,7 +58,7 @@ class Quiet:
 
     name = "quiet"
 
-    def __init__(self, settings: rules.NoSettings) -> None:
+    def __init__(self, settings: Nothing) -> None:
         pass
 
     def __call__(self, document: Document) -> Outcome:
@@ -65,7 +71,9 @@ class Quiet:
 
 
 class NoteSettings(Config):
-    log: str = Field(description="A file that gets a line for each document.")
+    log: str = Field(
+        description="A file that gets a line for each document; behind a colon, it decides nothing."
+    )
     pause_s: float = Field(default=0.0, description="Seconds that a document takes.")
 
 
@@ -78,7 +86,7 @@ class Note:
         self.settings = settings
 
     def __call__(self, document: Document) -> Outcome:
-        log = Path(self.settings.log)
+        log = Path(self.settings.log.removeprefix(":"))
         stop = log.with_suffix(".stop")
         if stop.exists() and stop.read_text() == document.id:
             raise RuntimeError("told to stop here")
@@ -91,11 +99,25 @@ class Note:
 class Broken:
     name = "broken"
 
-    def __init__(self, settings: rules.NoSettings) -> None:
+    def __init__(self, settings: Nothing) -> None:
         pass
 
     def __call__(self, document: Document) -> Outcome:
         raise ZeroDivisionError("no reason")
+
+
+class Deadly:
+    """Ends its process at a text that asks for it, as the kernel does for want of memory."""
+
+    name = "deadly"
+
+    def __init__(self, settings: Nothing) -> None:
+        pass
+
+    def __call__(self, document: Document) -> Outcome:
+        if "deadly" in document.text:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return keep(document)
 
 
 def _register(name: str, module: str, **names: Any) -> None:
@@ -108,7 +130,7 @@ if "fake" not in feeds.KINDS:
     feeds.KINDS = (*feeds.KINDS, "fake")
     _register("fake", "mainspring.data.feeds", Settings=FakeFeedSettings, Feed=FakeFeed)
     for rule, settings in (
-        (Short, ShortSettings), (Quiet, rules.NoSettings), (Note, NoteSettings), (Broken, rules.NoSettings),
+        (Short, ShortSettings), (Quiet, Nothing), (Note, NoteSettings), (Broken, Nothing), (Deadly, Nothing),
     ):  # fmt: skip
         rules.RULES = (*rules.RULES, rule.name)
         _register(rule.name, "mainspring.data.rules", Settings=settings, Rule=rule, EDITION=1)

@@ -173,6 +173,7 @@ def test_a_recipe_that_cannot_be_followed_is_told_before_anything_is_read(bench,
     with pytest.raises(UserError) as caught:
         bench.build({**recipe_of(path), **changes})
     assert wanted in str(caught.value)
+    assert bench.runs.list() == []
 
 
 def test_two_sources_of_one_name_are_refused(bench):
@@ -193,6 +194,15 @@ def test_a_rule_that_fails_is_named_with_the_document(bench):
     ):
         bench.build({**recipe_of(path), "rules": ["broken"]})
     assert [run.status for run in bench.runs.list("data")] == ["failed"]
+
+
+def test_a_worker_that_is_killed_is_told_with_its_part(bench):
+    path = write_rows(bench.root / "rows.jsonl", [*TEXTS_OF_TWO[:50], "a deadly text", *TEXTS_OF_TWO])
+    recipe = {**recipe_of(path), "executor": {"workers": 2}}
+    with pytest.raises(
+        MainspringError, match=r"rows\.jsonl \([\d,]+ to [\d,]+\) was killed by SIGKILL.*memory"
+    ):
+        bench.build({**recipe, "rules": ["deadly"]})
 
 
 def test_where_nothing_is_left_the_steps_that_dropped_are_named(bench):

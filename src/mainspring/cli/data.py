@@ -2,7 +2,16 @@
 
 import typer
 
-from mainspring.cli import data_build, data_peek
+from mainspring.cli import (
+    data_augment,
+    data_build,
+    data_classifier,
+    data_doctor,
+    data_peek,
+    data_select,
+    data_shard,
+    data_split,
+)
 
 app = typer.Typer(help="Turn documents into datasets, and look into them.", no_args_is_help=True)
 
@@ -14,3 +23,9 @@ def data() -> None:
 
 app.command("build")(data_build.build)
 app.command("peek")(data_peek.peek)
+app.command("classifier")(data_classifier.classifier)
+app.command("shard")(data_shard.shard)
+app.command("doctor")(data_doctor.doctor)
+app.command("split")(data_split.split)
+app.command("select")(data_select.select)
+app.command("augment")(data_augment.augment)

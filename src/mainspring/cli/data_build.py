@@ -44,8 +44,9 @@ def build(
         return
     _print(built)
     name = built.dataset.name
-    commands = [f"data peek {name}", *(f"data peek {name} --rule {step}" for step in _first_dropping(built))]
-    show.end(workspace, folder, *commands)
+    dropping = next((step for step, counts in built.report.steps.items() if counts.dropped), None)
+    commands = [f"data peek {name} --rule {dropping}"] if dropping else []
+    show.end(workspace, folder, f"data peek {name}", *commands, f"data shard {name} --tokenizer NAME")
 
 
 def _check_usage(files: Files, settings: Settings, resume: str | None, *, accept: bool) -> None:
@@ -137,10 +138,6 @@ def _reason_rows(name: str, step: "StepCounts") -> list[list[object]]:
         for fate, reasons in fates.items()
         for reason, each in reasons.items()
     ]  # fmt: skip
-
-
-def _first_dropping(built: "Built") -> list[str]:
-    return [name for name, step in built.report.steps.items() if step.dropped][:1]
 
 
 def _size(num_bytes: int) -> str:

@@ -117,6 +117,7 @@ class _Session:
     def _find(self, read: Sequence[Path], stretches: Sequence[Stretch], counts: Counts) -> Found:
         began, kinds = time.monotonic(), self._plan.kinds
         if kinds:
+            self._executor.rest()  # finding has the memory to itself
             say(f"looking for what stands there twice: {', '.join(kinds)}")
         documents = [stretch.documents for stretch in stretches]
         found = find(kinds, read, documents, self._planned / "same")

@@ -20,6 +20,7 @@ from mainspring import artifact as artifacts
 from mainspring.config import build
 from mainspring.data.plan import Plan, differences, make_plan
 from mainspring.data.recipe import Recipe
+from mainspring.data.resolve import resolve
 from mainspring.errors import BusyError, ConfigError, UserError
 from mainspring.progress import say
 from mainspring.registry import Registry
@@ -47,6 +48,8 @@ def opened(
         UserError, BusyError: it is of another kind, done, or running.
 
     """
+    if recipe is not None:
+        resolve(recipe)  # what is wrong with it is told before a run begins
     for run in runs.list(KIND):
         if run.status == "done":  # and its process was killed while it cleaned up
             clean(runs.folder(run.id))
@@ -56,6 +59,8 @@ def opened(
         run = runs.resume(run.id) if begun else run
         try:
             plan = _plan(run, runs.folder(run.id), recipe, registry, accept=accept)
+            if plan.contaminate is None and plan.recipe.decontaminate is not False:
+                say("no evaluation set is known to this workspace, so no text of one is kept out")
             say(f"run {run.id}; if it is stopped, the same command goes on with it")
             yield run, plan
         except BaseException as error:
@@ -65,7 +70,7 @@ def opened(
 
 def clean(folder: Path) -> None:
     """Remove what only an unfinished build needs."""
-    for path in folder.iterdir():
+    for path in folder.glob("*"):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
 

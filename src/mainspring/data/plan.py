@@ -11,26 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import pydantic
 
 from mainspring.artifact import fingerprint_of
-from mainspring.config import build
-from mainspring.data import same
-from mainspring.data.contaminate import Contaminate, Settings
-from mainspring.data.feeds import base as feeds
+from mainspring.data import contaminate, same
+from mainspring.data.contaminate import Contaminate
 from mainspring.data.feeds.base import Feed, Part
 from mainspring.data.known_sets import known_sets
 from mainspring.data.recipe import Recipe
-from mainspring.data.rules import base as rules
-from mainspring.errors import ConfigError, UserError
-from mainspring.progress import say
+from mainspring.data.resolve import Step, resolve
 from mainspring.registry import Registry
 
 EDITION = 1
 """Raised when the pipeline itself makes something else of the same recipe and the same sources."""
-
-Step = tuple[str, str, dict[str, Any]]
-"""What a rule is called in reports, its name, and all of its settings."""
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,26 +73,23 @@ def make_plan(recipe: Recipe, sources: Path, registry: Registry) -> Plan:
         DocumentError: a source that holds nothing.
 
     """
-    steps, kinds = _steps(recipe), same.resolve(recipe.dedup)
-    made = [feeds.make(source) for source in recipe.sources]
-    _check_names(made)
-    for feed in made:
+    resolved = resolve(recipe)
+    for feed in resolved.feeds:
         feed.prepare(sources)
-    fingerprints = {feed.name: feed.fingerprint() for feed in made}
-    rule_config = [
-        {"rule": name, "edition": rules.rule_module(name).EDITION, **given} for _, name, given in steps
-    ]
-    shared = [EDITION, rule_config, kinds, recipe.samples.model_dump(mode="json")]
+    fingerprints = {feed.name: feed.fingerprint() for feed in resolved.feeds}
+    rules, kinds = resolved.rule_configs(), resolved.kinds
+    shared = [EDITION, rules, kinds, recipe.samples.model_dump(mode="json")]
     tasks = [
         Task(feed=number, part=part, key=fingerprint_of([fingerprints[feed.name], part, shared])[:24])
-        for number, feed in enumerate(made)
+        for number, feed in enumerate(resolved.feeds)
         for part in feed.parts()
     ]
-    contaminate, evaluation = _contaminate(recipe, registry)
-    identity = {**recipe.identity(), "rules": rule_config, "dedup": kinds}
+    keep_out, evaluation = _keep_out(recipe, resolved.decontaminate, registry)
+    identity = {**recipe.identity(), "rules": rules, "dedup": kinds}
     config = {"recipe": identity, "sources": fingerprints, "evaluation": evaluation, "pipeline": EDITION}
     return Plan(
-        recipe=recipe, feeds=made, steps=steps, kinds=kinds, contaminate=contaminate, tasks=tasks, config=config
+        recipe=recipe, feeds=resolved.feeds, steps=resolved.steps, kinds=kinds, contaminate=keep_out, tasks=tasks,
+        config=config,
     )  # fmt: skip
 
 
@@ -109,6 +98,8 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any], at: str = "")
     lines: list[str] = []
     for key in sorted({*before, *now}):
         old, new = before.get(key), now.get(key)
+        if isinstance(old, list) and isinstance(new, list):
+            old, new = ({str(place): each for place, each in enumerate(values)} for values in (old, new))
         if isinstance(old, Mapping) and isinstance(new, Mapping):
             lines += differences(old, new, f"{at}{key}.")
         elif old != new:
@@ -116,56 +107,25 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any], at: str = "")
     return lines
 
 
-def _steps(recipe: Recipe) -> list[Step]:
-    """The rules with their defaults filled in; one that stands there again gets a number."""
-    steps: list[Step] = []
-    seen: Counter[str] = Counter()
-    for name, given in recipe.steps():
-        module = rules.rule_module(name)
-        try:
-            settings: pydantic.BaseModel = build(module.Settings, given)
-            rules.make(name, given)  # what it needs and is not there is told now, not by the workers
-        except ConfigError as error:
-            raise ConfigError(f"In the rule {name}: {error}") from None
-        seen[name] += 1
-        called = name if seen[name] == 1 else f"{name}-{seen[name]}"
-        steps.append((called, name, settings.model_dump(mode="json")))
-    return steps
-
-
-def _contaminate(recipe: Recipe, registry: Registry) -> tuple[Contaminate | None, dict[str, Any]]:
+def _keep_out(
+    recipe: Recipe, settings: contaminate.Settings | None, registry: Registry
+) -> tuple[Contaminate | None, dict[str, Any]]:
     """What keeps evaluation text out, and what of it is kept out: the sets with their numbers of texts."""
-    if recipe.decontaminate is False:
+    if settings is None:
         return None, {}
-    given = {} if recipe.decontaminate is True else recipe.decontaminate
-    try:
-        settings = build(Settings, given)
-    except ConfigError as error:
-        raise ConfigError(f"In decontaminate: {error}") from None
-    own = f"dataset/{recipe.name}@"
-    texts = [
-        each
-        for each in known_sets(registry, map(Path, recipe.evaluation_files))
-        if not each[0].startswith(own)
-    ]
+    own = f"dataset/{recipe.name}@"  # an earlier version of itself is not asked of a model
+    known = known_sets(registry, map(Path, recipe.evaluation_files))
+    texts = [each for each in known if not each[0].startswith(own)]
     if not texts:
-        say("no evaluation set is known to this workspace, so no text of one is kept out")
         return None, {}
-    sets = Counter(name.partition("#")[0] for name, _ in texts)
+    made = Contaminate(settings, texts)
     config = {
         "settings": settings.model_dump(mode="json"),
-        "sets": dict(sets),
+        "sets": dict(Counter(name.partition("#")[0] for name, _ in texts)),
+        "too_short": made.leaks.num_ignored,
         "texts": fingerprint_of(texts),
     }
-    return Contaminate(settings, texts), config
-
-
-def _check_names(made: list[Feed]) -> None:
-    twice = [name for name, count in Counter(feed.name for feed in made).items() if count > 1]
-    if twice:
-        raise UserError(
-            f"Two sources are named '{twice[0]}', so their documents would have the same ids. Give each a `name`."
-        )
+    return made, config
 
 
 def _short(value: Any) -> str:

@@ -9,17 +9,17 @@ finding (duplicates.py) puts in those of the whole.
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from mainspring.config import build
+from mainspring.config import Config, build
+from mainspring.data.dedup import exact, near, spans
 from mainspring.data.dedup.base import Sameness
 from mainspring.data.dedup.spans import Spans
 from mainspring.data.recipe import DedupSettings, Switch
 from mainspring.errors import ConfigError
 
-WHOLE = {"exact": "Exact", "near": "Near"}
+WHOLE = ("exact", "near")
 """Kinds for whole documents, in the order in which they decide: what is both is called an exact duplicate."""
 SPANS = "spans"
 BATCH_CHARACTERS = 1 << 20
@@ -35,9 +35,10 @@ def resolve(settings: DedupSettings) -> Kinds:
         ConfigError: an unknown setting, or a value of a wrong type.
 
     """
-    asked: dict[str, Switch] = {name: getattr(settings, name) for name in (*WHOLE, SPANS)}
+    asked: dict[str, Switch] = {"exact": settings.exact, "near": settings.near, SPANS: settings.spans}
+    kinds: dict[str, type[Config]] = {"exact": exact.Settings, "near": near.Settings, SPANS: spans.Settings}
     return {
-        name: _settings(name, {} if value is True else value).model_dump(mode="json")
+        name: _build(name, kinds[name], {} if value is True else value).model_dump(mode="json")
         for name, value in asked.items()
         if value is not False
     }  # fmt: skip
@@ -45,22 +46,25 @@ def resolve(settings: DedupSettings) -> Kinds:
 
 def make_whole(kinds: Kinds) -> list[Sameness]:
     """The kinds for whole documents."""
-    return [
-        getattr(_module(name), WHOLE[name])(_settings(name, kinds[name])) for name in WHOLE if name in kinds
-    ]
+    made: list[Sameness] = []
+    if "exact" in kinds:
+        made.append(exact.Exact(build(exact.Settings, kinds["exact"])))
+    if "near" in kinds:
+        made.append(near.Near(build(near.Settings, kinds["near"])))
+    return made
 
 
 def make_spans(kinds: Kinds) -> Spans | None:
     """The kind for passages, if it is asked for."""
-    return Spans(_settings(SPANS, kinds[SPANS])) if SPANS in kinds else None
+    return Spans(build(spans.Settings, kinds[SPANS])) if SPANS in kinds else None
 
 
 class Signer:
     """Signs the documents of a part in batches, into one file a kind. Close it at the end."""
 
-    def __init__(self, folder: Path, whole: Sequence[Sameness], spans: Spans | None) -> None:
+    def __init__(self, folder: Path, whole: Sequence[Sameness], passages: Spans | None) -> None:
         self._whole = [(kind, (folder / rows_file(kind.name)).open("wb")) for kind in whole]
-        self._spans = [(spans, (folder / rows_file(SPANS)).open("wb"))] if spans else []
+        self._spans = [(passages, (folder / rows_file(SPANS)).open("wb"))] if passages else []
         self._texts: list[str] = []
         self._characters = self._first = 0
         self.seconds: dict[str, float] = {}
@@ -83,9 +87,9 @@ class Signer:
         for kind, file in self._whole:
             with self._timed(kind.name):
                 kind.sign(self._texts).astype("<u8").tofile(file)
-        for spans, file in self._spans:
+        for passages, file in self._spans:
             with self._timed(SPANS):
-                spans.sign(self._first, self._texts).astype("<u8").tofile(file)
+                passages.sign(self._first, self._texts).astype("<u8").tofile(file)
         self._first += len(self._texts)
         self._texts, self._characters = [], 0
 
@@ -100,12 +104,8 @@ def rows_file(kind: str) -> str:
     return f"{kind}.rows"
 
 
-def _module(name: str) -> Any:
-    return import_module(f"mainspring.data.dedup.{name}")
-
-
-def _settings(name: str, given: Any) -> Any:
+def _build(name: str, kind: type[Config], given: dict[str, Any]) -> Config:
     try:
-        return build(_module(name).Settings, given)
+        return build(kind, given)
     except ConfigError as error:
         raise ConfigError(f"In dedup.{name}: {error}") from None

@@ -15,8 +15,9 @@ from mainspring.data.document import Document
 from mainspring.data.feeds.base import Feed
 from mainspring.data.ledger import READ, Ledger, Stopwatch
 from mainspring.data.part_files import DOCUMENTS, DONE, PLACES, PartDone, publishing
-from mainspring.data.plan import Step, Task
+from mainspring.data.plan import Task
 from mainspring.data.recipe import SampleSettings
+from mainspring.data.resolve import Step
 from mainspring.data.rules import base as rules
 from mainspring.data.rules.base import Rule, drop
 from mainspring.data.sources import Rejected

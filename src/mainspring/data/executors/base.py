@@ -47,7 +47,13 @@ class Executor(Protocol):
         """
         ...
 
-    def close(self) -> None: ...
+    def rest(self) -> None:
+        """Give back the memory of idle workers; the next call of map takes it again."""
+        ...
+
+    def close(self) -> None:
+        """End all workers."""
+        ...
 
 
 def make(settings: ExecutorSettings) -> Executor:

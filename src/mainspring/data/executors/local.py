@@ -20,7 +20,8 @@ END_S = 5.0
 class LocalExecutor:
     """As many processes as there are processors, or `workers`; with one, this process does the work.
 
-    The processes stay for the next call of map, unless this one did not come to its end.
+    The processes stay for the next call of map, unless this one did not come to its end, or they are told to
+    rest.
     """
 
     def __init__(self, workers: int = 0) -> None:
@@ -54,6 +55,9 @@ class LocalExecutor:
         finally:
             if not is_done:
                 self.close()
+
+    def rest(self) -> None:
+        self.close()
 
     def close(self) -> None:
         """End all processes: idle ones by themselves, others at once."""

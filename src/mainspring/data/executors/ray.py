@@ -46,6 +46,9 @@ class RayExecutor:
             for reference in running:
                 ray.cancel(reference, force=True)
 
+    def rest(self) -> None:
+        """Idle workers are Ray's own business."""
+
     def close(self) -> None:
         if self._is_ours:
             self._ray.shutdown()
