@@ -20,7 +20,16 @@ import msgspec
 from mainspring.errors import ChecksumError, NotFoundError
 
 Kind = Literal[
-    "dataset", "tokenizer", "model", "adapter", "index", "prompt", "assistant", "kernel-plan", "evaluation"
+    "dataset",
+    "tokenizer",
+    "classifier",
+    "model",
+    "adapter",
+    "index",
+    "prompt",
+    "assistant",
+    "kernel-plan",
+    "evaluation",
 ]
 MANIFEST = "manifest.json"
 

@@ -17,7 +17,18 @@ from mainspring.config import Config, build
 from mainspring.data.document import Document
 from mainspring.errors import ConfigError
 
-RULES: tuple[str, ...] = ()
+RULES: tuple[str, ...] = (
+    "unicode",
+    "boilerplate",
+    "language",
+    "gopher_repetition",
+    "gopher",
+    "c4",
+    "fineweb",
+    "toxicity",
+    "quality",
+    "pii",
+)
 """In the order in which they are usually run: cheap and repairing ones first."""
 
 
