@@ -30,7 +30,7 @@ def test_a_file_over_the_limit_is_listed_without_being_read(tmp_path):
     assert [(entry.name, "1,000 bytes" in entry.reason) for entry in rejected] == [("huge.md", True)]
 
 
-@pytest.mark.parametrize(("files", "told"), [((), "it is empty"), (("a.pdf", "b.pdf"), "2 x .pdf")])
+@pytest.mark.parametrize(("files", "told"), [((), "it is empty"), (("a.jpg", "b.jpg"), "2 x .jpg")])
 def test_a_folder_without_readable_documents_says_what_it_holds_and_what_is_read(tmp_path, files, told):
     for name in files:
         (tmp_path / name).write_bytes(b"x")

@@ -113,14 +113,14 @@ def _sources(paths: list[Path], max_bytes: int, *, with_packages: bool) -> "list
 
 
 def _file(path: Path) -> "Source | Rejected":
-    from mainspring.data.parse import SUFFIXES
+    from mainspring.data.parse import READ_SUFFIXES, SUFFIXES
     from mainspring.data.sources import Rejected, Source
 
     if not path.exists():
-        raise DocumentError(f"{path} does not exist. Give a folder or a file ({' '.join(SUFFIXES)}).")
+        raise DocumentError(f"{path} does not exist. Give a folder or a file ({READ_SUFFIXES}).")
     format_name = SUFFIXES.get(path.suffix.lower())
     if format_name is None:
-        reason = f"files with the suffix '{path.suffix}' are not read; {' '.join(SUFFIXES)} are"
+        reason = f"files with the suffix '{path.suffix}' are not read; {READ_SUFFIXES} are"
         return Rejected(name=path.name, reason=reason)
     return Source(name=path.name, format=format_name, path=path)
 

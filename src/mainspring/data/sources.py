@@ -15,8 +15,9 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from mainspring.data.parse import SUFFIXES, Parsed, check_size, parse
+from mainspring.data.parse import READ_SUFFIXES, SUFFIXES, Parsed, check_size, parse
 from mainspring.data.parse.base import MAX_BYTES
+from mainspring.data.parse.limits import ParseLimits
 from mainspring.errors import DocumentError
 
 CONTENT_TYPES = {"text/markdown": "markdown", "text/x-rst": "rst", "text/plain": "plain"}
@@ -50,9 +51,9 @@ class Source:
                 f"{self.name} cannot be read ({error.strerror}). Check the file's path and its permissions."
             ) from error
 
-    def parse(self, data: bytes, max_bytes: int) -> Parsed:
+    def parse(self, data: bytes, max_bytes: int, limits: ParseLimits | None = None) -> Parsed:
         """Clean text and blocks of `data`, which `read` gave."""
-        return parse(data, self.name, self.format, max_bytes=max_bytes)
+        return parse(data, self.name, self.format, max_bytes=max_bytes, limits=limits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,12 +72,12 @@ def folder(path: Path, max_bytes: int = MAX_BYTES) -> list[Source | Rejected]:
 
     """
     if not path.is_dir():
-        raise DocumentError(f"{path} is not a folder; give a folder of documents ({' '.join(SUFFIXES)}).")
+        raise DocumentError(f"{path} is not a folder; give a folder of documents ({READ_SUFFIXES}).")
     found = [single(file, file.relative_to(path).as_posix(), max_bytes) for file in files_below(path)]
     if not any(isinstance(entry, Source) for entry in found):
         raise DocumentError(
             f"The folder {path} has no readable document: {_describe(found)}. "
-            f"Files with the suffixes {' '.join(SUFFIXES)} are read; give a folder that holds some."
+            f"Files with the suffixes {READ_SUFFIXES} are read; give a folder that holds some."
         )
     return found
 
@@ -85,7 +86,7 @@ def single(file: Path, name: str, max_bytes: int = MAX_BYTES) -> Source | Reject
     """One file, looked at from the outside: its suffix and its size."""
     format_name = SUFFIXES.get(file.suffix.lower())
     if format_name is None:
-        reason = f"files with the suffix '{file.suffix}' are not read; {' '.join(SUFFIXES)} are"
+        reason = f"files with the suffix '{file.suffix}' are not read; {READ_SUFFIXES} are"
         return Rejected(name=name, reason=reason)
     try:
         check_size(file.stat().st_size, name, max_bytes)

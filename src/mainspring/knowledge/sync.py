@@ -16,6 +16,7 @@ from mainspring import progress
 from mainspring.artifact import fingerprint_of
 from mainspring.config import Config
 from mainspring.data.parse.base import MAX_BYTES
+from mainspring.data.parse.limits import ParseLimits
 from mainspring.data.sources import Rejected, Source
 from mainspring.errors import DocumentError
 from mainspring.knowledge.chunk import ChunkSettings, chunk, embed_text
@@ -32,6 +33,9 @@ class IndexSettings(Config):
     chunk: ChunkSettings = pydantic.Field(default=ChunkSettings(), description="How documents are cut.")
     max_bytes: int = pydantic.Field(
         default=MAX_BYTES, ge=1, description="Largest document that is read, in bytes."
+    )
+    limits: ParseLimits = pydantic.Field(
+        default=ParseLimits(), description="What one document may cost while it is read."
     )
     batch_size: int = pydantic.Field(default=64, ge=1, description="Chunks embedded and kept at a time.")
     wait_s: float = pydantic.Field(
@@ -131,7 +135,7 @@ def _take(plan: _Plan, source: Source, known: Document | None, settings: IndexSe
         if known is not None and (known.sha256, known.recipe) == (sha256, recipe):
             plan.kept.append(source.name)
             return
-        parsed = source.parse(data, settings.max_bytes)
+        parsed = source.parse(data, settings.max_bytes, settings.limits)
     except DocumentError as error:
         plan.rejected.append(Rejected(name=source.name, reason=str(error)))
         return

@@ -45,7 +45,10 @@ def test_blocks_say_exactly_where_they_stand():
     ("data", "reason"),
     [
         (b"abc\0def", "NUL"),
-        (b"\xff\xfeabc", "not UTF-8"),
+        (b"Stra\xdfe", r"not UTF-8 text \(byte 4 is 0xDF\)"),
+        (b"\xff\xfeabc", "not UTF-16"),
+        (b"\xff\xfea\0\0\0", "NUL characters"),
+        (b"\xff\xfe\0\xd8", "not UTF-16"),
         (b"", "is empty"),
         (b" \n\t\r\n", "is empty"),
         (b"![only a picture](x.png)\n", "holds no text"),
@@ -63,11 +66,17 @@ def test_a_document_over_the_limit_is_refused():
 
 def test_an_unknown_format_names_the_known_ones():
     with pytest.raises(DocumentError, match="markdown, rst, plain"):
-        parse(b"a", "d.pdf", "pdf")
+        parse(b"a", "d.ods", "ods")
 
 
 def test_a_byte_order_mark_and_windows_line_ends_leave_no_trace():
     assert parse(b"\xef\xbb\xbfone\r\ntwo\r\n\r\nthree", "d.txt", "plain").text == "one\ntwo\n\nthree"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_a_byte_order_mark_says_how_a_text_is_encoded(encoding):
+    mark = "\ufeff" if encoding in {"utf-16-le", "utf-16-be"} else ""
+    assert parse((mark + "Für Elise 🎹").encode(encoding), "d.txt", "plain").text == "Für Elise 🎹"
 
 
 def test_plain_text_is_not_interpreted():

@@ -1,8 +1,9 @@
 """What a parser leaves: clean text that is stored once, and blocks that say what stands where in it.
 
-A format's parser turns raw text into pieces; `assemble` lays them into one text, a blank line between two.
+A format's parser turns a document's bytes into pieces; `assemble` lays them into one text, a blank line
+between two.
 
-    raw bytes -> decode -> pieces of a format -> assemble -> Parsed(title, text, blocks with exact offsets)
+    Raw(bytes) -> decode -> pieces of a format -> assemble -> Parsed(title, text, blocks with exact offsets)
 """
 
 import re
@@ -10,10 +11,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from mainspring.data.parse.encoding import characters
+from mainspring.data.parse.limits import ParseLimits
 from mainspring.errors import DocumentError
 
 BlockKind = Literal["heading", "paragraph", "list", "code", "table"]
 MAX_BYTES = 20_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Raw:
+    """A document before it is read; `name` is what errors call it, and its suffix may say what it is."""
+
+    data: bytes
+    name: str
+    limits: ParseLimits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +49,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parsed:
-    """A document as it is stored; `title` is the heading it opens with, or "" without one."""
+    """A document as it is stored; `title` is the heading it opens with or what its format calls it, or ""."""
 
     title: str
     text: str
@@ -53,34 +65,31 @@ def check_size(size_bytes: int, name: str, max_bytes: int) -> None:
         )
 
 
-def decode(data: bytes, name: str) -> str:
-    """Text of a document's bytes, line ends made uniform.
+def decode(data: bytes, name: str, declared: str = "") -> str:
+    """Text of a document's bytes, line ends made uniform and tabs made blanks.
 
     Raises:
-        DocumentError: bytes that are not UTF-8 text, or nothing but blanks.
+        DocumentError: bytes that are not text in UTF-8 or what is `declared`, or nothing but blanks.
 
     """
-    if b"\0" in data:
-        raise DocumentError(
-            f"{name} is binary (it holds NUL bytes); text in UTF-8 is expected. Leave it out."
-        )
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DocumentError(
-            f"{name} is not UTF-8 text (byte {error.start:,}); convert it to UTF-8 or leave it out."
-        ) from error
-    text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\f", "\n").expandtabs(4)
+    text = uniform_lines(characters(data, name, declared)).replace("\f", "\n").expandtabs(4)
     if not text.strip():
         raise DocumentError(f"{name} is empty; give it some text or leave it out.")
     return text
 
 
-def assemble(pieces: Sequence[Piece], name: str) -> Parsed:
+def uniform_lines(text: str) -> str:
+    """Text whose lines end as they do on Unix."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def assemble(pieces: Sequence[Piece], name: str, title: str = "") -> Parsed:
     """Lay pieces into one text and give every block its exact place and its path of headings.
 
+    The document is called by the heading it opens with, or else by `title`.
+
     Raises:
-        DocumentError: no piece has any text (a file of images alone, say).
+        DocumentError: no piece has any text (a file of images alone, say), or one holds half a character.
 
     """
     parts: list[str] = []
@@ -101,8 +110,21 @@ def assemble(pieces: Sequence[Piece], name: str) -> Parsed:
         offset += len(text) + 2
     if not parts:
         raise DocumentError(f"{name} holds no text once markup and images are taken out. Leave it out.")
-    title = parts[0] if blocks[0].kind == "heading" else ""
-    return Parsed(title=title, text="\n\n".join(parts), blocks=tuple(blocks))
+    whole = "\n\n".join(parts)
+    check_characters(whole, name)
+    title = parts[0] if blocks[0].kind == "heading" else " ".join(title.split())
+    return Parsed(title=title, text=whole, blocks=tuple(blocks))
+
+
+def check_characters(text: str, name: str) -> None:
+    """Raise DocumentError for halves of characters (lone surrogates), which nothing can store."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise DocumentError(
+            f"{name} holds half a character (U+{ord(text[error.start]):04X} alone) in its text. "
+            "Write it anew or leave it out."
+        ) from error
 
 
 def tidy(piece: Piece) -> str:
