@@ -13,6 +13,7 @@ fixed.
 """
 
 import functools
+import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -55,6 +56,12 @@ class Rendered:
     def num_prompt(self) -> int:
         """How many ids stand before the first that is learnt: what a server sends for the same messages."""
         return self.weight.index(1) if 1 in self.weight else len(self.ids)
+
+    @property
+    def num_ends(self) -> int:
+        """How many learnt ids the template itself put in: the ends of answers."""
+        pairs = zip(self.weight, self.message, strict=True)
+        return sum(weight == 1 and message < 0 for weight, message in pairs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,16 +195,16 @@ def _runs(
 def _split_special(text: str, special: dict[str, int]) -> list[tuple[str, int | None]]:
     """Plain text and the special token that follows it, if any; longer special tokens win."""
     parts: list[tuple[str, int | None]] = []
-    start = index = 0
-    by_length = sorted(special, key=len, reverse=True)
-    while index < len(text):
-        name = next((name for name in by_length if text.startswith(name, index)), None)
-        if name is None:
-            index += 1
-            continue
-        parts.append((text[start:index], special[name]))
-        start = index = index + len(name)
+    start = 0
+    for found in _any_of(tuple(special)).finditer(text) if special else ():
+        parts.append((text[start : found.start()], special[found.group()]))
+        start = found.end()
     return [*parts, (text[start:], None)]
+
+
+@functools.lru_cache(maxsize=32)
+def _any_of(names: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile("|".join(map(re.escape, sorted(names, key=len, reverse=True))))
 
 
 def _encode_run(run: list[_Piece] | int, tokenizer: ChatTokenizer) -> list[tuple[int, int]]:

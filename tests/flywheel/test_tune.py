@@ -2,9 +2,13 @@
 
 import pytest
 
+from fakes_bpe import CHATML, make_tokenizer
 from fakes_workspace import lesson, other_process, pipe, tune_config, tune_slowly
+from mainspring import artifact as artifacts
 from mainspring.adapt import lora
-from mainspring.errors import ChecksumError
+from mainspring.data.document import Document
+from mainspring.data.shard import write_shards
+from mainspring.errors import ChecksumError, ConfigError
 from mainspring.flywheel import curate
 from mainspring.flywheel.tune import tune
 from mainspring.models.load import load
@@ -52,6 +56,34 @@ def test_a_failed_run_goes_on_with_its_own_settings(workspace, dataset):
     adapter, run = tune(workspace, tune_config(epochs=9), resume=stopped.id, on_step=later.append)
     assert (run.id, run.status, adapter.parents["dataset"]) == (stopped.id, "done", dataset.reference)
     assert [report.step for report in later] == [3, 4, 5, 6]  # the last saved state was step 2's
+
+
+def add_shards(workspace, tokenizer):
+    """A dataset of the shards of ten texts."""
+    registry = workspace.registry
+    texts = [Document(id=f"t{number}", text=f"the owner winds {number} springs") for number in range(10)]
+
+    def fill(folder):
+        write_shards(texts, tokenizer, folder / "shards")
+
+    return registry.add(artifacts.write(registry.root, "dataset", "springs-tokens", fill))
+
+
+def test_an_adapter_is_trained_on_token_shards(workspace):
+    dataset = add_shards(workspace, make_tokenizer())
+    config = tune_config(epochs=3, max_trained_tokens=5000).model_copy(update={"dataset": dataset.reference})
+    losses = []
+    adapter, _ = tune(workspace, config, on_step=lambda report: losses.append(report.loss))
+    assert adapter.parents["dataset"] == dataset.reference
+    assert len(losses) == 3 * 5
+    assert losses[-1] < losses[0]
+
+
+def test_shards_of_another_tokenizer_than_the_models_are_refused(workspace):
+    dataset = add_shards(workspace, make_tokenizer(CHATML + " "))
+    config = tune_config().model_copy(update={"dataset": dataset.reference})
+    with pytest.raises(ConfigError, match="to which their ids mean other text"):
+        tune(workspace, config)
 
 
 @pytest.mark.slow

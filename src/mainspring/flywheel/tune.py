@@ -11,6 +11,7 @@ from mainspring.adapt.lora import LoraConfig
 from mainspring.app import CHAT_MODEL, Workspace
 from mainspring.artifact import Artifact
 from mainspring.config import Config, build
+from mainspring.data.shard_dataset import has_shards, open_shards
 from mainspring.flywheel import curate
 from mainspring.models.load import load
 from mainspring.progress import say
@@ -22,7 +23,9 @@ from mainspring.train.metrics import StepReport
 from mainspring.train.objectives.sft import Sft
 from mainspring.train.optim import OptimConfig
 from mainspring.train.plan import Plan
+from mainspring.train.sources.base import Source
 from mainspring.train.sources.chats import ChatSource
+from mainspring.train.sources.shards import ShardSource
 
 KIND, ADAPTER = "tune", "feedback"
 MAX_LESSON_TOKENS = 2048
@@ -32,7 +35,9 @@ class TuneConfig(Config):
     """How feedback is learnt."""
 
     model: str = pydantic.Field(default=f"model/{CHAT_MODEL}", description="The model that gets an adapter.")
-    dataset: str = pydantic.Field(default=f"dataset/{curate.DATASET}", description="The lessons.")
+    dataset: str = pydantic.Field(
+        default=f"dataset/{curate.DATASET}", description="The lessons, or a dataset of token shards."
+    )
     lora: LoraConfig = pydantic.Field(default=LoraConfig(), description="The shape of the adapter.")
     train: TrainConfig = pydantic.Field(
         default=TrainConfig(
@@ -93,8 +98,7 @@ def _train(
     dataset = registry.get(config.dataset)
     model = load(registry.folder(base)).requires_grad_(False)
     tokenizer = Tokenizer.load(registry.folder(base))
-    conversations = [lesson.messages for lesson in curate.read(workspace, dataset)]
-    source = ChatSource(conversations, tokenizer, max_tokens=MAX_LESSON_TOKENS)
+    source = _source(workspace, dataset, tokenizer, model.config.vocab_size)
     lora.add(model, config.lora, ADAPTER, seed=config.train.seed)
     say(f"run {run.id}; if it is stopped, `mainspring train --resume {run.id}` goes on with it")
     result = train(
@@ -118,3 +122,15 @@ def _train(
             license=base.license,
         )
     )
+
+
+def _source(workspace: Workspace, dataset: Artifact, tokenizer: Tokenizer, vocab_size: int) -> Source:
+    """Lessons, or the token shards of any documents."""
+    if not has_shards(workspace.registry, dataset):
+        conversations = [lesson.messages for lesson in curate.read(workspace, dataset)]
+        return ChatSource(conversations, tokenizer, max_tokens=MAX_LESSON_TOKENS)
+    artifacts.check(dataset, workspace.registry.folder(dataset))
+    shards = open_shards(workspace.registry, dataset)
+    shards.check_tokenizer(tokenizer.fingerprint, "the model to train")
+    shards.check_vocab(vocab_size, "the model to train")
+    return ShardSource(shards, max_tokens=MAX_LESSON_TOKENS)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
+from mainspring.data.pack import best_fit
 from mainspring.errors import ContextLengthError
 
 NO_TARGET = -100
@@ -91,23 +92,6 @@ def pack(segments: Sequence[Segment], max_tokens: int) -> list[Batch]:
             )
     rows = best_fit([segment.num_tokens for segment in segments], max_tokens)
     return [lay_out([(index, segments[index]) for index in row]) for row in rows]
-
-
-def best_fit(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
-    """Indices by row: the longest first, each into the fullest row that still has room for it."""
-    rows: list[list[int]] = []
-    room: list[int] = []
-    for index in sorted(range(len(lengths)), key=lambda index: -lengths[index]):
-        fitting = [row for row, left in enumerate(room) if left >= lengths[index]]
-        if fitting:
-            row = min(fitting, key=lambda row: room[row])
-        else:
-            row = len(rows)
-            rows.append([])
-            room.append(max_tokens)
-        rows[row].append(index)
-        room[row] -= lengths[index]
-    return [sorted(row) for row in rows]
 
 
 def lay_out(row: Sequence[tuple[int, Segment]]) -> Batch:

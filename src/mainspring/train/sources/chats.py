@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from mainspring.artifact import fingerprint_of
-from mainspring.chat import ChatTokenizer, Rendered, render
+from mainspring.chat import ChatTokenizer, render
 from mainspring.errors import ChatError, ContextLengthError, TemplateError
 from mainspring.schema import Message
 from mainspring.train.batch import Segment
@@ -48,7 +48,7 @@ def _segment(index: int, messages: Conversation, tokenizer: ChatTokenizer, max_t
         raise ChatError(
             f"{name} has no answer of the assistant, so nothing in it is trained. Add one, or leave it out."
         )
-    if _num_ends(rendered) < num_answers:
+    if rendered.num_ends < num_answers:
         raise TemplateError(
             f"{name}: the chat template puts no end token ({', '.join(map(str, tokenizer.end_ids))}) behind "
             "an answer, so a model trained with it would never stop. Use a template that ends every answer."
@@ -59,9 +59,3 @@ def _segment(index: int, messages: Conversation, tokenizer: ChatTokenizer, max_t
             f"or set `plan.micro_batch_tokens` to at least {len(rendered.ids)}."
         )
     return Segment(ids=rendered.ids, weight=rendered.weight, name=name, group=index)
-
-
-def _num_ends(rendered: Rendered) -> int:
-    """How many trained tokens the template itself put in: the ends of answers."""
-    pairs = zip(rendered.weight, rendered.message, strict=True)
-    return sum(weight == 1 and message < 0 for weight, message in pairs)
