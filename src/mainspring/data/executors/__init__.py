@@ -1,0 +1,1 @@
+"""Who does the work of the pipeline: this process and its children, or a cluster."""
