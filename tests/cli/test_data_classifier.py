@@ -3,7 +3,7 @@ import json
 import typer
 from typer.testing import CliRunner
 
-from fakes_documents import made_up, prose
+from fakes_prose import made_up, prose
 from mainspring.cli.data_classifier import classifier
 from mainspring.data.classifier import Classifier
 from mainspring.data.document import Document, write_documents

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakes_documents import WORDS, prose
+from fakes_prose import WORDS, prose
 from mainspring import artifact
 from mainspring.data.classifier import WEIGHTS, Classifier
 from mainspring.data.classify import ClassifierSettings, auc, best_threshold, train

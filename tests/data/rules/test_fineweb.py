@@ -1,6 +1,6 @@
 import pytest
 
-from fakes_documents import made_up, real
+from fakes_prose import made_up, real
 from mainspring.data.document import Document
 from mainspring.data.rules.base import make
 from oracle_datatrove import datatrove, verdict  # noqa: F401 - a fixture
