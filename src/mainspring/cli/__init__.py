@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from mainspring.cli import (
     ask,
+    data,
     demo,
     doctor,
     fetch,
@@ -51,6 +52,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.command("doctor")(doctor.doctor)
+app.add_typer(data.app, name="data")
 app.command("fetch")(fetch.fetch)
 app.command("train")(train.train)
 app.command("parity")(parity.parity)
