@@ -20,7 +20,7 @@ from mainspring import artifact as artifacts
 from mainspring.config import build
 from mainspring.data.plan import Plan, differences, make_plan
 from mainspring.data.recipe import Recipe
-from mainspring.data.resolve import resolve
+from mainspring.data.resolve import check
 from mainspring.errors import BusyError, ConfigError, UserError
 from mainspring.progress import say
 from mainspring.registry import Registry
@@ -49,7 +49,7 @@ def opened(
 
     """
     if recipe is not None:
-        resolve(recipe)  # what is wrong with it is told before a run begins
+        check(recipe)  # what is wrong with it is told before a run begins
     for run in runs.list(KIND):
         if run.status == "done":  # and its process was killed while it cleaned up
             clean(runs.folder(run.id))

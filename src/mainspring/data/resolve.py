@@ -38,6 +38,12 @@ class Resolved:
         return [_config(name, settings) for _, name, settings in self.steps]
 
 
+def check(recipe: Recipe) -> None:
+    """Raise the error of a recipe that cannot be followed, or of a rule that misses something here."""
+    for _, name, settings in resolve(recipe).steps:
+        rules.make(name, settings)
+
+
 def resolve(recipe: Recipe) -> Resolved:
     """Fill in a recipe.
 
@@ -65,7 +71,6 @@ def _steps(recipe: Recipe) -> list[Step]:
         module = rules.rule_module(name)
         try:
             settings: pydantic.BaseModel = build(module.Settings, given)
-            rules.make(name, given)  # what it needs and is not there is told now, not by the workers
         except ConfigError as error:
             raise ConfigError(f"In the rule {name}: {error}") from None
         seen[name] += 1

@@ -213,7 +213,7 @@ def test_packed_pages_are_unpacked_and_a_bomb_is_never_in_memory(site):
         ({"Content_Encoding": "gzip"}, b"no gzip", "not packed as it says"),
         (
             {"Content_Encoding": "gzip"},
-            gzip.compress(b"words" * 99)[:-5],
+            gzip.compress(b"words" * 99, mtime=0)[:-5],
             "broke off before its packing ended",
         ),
         ({"Content-Length": "99"}, b"short", "broke off after 5 of 99 bytes"),
