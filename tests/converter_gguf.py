@@ -7,6 +7,7 @@ held against.
 import torch
 from gguf import GGMLQuantizationType as Type
 
+import converter_gguf_states as states
 import metadata_gguf as metadata
 from fakes_gguf import write_gguf
 
@@ -58,6 +59,9 @@ def renamed(model, names, decoder="blk", encoder="enc.blk"):
         side, _, name = ours.rpartition("blocks.")
         layer, _, part = name.partition(".") if "blocks." in ours else ("", "", ours)
         stem, _, suffix = part.rpartition(".")
+        if part in states.BARE:
+            found[f"{decoder}.{layer}.{states.BARE[part]}"] = tensor
+            continue
         if stem == "ffn" and suffix == "balance":
             stem, suffix = "ffn.balance", "bias"
         if ".experts." in part:
@@ -152,6 +156,19 @@ def deepseek(model):
     return tensors
 
 
+def mamba2(model):
+    return states.mamba2(renamed(model, {**DECODER, **states.STATES}), model.config)
+
+
+def jamba(model):
+    return states.changed(stacked(renamed(model, {**DECODER, **states.STATES})))
+
+
+def qwen3_next(model):
+    names = {**LATENT, **DECODER, **states.STATES, "ffn_norm": "post_attention_norm"}
+    return states.qwen3_next(stacked(renamed(model, names)), model.config)
+
+
 def encoder(model):
     return renamed(model, ENCODER)
 
@@ -184,6 +201,9 @@ CONVERTERS = {
     "qwen3_moe": ("qwen3moe", metadata.qwen3_moe, mixed),
     "deepseek_v3": ("deepseek2", metadata.deepseek, deepseek),
     "mpt": ("mpt", metadata.mpt, fused),
+    "mamba2": ("mamba2", metadata.mamba2, mamba2),
+    "jamba": ("jamba", metadata.jamba, jamba),
+    "qwen3_next": ("qwen3next", metadata.qwen3_next, qwen3_next),
     "phi3": ("phi3", metadata.phi3, phi3),
     "gemma2": ("gemma2", metadata.gemma2, raised),
     "gemma3_text": ("gemma3", metadata.gemma3, raised),

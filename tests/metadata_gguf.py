@@ -120,6 +120,74 @@ def deepseek(config):
     }
 
 
+def mamba2(config):
+    mixer = config.blocks[0].mixer
+    return {
+        "context_length": 2**20,
+        "embedding_length": config.width,
+        "feed_forward_length": 0,
+        "head_count": 0,
+        "block_count": config.num_layers,
+        "ssm_conv_kernel": mixer.conv_size,
+        "ssm_inner_size": mixer.num_heads * mixer.head_size,
+        "ssm_state_size": mixer.state_size,
+        "ssm_time_step_rank": mixer.num_heads,
+        "ssm_group_count": mixer.num_groups,
+        "layer_norm_rms_eps": mixer.norm_eps,
+    }
+
+
+def jamba(config):
+    mixers = [block.mixer for block in config.blocks]
+    mamba = next(mixer for mixer in mixers if mixer.kind == "mamba")
+    attention = next(mixer for mixer in mixers if mixer.kind == "attention")
+    experts = next(block.ffn for block in config.blocks if block.ffn.kind == "moe")
+    return {
+        "context_length": config.context,
+        "embedding_length": config.width,
+        "block_count": config.num_layers,
+        "feed_forward_length": config.blocks[0].ffn.hidden,
+        "head_count": attention.num_heads,
+        "head_count_kv": [mixer.num_kv_heads if mixer.kind == "attention" else 0 for mixer in mixers],
+        "ssm_conv_kernel": mamba.conv_size,
+        "ssm_inner_size": mamba.inner,
+        "ssm_state_size": mamba.state_size,
+        "ssm_time_step_rank": mamba.dt_rank,
+        "layer_norm_rms_eps": config.blocks[0].norm.eps,
+        "expert_count": experts.num_experts,
+        "expert_used_count": experts.num_chosen,
+    }
+
+
+def qwen3_next(config):
+    mixers = [block.mixer for block in config.blocks]
+    delta = next(mixer for mixer in mixers if mixer.kind == "delta")
+    attention = next(mixer for mixer in mixers if mixer.kind == "attention")
+    experts = config.blocks[0].ffn
+    return {
+        "context_length": config.context,
+        "embedding_length": config.width,
+        "block_count": config.num_layers,
+        "feed_forward_length": experts.expert.hidden,
+        "head_count": attention.num_heads,
+        "head_count_kv": attention.num_kv_heads,
+        "key_length": attention.head_size,
+        "value_length": attention.head_size,
+        "layer_norm_rms_eps": config.blocks[0].norm.eps,
+        "rope_freq_base": attention.rope.theta,
+        "rope_dimension_count": attention.rope.size,
+        "ssm_conv_kernel": delta.conv_size,
+        "ssm_inner_size": delta.num_heads * delta.value_size,
+        "ssm_state_size": delta.key_size,
+        "ssm_time_step_rank": delta.num_heads,
+        "ssm_group_count": delta.num_key_heads,
+        "expert_count": experts.num_experts,
+        "expert_used_count": experts.num_chosen,
+        "expert_feed_forward_length": experts.expert.hidden,
+        "expert_shared_feed_forward_length": experts.shared.hidden,
+    }
+
+
 def mpt(config):
     return {**gpt2(config), "max_alibi_bias": config.blocks[0].mixer.alibi}
 

@@ -37,6 +37,8 @@ TOLD = {
             "mscale_all_dim": 1.0,
         }
     },
+    "mamba2": {"time_step_limit": [0.0, float("inf")], "chunk_size": 256},
+    "qwen3_next": {"mlp_only_layers": []},
     "gemma2": {"query_pre_attn_scalar": 16},
 }  # fmt: skip
 
@@ -82,10 +84,12 @@ def made(model, folder, kind=Type.F32, **changes):
 
 
 def expected_state(model):
-    """The converter adds one to Gemma's norms and leaves the unread rows of RoBERTa's positions out."""
+    """What the converter's changes cost: one rounding of norms and decays, the unread rows of positions."""
     state = model.state_dict()
-    if model.config.family.startswith("gemma"):
-        state = {name: (each + 1) - 1 if "norm" in name else each for name, each in state.items()}
+    state = {name: each.exp().log() if name.endswith("a_log") else each for name, each in state.items()}
+    if model.config.family.startswith(("gemma", "qwen3_next")):
+        raised = [name for name in state if "norm" in name and "mixer.norm" not in name]
+        state |= {name: (state[name] + 1) - 1 for name in raised}
     if model.config.family == "roberta":
         state["positions.weight"] = state["positions.weight"].clone()
         state["positions.weight"][:2] = 0
@@ -113,6 +117,21 @@ def test_quantized_tensors_come_back_within_the_types_error(name, tmp_path):
         assert (tensor - expected[key]).abs().max() <= limit, key
         changed += not torch.equal(tensor, expected[key])
     assert changed > 5
+
+
+def test_a_decay_that_is_not_negative_is_refused(tmp_path):
+    model = tiny("jamba")
+    decays = model.state_dict()["blocks.0.mixer.a_log"].exp().numpy()
+    path = convert(model, tmp_path / "a.gguf", without=("blk.0.ssm_a",), more={"blk.0.ssm_a": decays})
+    with pytest.raises(WeightsError, match="has decays of states that are not negative"):
+        GgufWeights(GgufFile(path)).read("model.layers.0.mamba.A_log")
+
+
+@pytest.mark.parametrize("heads", [[0, 2, 2, 0], [0, 2, 0], 2])
+def test_layers_of_jamba_that_no_period_gives_are_named(tmp_path, heads):
+    path = convert(tiny("jamba"), tmp_path / "a.gguf", said={"head_count_kv": heads})
+    with pytest.raises(WeightsError, match=r"have no period|one number for each layer is needed"):
+        GgufWeights(GgufFile(path))
 
 
 def test_every_architecture_was_tested():
