@@ -26,9 +26,11 @@ CHECKED := .venv/.setup-$(KEY)-test
 BROWSER := .venv/.setup-$(KEY)-browser
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt $(PIP_ARGS)
 SINCE = echo "set-up: $(1) in $$(( $$(date +%s) - began )) s"
+# A process a core with one thread each: threads of several processes wait busily for each other.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 NOT_HERE := not browser and not scale and not data and not gpu
 
-.PHONY: help setup setup-test models models-test demo test test-fast test-slow test-browser check format clean
+.PHONY: help setup setup-test models models-test demo test test-fast test-slow test-data test-scale test-browser check format clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -73,13 +75,19 @@ demo: models  ## the whole life of a model, step by step
 	@$(BIN)/mainspring demo --workspace $(WORKSPACE) $(DEMO_ARGS)
 
 test: models-test  ## all tests
-	@MAINSPRING_TEST_WORKSPACE=$(TEST_WORKSPACE) $(BIN)/python -m pytest -m "$(NOT_HERE)"
+	@MAINSPRING_TEST_WORKSPACE=$(TEST_WORKSPACE) $(PYTEST) -m "$(NOT_HERE)"
 
 test-fast: $(CHECKED)  ## the tests that take no real model and no seconds
-	@$(BIN)/python -m pytest -m "not slow and $(NOT_HERE)"
+	@MAINSPRING_EXAMPLES=quick $(PYTEST) -m "not slow and $(NOT_HERE)"
 
 test-slow: models-test  ## the tests with the real models
-	@MAINSPRING_TEST_WORKSPACE=$(TEST_WORKSPACE) $(BIN)/python -m pytest -m "slow and $(NOT_HERE)"
+	@MAINSPRING_TEST_WORKSPACE=$(TEST_WORKSPACE) $(PYTEST) -m "slow and $(NOT_HERE)"
+
+test-data: models-test  ## the tests that read the public data sets beside the checkout
+	@$(BIN)/python -m pytest -m data -rs
+
+test-scale: $(CHECKED)  ## the tests that start a server or a cluster
+	@$(BIN)/python -m pytest -m scale -rs
 
 test-browser: $(BROWSER)  ## the chat page in a real Chromium
 	@$(BIN)/python -m pytest -m browser

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from fakes_bpe import make_tokenizer
 from mainspring import registry as registries
@@ -11,6 +12,10 @@ from mainspring.database import Database
 from mainspring.models.fetch import fetch
 from mainspring.registry import Registry
 from mainspring.tokenizer.base import Tokenizer
+
+settings.register_profile("quick", max_examples=15, deadline=None)
+settings.register_profile("whole", deadline=None)
+settings.load_profile(os.environ.get("MAINSPRING_EXAMPLES", "whole"))
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,8 @@ import pytest
 from mainspring.cli.ask import marked
 from mainspring.schema import Answer, Citation
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def indexed(run, root, documents):

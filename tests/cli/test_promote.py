@@ -6,6 +6,8 @@ import pytest
 
 from mainspring.app import IN_PRODUCTION, Workspace
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def indexed(run, root, documents):

@@ -12,6 +12,8 @@ from fakes_bench import Bench, recipe_of
 from fakes_build import lines, plain_build, write_rows
 from mainspring.errors import ConfigError, DocumentError, MainspringError, UserError
 
+pytestmark = pytest.mark.slow
+
 WORDS = st.sampled_from(["ant", "Ant", "bee", "cow!", "é", "e\u0301", "ﬁ", "!", "", "日本", "  "])
 TEXTS = st.lists(st.lists(WORDS, max_size=6).map(" ".join), min_size=1, max_size=25)
 FRACTIONS = {"train": 0.6, "validation": 0.3, "test": 0.1}

@@ -14,6 +14,8 @@ from fakes_build import lines, tree, write_rows
 from fakes_killed_build import kill_after, start, wait_for
 from mainspring.errors import BusyError, ConfigError, MainspringError, NotFoundError, UserError
 
+pytestmark = pytest.mark.slow
+
 TEXTS = [f"{word} once there was a {word} that nobody knew {number % 70}!" for number, word in enumerate(
     ["tower", "lamp", "spring", "owner", "wheel"] * 40
 )]  # fmt: skip

@@ -17,6 +17,8 @@ from mainspring.data.loader import Loader
 from mainspring.data.window import Cursor, LoaderConfig
 from mainspring.errors import ConfigError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):

@@ -10,6 +10,8 @@ from mainspring.data.curriculum import Shuffled
 from mainspring.data.mix import ONE, MixConfig, Mixture
 from mainspring.errors import ConfigError
 
+pytestmark = pytest.mark.slow
+
 LENGTHS = {"a": [3, 9, 4, 4, 7], "b": [20, 30], "c": [1] * 8}
 
 

@@ -11,6 +11,8 @@ from mainspring.demo.server import PARALLEL, Asked, Server
 from mainspring.demo.switch import NUM_AFTER, switch
 from mainspring.errors import MainspringError
 
+pytestmark = pytest.mark.slow
+
 QUESTIONS = ["Who?", "When?", "Where?", "Why?", "What?"]
 
 

@@ -16,6 +16,8 @@ from mainspring.flywheel.loop import collect
 from mainspring.flywheel.promote import promote
 from mainspring.schema import Message
 
+pytestmark = pytest.mark.slow
+
 ITEMS = gold_items(40)
 
 

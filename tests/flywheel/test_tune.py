@@ -13,6 +13,8 @@ from mainspring.flywheel import curate
 from mainspring.flywheel.tune import tune
 from mainspring.models.load import load
 
+pytestmark = pytest.mark.slow
+
 FIRST_STEPS = 3
 
 

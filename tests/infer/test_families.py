@@ -10,6 +10,8 @@ from mainspring.models.attend import PackedAttend
 from mainspring.models.families.base import FAMILIES, family
 from mainspring.models.model import Model
 
+pytestmark = pytest.mark.slow
+
 SERVED = [name for name in FAMILIES if family(name).tiny().is_served]
 LENGTHS = [1, 7, 16, 30, 61]
 

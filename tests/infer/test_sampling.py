@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 from mainspring.infer.sampling import choose
 from mainspring.schema import Sampling
 
+pytestmark = pytest.mark.slow
+
 
 def make_scores(size=50, seed=0):
     return torch.randn(size, generator=torch.Generator().manual_seed(seed)) * 2

@@ -9,6 +9,8 @@ from mainspring.models.model import Model
 from mainspring.models.save import save
 from oracle_transformers import class_of
 
+pytestmark = pytest.mark.slow
+
 NAMES = [name for name in FAMILIES if (head := family(name).tiny().head) and head.kind == "lm"]
 PROMPTS = [[5, 77, 120, 9, 200], [3], [250, 14, 33, 60, 61, 62, 63, 64, 65, 66, 67, 68]]
 

@@ -14,6 +14,8 @@ from fakes_model import House, ScriptedModel, Shelf
 from mainspring.errors import ConfigError
 from mainspring.serve.run import in_background, open_socket, url_of
 
+pytestmark = pytest.mark.slow
+
 SERVER = """
 import pathlib, sys
 from fakes_model import House, ScriptedModel, Shelf

@@ -5,6 +5,8 @@ from mainspring.config import build
 from mainspring.tokenizer.compare import measure, num_words, plot
 from mainspring.tokenizer.train import TokenizerSettings, train
 
+pytestmark = pytest.mark.slow
+
 TEXTS = many_texts(300, seed=3)
 
 

@@ -14,6 +14,8 @@ from mainspring.schema import Message
 from mainspring.tokenizer.base import Tokenizer
 from mainspring.tokenizer.train import TokenizerSettings, train
 
+pytestmark = pytest.mark.slow
+
 TEXTS = many_texts(400, seed=1)
 KINDS = ("bpe", "wordpiece", "unigram")
 

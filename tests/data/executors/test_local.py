@@ -11,6 +11,8 @@ from mainspring.data.executors.base import ExecutorSettings, make
 from mainspring.data.executors.local import LocalExecutor
 from mainspring.errors import MainspringError, UserError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def two():

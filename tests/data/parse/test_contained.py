@@ -15,6 +15,8 @@ from mainspring.data.parse import contained, parse
 from mainspring.data.parse.limits import ParseLimits
 from mainspring.errors import DocumentError, MainspringError
 
+pytestmark = pytest.mark.slow
+
 PAGE = b"<h1>Lamp</h1><p>It turns.</p>"
 
 

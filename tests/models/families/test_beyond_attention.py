@@ -13,6 +13,8 @@ from mainspring.models.parts import delta, mamba
 from mainspring.models.save import save
 from oracle_transformers import class_of, more_inputs
 
+pytestmark = pytest.mark.slow
+
 STATEFUL = ["mamba2", "jamba", "qwen3_next"]
 CHUNK = max(delta.CHUNK, mamba.CHUNK)
 

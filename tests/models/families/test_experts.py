@@ -14,6 +14,8 @@ from mainspring.models.model import Model
 from mainspring.models.save import save
 from oracle_transformers import class_of
 
+pytestmark = pytest.mark.slow
+
 VARIANTS = {
     "Mixtral without a window": ("mixtral", {"sliding_window": None}),
     "Mixtral, three of four experts": ("mixtral", {"num_experts_per_tok": 3}),

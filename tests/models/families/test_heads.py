@@ -11,6 +11,8 @@ from mainspring.models.pool import pool
 from mainspring.models.save import save
 from oracle_transformers import class_of, more_inputs
 
+pytestmark = pytest.mark.slow
+
 HEADS = [
     (name, architecture)
     for name in FAMILIES

@@ -8,12 +8,14 @@ import tokenizers
 import transformers
 from hypothesis import given, settings
 from tokenizers import decoders, models, pre_tokenizers, trainers
-from transformers.convert_slow_tokenizer import TikTokenConverter
+from transformers.convert_slow_tokenizer import TikTokenConverter, bytes_to_unicode
 
 from fakes_fragments import CORPUS, TEXTS
 from fakes_gguf import metadata_of
 from mainspring.tokenizer.gguf.byte_level import SPLITS
 from mainspring.tokenizer.gguf.read import from_gguf
+
+pytestmark = pytest.mark.slow
 
 SHORT = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
@@ -82,7 +84,7 @@ def cut(text, patterns):
 
 def plain_ids(text, patterns, vocab, ranks, composes, whole_words):
     """Byte-level BPE by its definition: of all neighbours the pair of the lowest rank is joined, the first first."""
-    letters = transformers.convert_slow_tokenizer.bytes_to_unicode()
+    letters = bytes_to_unicode()
     ids = []
     for word in cut(unicodedata.normalize("NFC", text) if composes else text, patterns):
         symbols = [letters[byte] for byte in word.encode()]

@@ -18,6 +18,8 @@ from mainspring.data.feeds.fetch import addresses
 from mainspring.data.feeds.fetch.client import Client, Manners
 from mainspring.errors import DocumentError
 
+pytestmark = pytest.mark.slow
+
 FAST = {"rate_per_s": 1_000, "timeout_s": 5}
 
 

@@ -24,6 +24,8 @@ from mainspring.models.weights.gguf.file import GgufFile
 from mainspring.models.weights.gguf.weights import GgufWeights
 from mainspring.tokenizer.base import Tokenizer
 
+pytestmark = pytest.mark.slow
+
 # What a file does not tell, as reading it takes it to be.
 TOLD = {
     "bert": {"architectures": ["BertModel"], "pooling": "cls"},
