@@ -77,7 +77,7 @@ def log_steps(folder, path, rank, ranks, config):
             stream.write(json.dumps(line).encode() + b"\n")
             stream.flush()
             os.fsync(stream.fileno())
-            time.sleep(0.001)
+            time.sleep(0.003)  # so that the killer keeps up
 
 
 def other_process(target, *arguments):

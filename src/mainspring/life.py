@@ -13,8 +13,10 @@ class Stage:
 
 
 STAGES = (
-    Stage(room="data", purpose="documents from files and packages to clean text", commands=("data",)),
-    Stage(room="tokenizer", purpose="text to token ids and back", commands=("tokenizer",)),
+    Stage(
+        room="data", purpose="sources to clean, deduplicated datasets and token shards", commands=("data",)
+    ),
+    Stage(room="tokenizer", purpose="text to token ids and back; trained, compared", commands=("tokenizer",)),
     Stage(
         room="models",
         purpose="architectures from parts, weights from published files",

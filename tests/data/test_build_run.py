@@ -94,7 +94,7 @@ def test_kills_at_random_moments_change_no_byte(bench, noted, with_workers):
         root = Bench(bench.root / str(number))
         arguments = (*command(bench, noted)[:-1], root.root)
         for _ in range(4):
-            if not kill_after(start(*arguments), draw.uniform(0.4, 3.5), with_workers=with_workers):
+            if not kill_after(start(*arguments), draw.uniform(0.3, 1.8), with_workers=with_workers):
                 break
             kills += 1
         child = start(*arguments)

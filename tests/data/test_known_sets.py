@@ -46,6 +46,17 @@ def test_evaluations_labelled_datasets_and_gold_files_are_known(registry: Regist
     ]
 
 
+def test_a_built_dataset_counts_with_its_documents_and_not_with_what_it_dropped(registry: Registry):
+    def fill(folder: Path) -> None:
+        (folder / "documents").mkdir()
+        (folder / "documents" / "test-00000.jsonl").write_text('{"id": "d", "text": "asked"}\n')
+        (folder / "samples.jsonl").write_text('{"id": "e", "text": "dropped"}\n')
+
+    exam = registry.add(artifacts.write(registry.root, "dataset", "exam", fill))
+    registry.label(exam, LABEL, "held out")
+    assert list(known_sets(registry)) == [("dataset/exam@1#d", "asked")]
+
+
 def test_an_empty_workspace_knows_no_set(registry: Registry):
     assert list(known_sets(registry)) == []
 

@@ -7,6 +7,7 @@ import pytest
 
 from fakes_workspace import add_assistant, add_evaluation, gold_items, lesson
 from mainspring.config import build
+from mainspring.data.known_sets import known_sets
 from mainspring.evaluate.answers import ask_all
 from mainspring.flywheel.judge import few_shot_assistant, mean_nll, passing_evaluation, run_gate
 from mainspring.prompts.template import GroundedPrompt
@@ -42,6 +43,9 @@ def test_the_gate_keeps_every_answer_of_every_system(workspace, index, base, few
     assert [(row["system"], row["id"]) for row in rows] == [
         (name, item.id) for name in systems for item in items
     ]
+    known = {text for name, text in known_sets(workspace.registry) if name.startswith(evaluation.reference)}
+    assert {item.question for item in items} <= known
+    assert {item.answer for item in items if item.is_answerable} <= known
     by_system = {name: [row["generated"] for row in rows if row["system"] == name] for name in systems}
     assert by_system["candidate"] == by_system["base"] != by_system["few_shot"]
 

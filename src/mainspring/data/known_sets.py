@@ -28,7 +28,9 @@ def known_sets(registry: Registry, gold_files: Iterable[Path] = ()) -> Iterator[
     """
     for reference in (*registry.list("evaluation"), *_labelled(registry)):
         if registry.has(reference):  # its folder may have been removed by hand
-            for path in sorted(registry.folder(registry.get(reference, verify=True)).glob("*.jsonl")):
+            folder = registry.folder(registry.get(reference, verify=True))
+            documents = folder / "documents"  # beside them a built dataset keeps what it dropped
+            for path in sorted((documents if documents.is_dir() else folder).glob("*.jsonl")):
                 yield from read_set(path, reference)
     for path in gold_files:
         yield from read_set(path, path.name)

@@ -25,7 +25,7 @@ from mainspring.train.sources.chats import ChatSource
 from mainspring.train.teacher import answer_nll
 
 BASE, FEW_SHOT, CANDIDATE = "base", "few_shot", "candidate"
-EVALUATION, ANSWERS = "gate", "answers.jsonl"
+EVALUATION, ANSWERS, GOLD = "gate", "answers.jsonl", "gold.jsonl"
 MAX_NLL_TOKENS = 2048
 
 
@@ -68,7 +68,7 @@ def run_gate(
     nll = {
         name: mean_nll(workspace, workspace.spec(systems[name]), answers[name]) for name in (BASE, CANDIDATE)
     }
-    return report, _save(workspace, systems, judged, {**msgspec.to_builtins(report), "nll": nll})
+    return report, _save(workspace, systems, judged, items, {**msgspec.to_builtins(report), "nll": nll})
 
 
 def mean_nll(workspace: Workspace, spec: AssistantSpec, pairs: Sequence[tuple[Gold, Reply]]) -> float:
@@ -108,11 +108,15 @@ def _save(
     workspace: Workspace,
     systems: Mapping[str, str],
     judged: Mapping[str, Sequence[Judged]],
+    items: Sequence[Gold],
     config: dict[str, object],
 ) -> Artifact:
+    """Keep every answer, and the questions with their gold answers: what no training data may hold."""
+
     def fill(folder: Path) -> None:
         rows = [{"system": name, **msgspec.to_builtins(row)} for name, rows in judged.items() for row in rows]
         (folder / ANSWERS).write_bytes(msgspec.json.Encoder().encode_lines(rows))
+        (folder / GOLD).write_bytes(msgspec.json.Encoder().encode_lines(items))
 
     return workspace.registry.add(
         artifacts.write(

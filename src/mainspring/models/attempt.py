@@ -139,7 +139,9 @@ class Attempt:
         )
 
     def _labels(self, hidden_ND: torch.Tensor) -> list[dict[str, float]]:
-        scores_NC = self.model.logits(hidden_ND).softmax(-1)
+        scores_NC = self.model.logits(hidden_ND)
+        if scores_NC.shape[1] > 1:  # a single score is no choice: a reward model's, or a number's
+            scores_NC = scores_NC.softmax(-1)
         named = self._published.get("id2label", {})
         names = [named.get(str(number), f"LABEL_{number}") for number in range(scores_NC.shape[1])]
         return [dict(zip(names, chances, strict=True)) for chances in scores_NC.tolist()]

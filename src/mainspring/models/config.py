@@ -264,12 +264,13 @@ class HeadSpec(Config):
     """What is made of hidden states.
 
     `lm` scores the next token, `masked` the token itself; `tied` takes the embedding as the matrix. `dense`
-    is an activated projection of the width before it, `norm` a norm behind that. `classify`, `classify_tokens`
-    and `reward` (one number) score `num_labels`; `pooling` says of which token where it is one for a text.
+    is an activated projection of the width before it, `norm` a norm behind that. `classify` and
+    `classify_tokens` score `num_labels` (one for a reward); `pooling` says of which token where it is one for
+    a text.
     `softcap` bends the scores towards a bound, `scale` multiplies the hidden states.
     """
 
-    kind: Literal["lm", "masked", "classify", "classify_tokens", "reward"] = "lm"
+    kind: Literal["lm", "masked", "classify", "classify_tokens"] = "lm"
     tied: bool = False
     bias: bool = False
     dense: Activation | None = None

@@ -148,7 +148,7 @@ def _head(head: HeadSpec | None) -> Box | None:
         return None
     kinds = {
         "lm": "next token", "masked": "masked token", "classify": f"{head.num_labels} labels of a text",
-        "classify_tokens": f"{head.num_labels} labels of a token", "reward": "reward",
+        "classify_tokens": f"{head.num_labels} labels of a token",
     }  # fmt: skip
     return Box("edge", f"head: {kinds[head.kind]}{', tied' if head.tied else ''}")
 

@@ -48,6 +48,23 @@ def test_what_would_change_the_model_and_is_not_built_is_refused(name, key, valu
         kind.config({**kind.published(kind.tiny()), key: value})
 
 
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("llama", {"num_attention_heads": 5, "head_dim": None}, "5 heads for a width of 64"),
+        ("llama", {"num_key_value_heads": 3}, "3 key-value heads for 4 heads"),
+        ("gpt2", {"n_head": 7}, "7 heads for a width of 64"),
+        ("bert", {"num_attention_heads": 0}, "0 heads for a width of 64"),
+        ("modernbert", {"num_attention_heads": 3}, "3 heads for a width of 64"),
+        ("bart", {"encoder_attention_heads": 6}, "6 heads for a width of 64"),
+    ],
+)
+def test_heads_that_do_not_divide_the_width_are_refused(name, changes, message):
+    kind = family(name)
+    with pytest.raises(WeightsError, match=message):
+        kind.config({**kind.published(kind.tiny()), **changes})
+
+
 def test_a_misspelt_family_is_told_the_nearest():
     with pytest.raises(WeightsError, match="'lama'; did you mean 'llama'"):
         family("lama")

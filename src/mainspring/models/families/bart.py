@@ -20,6 +20,7 @@ from mainspring.models.families.base import (
     architecture,
     both,
     head_kind,
+    head_size,
     layers,
     only,
 )
@@ -77,7 +78,7 @@ def config(published: Mapping[str, Any]) -> ModelConfig:
 def _spec(published: Mapping[str, Any], side: str, *, causal: bool) -> StackSpec:
     width, num_heads = published["d_model"], published[f"{side}_attention_heads"]
     attention = AttentionSpec(
-        num_heads=num_heads, num_kv_heads=num_heads, head_size=width // num_heads, causal=causal,
+        num_heads=num_heads, num_kv_heads=num_heads, head_size=head_size(width, num_heads), causal=causal,
         bias=True, out_bias=True,
     )  # fmt: skip
     block = BlockSpec(

@@ -223,6 +223,24 @@ def activation_name(ours: Activation) -> str:
     return next(theirs for theirs, each in ACTIVATIONS.items() if each == ours)
 
 
+def head_size(width: int, num_heads: int, num_kv_heads: int | None = None) -> int:
+    """Numbers of one head where the heads share the width.
+
+    Raises:
+        WeightsError: heads that do not divide the width, or groups that do not divide the heads.
+
+    """
+    if num_heads < 1 or width % num_heads:
+        raise WeightsError(
+            f"config.json has {num_heads} heads for a width of {width}; the heads must divide the width. Correct it."
+        )
+    if num_kv_heads is not None and (num_kv_heads < 1 or num_heads % num_kv_heads):
+        raise WeightsError(
+            f"config.json has {num_kv_heads} key-value heads for {num_heads} heads; they must divide them. Correct it."
+        )
+    return width // num_heads
+
+
 def num_labels(published: Mapping[str, Any]) -> int:
     """How many labels a classifying head scores, as transformers' files tell it."""
     return len(published["id2label"]) if "id2label" in published else published.get("num_labels", 2)

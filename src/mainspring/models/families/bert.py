@@ -19,6 +19,7 @@ from mainspring.models.families.base import (
     architecture,
     both,
     head_kind,
+    head_size,
     labels,
     layers,
     num_labels,
@@ -97,7 +98,7 @@ def encoder_block(published: Mapping[str, Any]) -> BlockSpec:
     mixer = AttentionSpec(
         num_heads=num_heads,
         num_kv_heads=num_heads,
-        head_size=width // num_heads,
+        head_size=head_size(width, num_heads),
         bias=True,
         out_bias=True,
         causal=False,

@@ -25,6 +25,7 @@ from mainspring.models.families.base import (
     activation_name,
     architecture,
     head_kind,
+    head_size,
     labels,
     layers,
     num_labels,
@@ -83,10 +84,13 @@ def architectures(name: str) -> dict[str, str]:
 def attention(published: Mapping[str, Any], **changes: Any) -> AttentionSpec:
     """Grouped heads with rotary positions, without biases."""
     num_heads = published["num_attention_heads"]
+    num_kv_heads = published.get("num_key_value_heads") or num_heads
+    size = published.get("head_dim")
+    shared = head_size(num_heads * size if size else published["hidden_size"], num_heads, num_kv_heads)
     spec = AttentionSpec(
         num_heads=num_heads,
-        num_kv_heads=published.get("num_key_value_heads") or num_heads,
-        head_size=published.get("head_dim") or published["hidden_size"] // num_heads,
+        num_kv_heads=num_kv_heads,
+        head_size=shared,
         rope=rope(published),
     )
     return spec.model_copy(update=changes)
@@ -112,10 +116,10 @@ def rope(published: Mapping[str, Any], said: Mapping[str, Any] | None = None) ->
         said = {**(published.get("rope_scaling") or {}), **(published.get("rope_parameters") or {})}
     kind = said.get("rope_type", said.get("type", "default"))
     part = said.get("partial_rotary_factor", published.get("partial_rotary_factor", 1.0))
-    head_size = published.get("head_dim") or published["hidden_size"] // published["num_attention_heads"]
+    size = published.get("head_dim") or published["hidden_size"] // published["num_attention_heads"]
     return RopeSpec(
         theta=said.get("rope_theta", published.get("rope_theta", 10_000.0)),
-        size=None if part == 1.0 else int(head_size * part),
+        size=None if part == 1.0 else int(size * part),
         scaling=None if kind == "default" else _scaling(kind, said, published),
     )
 

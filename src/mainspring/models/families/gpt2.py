@@ -12,7 +12,7 @@ from mainspring.models.config import (
     NormSpec,
     PositionSpec,
 )
-from mainspring.models.families.base import Names, architecture, both, head_kind, layers, only
+from mainspring.models.families.base import Names, architecture, both, head_kind, head_size, layers, only
 
 ARCHITECTURES = {"GPT2LMHeadModel": "lm", "GPT2Model": ""}
 QKV = ("mixer.q", "mixer.k", "mixer.v")
@@ -54,7 +54,7 @@ def config(published: Mapping[str, Any]) -> ModelConfig:
         mixer=AttentionSpec(
             num_heads=num_heads,
             num_kv_heads=num_heads,
-            head_size=width // num_heads,
+            head_size=head_size(width, num_heads),
             bias=True,
             out_bias=True,
         ),

@@ -20,6 +20,7 @@ from mainspring.models.families.base import (
     architecture,
     both,
     head_kind,
+    head_size,
     labels,
     layers,
     num_labels,
@@ -85,7 +86,7 @@ def _block(published: Mapping[str, Any], kind: str, layer: int) -> BlockSpec:
     attention = AttentionSpec(
         num_heads=num_heads,
         num_kv_heads=num_heads,
-        head_size=published["hidden_size"] // num_heads,
+        head_size=head_size(published["hidden_size"], num_heads),
         causal=False,
         rope=_rope(published, kind),
         window=published.get("local_attention", 128) if kind == LOCAL else None,

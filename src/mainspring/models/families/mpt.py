@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mainspring.models.config import AttentionSpec, BlockSpec, FfnSpec, HeadSpec, ModelConfig, NormSpec
-from mainspring.models.families.base import Names, architecture, head_kind, layers, only
+from mainspring.models.families.base import Names, architecture, head_kind, head_size, layers, only
 
 ARCHITECTURES = {"MptForCausalLM": "lm", "MptModel": ""}
 NAMES = Names(
@@ -38,7 +38,7 @@ def config(published: Mapping[str, Any]) -> ModelConfig:
         mixer=AttentionSpec(
             num_heads=num_heads,
             num_kv_heads=num_heads,
-            head_size=width // num_heads,
+            head_size=head_size(width, num_heads),
             alibi=float(attention.get("alibi_bias_max", 8)),
             scale=attention.get("softmax_scale"),
         ),
