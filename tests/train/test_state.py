@@ -4,7 +4,7 @@ from torch import nn
 
 from mainspring.errors import ChecksumError
 from mainspring.train import state as states
-from mainspring.train.optim import OptimConfig, build_optimizer
+from mainspring.train.optim import AdamW, build_optimizer
 from mainspring.train.sources.base import Cursor
 from mainspring.train.state import State
 
@@ -12,7 +12,7 @@ from mainspring.train.state import State
 def setup(seed=0):
     torch.manual_seed(seed)
     parameters = {"a": nn.Parameter(torch.randn(3, 2)), "b": nn.Parameter(torch.randn(4))}
-    return parameters, build_optimizer(parameters, OptimConfig(lr=0.1))
+    return parameters, build_optimizer(parameters, AdamW(lr=0.1))
 
 
 def step(parameters, optimizer):

@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from mainspring.config import Config
-from mainspring.train.optim import OptimConfig
+from mainspring.train.optim import AdamW, OptimConfig
 from mainspring.train.plan import Plan
 
 
@@ -18,5 +18,5 @@ class TrainConfig(Config):
     seed: int = Field(default=0, description="of the order of segments and of every random number drawn")
     report_every_steps: int = Field(default=1, ge=1, description="steps between two lines of progress")
     save_every_steps: int = Field(default=10, ge=1, description="steps between two saved states")
-    optim: OptimConfig = Field(default=OptimConfig(), description="how weights follow gradients")
+    optim: OptimConfig = Field(default=AdamW(), description="how weights follow gradients")
     plan: Plan = Field(default=Plan(), description="how the run computes")

@@ -1,6 +1,6 @@
 """The one loop. A step: count over all batches first, then add up their gradients, scaled by that count.
 
-source -> order -> segments of a step -> packed batches -> model -> objective -> gradients -> AdamW -> state
+source -> order -> segments of a step -> packed batches -> model -> objective -> gradients -> optimizer -> state
 """
 
 import random
@@ -24,7 +24,7 @@ from mainspring.train.batch import Batch, pack
 from mainspring.train.config import TrainConfig
 from mainspring.train.metrics import Metrics, StepReport, line
 from mainspring.train.objectives.base import Loss, Objective, run_model
-from mainspring.train.optim import build_optimizer, clip, lr_at
+from mainspring.train.optim import build_optimizer, clip, lr_at, set_lr
 from mainspring.train.sources.base import Source
 from mainspring.train.state import State
 from mainspring.train.steps import Step, plan_steps
@@ -53,7 +53,7 @@ class _Run:
     config: TrainConfig
     steps: list[Step]
     parameters: Mapping[str, nn.Parameter]
-    optimizer: torch.optim.AdamW
+    optimizer: torch.optim.Optimizer
     fingerprints: Mapping[str, Any]
 
 
@@ -165,8 +165,7 @@ def _step(run: _Run, number: int) -> StepReport:
     if not torch.isfinite(torch.tensor(norm)):
         raise _not_finite("gradient", number, [place.name for batch in batches for place in batch.segments])
     lr = lr_at(number, len(run.steps), config.optim)
-    for group in run.optimizer.param_groups:
-        group["lr"] = lr
+    set_lr(run.optimizer, lr)
     run.optimizer.step()
     return StepReport(
         step=number + 1, loss=loss_sum, lr=lr, grad_norm=norm, tokens=num_tokens,

@@ -19,9 +19,12 @@ from torch import nn
 
 from mainspring.artifact import sha256_of, sync
 from mainspring.errors import ChecksumError, ConfigError
+from mainspring.progress import say
+from mainspring.train.optim import restore_state, state_of
 from mainspring.train.sources.base import Cursor
 
 KEPT = 2
+OPTIM = "optim/"
 FILES = ("state.safetensors", "state.json")
 
 
@@ -81,9 +84,12 @@ def restore(folder: Path, parameters: Mapping[str, nn.Parameter], optimizer: tor
     with torch.no_grad():
         for name, parameter in parameters.items():
             parameter.copy_(tensors[f"weight/{name}"])
-            kept = {key: tensors.get(f"optim/{key}/{name}") for key in ("step", "exp_avg", "exp_avg_sq")}
-            if kept["step"] is not None:
-                optimizer.state[parameter] = kept
+    kept = {key.removeprefix(OPTIM): each for key, each in tensors.items() if key.startswith(OPTIM)}
+    afresh = restore_state(optimizer, parameters, kept)
+    if afresh:
+        say(
+            f"another kind of optimizer was saved: it begins afresh with {len(afresh)} weights ({afresh[0]}, ...)"
+        )
     torch.set_rng_state(tensors["torch_random"])
     version, numbers, gauss = values["python_random"]
     random.setstate((version, tuple(numbers), gauss))
@@ -123,9 +129,8 @@ def _tensors(
     tensors = {"torch_random": torch.get_rng_state()}
     for name, parameter in parameters.items():
         tensors[f"weight/{name}"] = parameter.detach().contiguous()
-        for key, value in optimizer.state.get(parameter, {}).items():
-            tensors[f"optim/{key}/{name}"] = value.contiguous()
-    return tensors
+    kept = state_of(optimizer, parameters)
+    return tensors | {OPTIM + key: each.contiguous() for key, each in kept.items()}
 
 
 def _check_shapes(
