@@ -1,6 +1,6 @@
 """Muon: momentum made orthogonal for the hidden matrices, AdamW for all other weights, in one optimizer.
 
-Source: Keller Jordan, Muon: An optimizer for hidden layers in neural networks (2024); arXiv:2502.16982, eq. 4
+Source: Keller Jordan, Muon: An optimizer for hidden layers in neural networks (2024); arXiv:2502.16982, section 2.2
 (the scale that gives an update the RMS of AdamW's). torch.optim.Muon is the same for matrices alone, but always
 iterates in bf16, which no exact comparison survives: here that is an option.
 
