@@ -13,6 +13,7 @@ _.pre_tokenizer  # tokenizers
 _.normalizer  # tokenizers
 _.post_processor  # tokenizers
 _.should_exit  # uvicorn
+_._step_supports_amp_scaling  # torch.amp.GradScaler
 
 # Arguments that a caller's contract has.
 exception  # __exit__

@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from pydantic import Field
 
-from mainspring.adapt.merge.base import Method
+from mainspring.adapt.merge.base import Method, weighted_sum
 
 
 class Ties(Method):
@@ -27,22 +27,26 @@ class Ties(Method):
 
 
 def trim(tensor: torch.Tensor, density: float) -> torch.Tensor:
-    """The tensor with all but the largest `density` of its numbers, by magnitude, set to 0."""
+    """The tensor with all but the largest `density` of its numbers, by magnitude, set to 0; those that are as large
+    as the smallest kept one are kept, too.
+    """
     num_kept = int(density * tensor.numel())
-    kept = tensor.abs().flatten().topk(num_kept).indices
-    trimmed = torch.zeros_like(tensor).flatten()
-    trimmed[kept] = tensor.flatten()[kept]
-    return trimmed.view_as(tensor)
+    if not num_kept:
+        return torch.zeros_like(tensor)
+    size = tensor.abs()
+    smallest_kept = size.flatten().kthvalue(tensor.numel() - num_kept + 1).values
+    return torch.where(size >= smallest_kept, tensor, 0.0)
 
 
 def elect(tensors: Sequence[torch.Tensor], weights: Sequence[float]) -> torch.Tensor:
     """Where the tensors' sum is not negative, the weighted sum of their positive numbers over how many these are;
     elsewhere that of the negative ones.
     """
-    is_positive = sum(tensors[1:], start=tensors[0].clone()) >= 0
-    total, count = torch.zeros_like(tensors[0]), torch.zeros_like(tensors[0])
+    is_positive = weighted_sum(tensors, [1.0] * len(tensors)) >= 0
+    total = torch.zeros_like(tensors[0])
+    count = torch.zeros(total.shape, dtype=torch.int16)
     for tensor, weight in zip(tensors, weights, strict=True):
         agrees = (tensor != 0) & ((tensor > 0) == is_positive)
-        total += torch.where(agrees, tensor * weight, 0.0)
+        total.add_(torch.where(agrees, tensor, 0.0), alpha=weight)
         count += agrees
-    return total / count.clamp(min=1)
+    return total.div_(count.clamp_(min=1))

@@ -13,7 +13,8 @@ Papers: arXiv:1608.03983 (cosine), arXiv:2404.06395, section 4 (WSD: warm-up, st
 import math
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+import pydantic
+from pydantic import Field
 
 from mainspring.config import Config
 from mainspring.errors import ConfigError
@@ -58,7 +59,7 @@ class Schedule(Config):
         default="linear", description="wsd: how it falls there; sqrt is 1 - sqrt, fast first"
     )
 
-    @model_validator(mode="after")
+    @pydantic.model_validator(mode="after")
     def _check(self) -> Self:
         for name, kinds in ONLY_OF.items():
             default = type(self).model_fields[name].default

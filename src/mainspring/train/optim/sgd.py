@@ -6,8 +6,9 @@ torch's form: v <- momentum v + g;  w <- w - lr v, and with nesterov  w <- w - l
 
 from typing import Literal, Self
 
+import pydantic
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from mainspring.train.optim.base import Optimizer, Parameters, can_fuse
 
@@ -20,7 +21,7 @@ class Sgd(Optimizer):
     momentum: float = Field(default=0.9, ge=0, lt=1, description="memory of the gradients' sum")
     nesterov: bool = Field(default=False, description="look ahead along the momentum")
 
-    @model_validator(mode="after")
+    @pydantic.model_validator(mode="after")
     def _check_nesterov(self) -> Self:
         if self.nesterov and not self.momentum:
             raise ValueError(
