@@ -9,7 +9,7 @@ import json
 import random
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,6 @@ from torch import nn
 
 from mainspring.artifact import sha256_of, sync
 from mainspring.errors import ChecksumError, ConfigError
-from mainspring.train.sources.base import Cursor
 
 KEPT = 2
 FILES = ("state.safetensors", "state.json")
@@ -27,13 +26,18 @@ FILES = ("state.safetensors", "state.json")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """Where a run stands after `step` steps; `fingerprints` say of what run it is."""
+    """Where a run stands after `step` steps.
+
+    cursor: where its feed goes on. fingerprints: of what run it is. more: what else decides the next step, such as
+    the guard's memory of losses; all JSON values.
+    """
 
     step: int
-    cursor: Cursor
+    cursor: Mapping[str, Any]
     tokens: int
     trained_tokens: float
     fingerprints: Mapping[str, Any]
+    more: Mapping[str, Any] = field(default_factory=dict)
 
 
 def save(
@@ -45,9 +49,9 @@ def save(
     temporary.mkdir(parents=True)
     save_file(_tensors(parameters, optimizer), temporary / "state.safetensors")
     values = {
-        "step": state.step, "cursor": [state.cursor.epoch, state.cursor.position], "tokens": state.tokens,
+        "step": state.step, "cursor": state.cursor, "tokens": state.tokens, "more": state.more,
         "trained_tokens": state.trained_tokens, "fingerprints": state.fingerprints,
-        "python_random": random.getstate(),
+        "python_random": random.getstate(), "optim": _numbers(parameters, optimizer),
     }  # fmt: skip
     (temporary / "state.json").write_text(json.dumps(values, indent=1))
     manifest = {name: sha256_of(temporary / name) for name in FILES}
@@ -81,15 +85,14 @@ def restore(folder: Path, parameters: Mapping[str, nn.Parameter], optimizer: tor
     with torch.no_grad():
         for name, parameter in parameters.items():
             parameter.copy_(tensors[f"weight/{name}"])
-            kept = {key: tensors.get(f"optim/{key}/{name}") for key in ("step", "exp_avg", "exp_avg_sq")}
-            if kept["step"] is not None:
+            kept = _of_optimizer(tensors, name) | values["optim"].get(name, {})
+            if kept:
                 optimizer.state[parameter] = kept
     torch.set_rng_state(tensors["torch_random"])
     version, numbers, gauss = values["python_random"]
     random.setstate((version, tuple(numbers), gauss))
-    epoch, position = values["cursor"]
     return State(
-        step=values["step"], cursor=Cursor(epoch=epoch, position=position), tokens=values["tokens"],
+        step=values["step"], cursor=values["cursor"], tokens=values["tokens"], more=values["more"],
         trained_tokens=values["trained_tokens"], fingerprints=values["fingerprints"],
     )  # fmt: skip
 
@@ -124,8 +127,29 @@ def _tensors(
     for name, parameter in parameters.items():
         tensors[f"weight/{name}"] = parameter.detach().contiguous()
         for key, value in optimizer.state.get(parameter, {}).items():
-            tensors[f"optim/{key}/{name}"] = value.contiguous()
+            if isinstance(value, torch.Tensor):
+                tensors[f"optim/{key}/{name}"] = value.contiguous()
     return tensors
+
+
+def _of_optimizer(tensors: Mapping[str, torch.Tensor], name: str) -> dict[str, Any]:
+    return {
+        key.split("/", 2)[1]: value
+        for key, value in tensors.items()
+        if key.startswith("optim/") and key.split("/", 2)[2] == name
+    }
+
+
+def _numbers(
+    parameters: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer
+) -> dict[str, dict[str, Any]]:
+    """What an optimizer keeps that is no tensor, such as a count of steps."""
+    kept = {name: optimizer.state.get(parameter, {}) for name, parameter in parameters.items()}
+    return {
+        name: plain
+        for name, values in kept.items()
+        if (plain := {key: value for key, value in values.items() if not isinstance(value, torch.Tensor)})
+    }
 
 
 def _check_shapes(

@@ -1,33 +1,24 @@
 """What a source is, and the order in which one is gone through."""
 
 import random
-from dataclasses import dataclass
 from typing import Protocol
 
-from mainspring.train.batch import Segment
+from mainspring.train.batch import Item
 
 
 class Source(Protocol):
-    """Segments that can be asked for by index, always the same ones."""
+    """Items that can be asked for by index, always the same ones."""
 
     fingerprint: str
-    num_segments: int
+    num_items: int
 
-    def segment(self, index: int) -> Segment:
-        """The segment at an index below `num_segments`."""
+    def item(self, index: int) -> Item:
+        """The item at an index below `num_items`."""
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, order=True)
-class Cursor:
-    """How far a run has read: `position` segments of pass number `epoch`."""
-
-    epoch: int = 0
-    position: int = 0
-
-
-def order(num_segments: int, seed: int, epoch: int) -> list[int]:
+def order(num_items: int, seed: int, epoch: int) -> list[int]:
     """Indices in the order of one pass; every pass has its own, and both depend on nothing else."""
-    indices = list(range(num_segments))
+    indices = list(range(num_items))
     random.Random(f"{seed}/{epoch}").shuffle(indices)  # noqa: S311 - an order, not a secret
     return indices

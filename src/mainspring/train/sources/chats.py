@@ -6,7 +6,7 @@ from mainspring.artifact import fingerprint_of
 from mainspring.chat import ChatTokenizer, render
 from mainspring.errors import ChatError, ContextLengthError, TemplateError
 from mainspring.schema import Message
-from mainspring.train.batch import Segment
+from mainspring.train.batch import Item, Segment
 
 Conversation = Sequence[Message]
 
@@ -30,11 +30,11 @@ class ChatSource:
             _segment(index, conversation, tokenizer, max_tokens)
             for index, conversation in enumerate(conversations)
         ]
-        self.num_segments = len(self._segments)
+        self.num_items = len(self._segments)
         self.fingerprint = fingerprint_of([(each.ids, each.weight) for each in self._segments])
 
-    def segment(self, index: int) -> Segment:
-        return self._segments[index]
+    def item(self, index: int) -> Item:
+        return (self._segments[index],)
 
 
 def _segment(index: int, messages: Conversation, tokenizer: ChatTokenizer, max_tokens: int) -> Segment:
@@ -58,4 +58,4 @@ def _segment(index: int, messages: Conversation, tokenizer: ChatTokenizer, max_t
             f"{name} has {len(rendered.ids):,} tokens; at most {max_tokens:,} fit. Shorten or leave it out, "
             f"or set `plan.micro_batch_tokens` to at least {len(rendered.ids)}."
         )
-    return Segment(ids=rendered.ids, weight=rendered.weight, name=name, group=index)
+    return Segment(ids=rendered.ids, weight=rendered.weight, name=name)

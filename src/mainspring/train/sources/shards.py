@@ -4,7 +4,7 @@ import numpy as np
 
 from mainspring.artifact import fingerprint_of
 from mainspring.data.shards import Shards
-from mainspring.train.batch import Segment
+from mainspring.train.batch import Item, Segment
 
 
 class ShardSource:
@@ -18,16 +18,14 @@ class ShardSource:
         self._shards, self._max_tokens = shards, max_tokens
         lengths = shards.lengths(np.arange(shards.num_segments))
         self._ends = np.cumsum(-(-lengths // max_tokens))
-        self.num_segments = int(self._ends[-1])
+        self.num_items = int(self._ends[-1])
         self.fingerprint = fingerprint_of([shards.fingerprint, max_tokens])
 
-    def segment(self, index: int) -> Segment:
-        """The segment at an index below `num_segments`."""
+    def item(self, index: int) -> Item:
+        """The segment at an index below `num_items`."""
         place = int(np.searchsorted(self._ends, index, side="right"))
         piece = index - (int(self._ends[place - 1]) if place else 0)
         found = self._shards.segment(place)
         here = slice(piece * self._max_tokens, (piece + 1) * self._max_tokens)
         name = f"{found.document} from id {here.start:,}" if piece else found.document
-        return Segment(
-            ids=found.ids[here].tolist(), weight=found.weight[here].tolist(), name=name, group=place
-        )
+        return (Segment(ids=found.ids[here].tolist(), weight=found.weight[here].tolist(), name=name),)
