@@ -47,7 +47,7 @@ def test_targets_and_weights_are_the_next_tokens_within_the_segment(lengths):
 
 def test_counts_name_tokens_segments_and_groups():
     (batch,) = pack([(segment(4), segment(3)), (segment(2),)], 20)
-    assert batch.counts() == {"tokens": 2.0 + 1.0 + 1.0, "segments": 3.0, "groups": 2.0}
+    assert batch.counts() == {"tokens": 2.0 + 1.0 + 1.0, "ids": 9.0, "segments": 3.0, "groups": 2.0}
 
 
 def test_a_segment_longer_than_a_batch_is_refused_by_name():

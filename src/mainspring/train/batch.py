@@ -73,7 +73,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """Packed segments: ids, pos, target int64 and weight float32, each of shape (T,).
+    """Packed segments: ids, pos, target int64 and weight float64, each of shape (T,).
 
     source_ids, source_pos: the encoder's stream, int64 (M,), empty where there is none; source_lengths: of its
     segments. extras: by name, what sources and annotators add for every token, (T, ...).
@@ -101,6 +101,7 @@ class Batch:
         """What losses may be divided by."""
         return {
             "tokens": float(self.weight.sum()),
+            "ids": float(len(self.ids)),
             "segments": float(len(self.segments)),
             "groups": float(len({place.group for place in self.segments})),
         }
@@ -164,13 +165,13 @@ def lay_out(row: Sequence[tuple[int, int, Segment]]) -> Batch:
         ids=_joined([segment.ids for segment in segments], torch.int64),
         pos=_joined([range(segment.num_tokens) for segment in segments], torch.int64),
         target=_joined([_targets(segment) for segment in segments], torch.int64),
-        weight=_joined([_at_targets(segment, segment.weight) for segment in segments], torch.float32),
+        weight=_joined([_at_targets(segment, segment.weight) for segment in segments], torch.float64),
         segments=tuple(places),
         source_ids=_joined([segment.source for segment in segments], torch.int64),
         source_pos=_joined([range(len(segment.source)) for segment in segments], torch.int64),
         source_lengths=tuple(len(each.source) for each in segments) if any(s.source for s in segments) else (),
         extras={
-            name: _joined([_at_targets(each, each.extras[name]) for each in segments], torch.float32)
+            name: _joined([_at_targets(each, each.extras[name]) for each in segments], torch.float64)
             for name in names
         },
     )  # fmt: skip

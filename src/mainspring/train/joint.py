@@ -44,6 +44,22 @@ def backward_jointly(
     return learner.ranks.total(parts)
 
 
+def measure_jointly(
+    learner: "Learner", batches: Sequence[Batch], counts: Mapping[str, float]
+) -> dict[str, float]:
+    """The loss and its metrics over all ranks, without gradients."""
+    joint = [each for each in learner.losses() if isinstance(each, JointObjective)]
+    plain = [each for each in learner.losses() if not isinstance(each, JointObjective)]
+    parts, features = [], []
+    for batch in batches:
+        outputs = learner.outputs(batch)
+        features.append([each.features(outputs, batch) for each in joint])
+        parts.append(learner.mean(plain, outputs, batch, counts)[1])
+    with torch.enable_grad():
+        parts.append(_differentiate(learner, joint, features, batches, counts)[0])
+    return learner.ranks.total(parts)
+
+
 def _differentiate(
     learner: "Learner",
     joint: Sequence[JointObjective],

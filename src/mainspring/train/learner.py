@@ -15,7 +15,7 @@ from mainspring.models.model import Model
 from mainspring.train.annotate import Annotator, annotate
 from mainspring.train.batch import Batch, Item, pack
 from mainspring.train.config import TrainConfig
-from mainspring.train.joint import backward_jointly
+from mainspring.train.joint import backward_jointly, measure_jointly
 from mainspring.train.objectives.base import JointObjective, Loss, Objective, Penalty, WeightPenalty
 from mainspring.train.optim import clip
 from mainspring.train.outputs import Outputs, run_model
@@ -100,6 +100,8 @@ class Learner:
         """The loss and its metrics without learning."""
         counts = self.ranks.total(batch.counts() for batch in batches)
         with torch.no_grad():
+            if any(isinstance(each, JointObjective) for each in self.losses()):
+                return measure_jointly(self, batches, counts)
             parts = [self.mean(self.losses(), self.outputs(batch), batch, counts)[1] for batch in batches]
         return self.ranks.total(parts)
 

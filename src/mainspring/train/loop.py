@@ -213,7 +213,15 @@ def _steps(run: _Run, state: State) -> Iterator[tuple[State, StepReport]]:
 
 def _batches(run: _Run, step: Step, number: int) -> list[Batch]:
     items = step.items if run.rollout is None else run.rollout(step.items, number)
-    return run.learner.batches(items)
+    return run.learner.batches(_views(run, items, str(number)))
+
+
+def _views(run: _Run, items: Sequence[Item], when: str) -> list[Item]:
+    """What the objective sees of the items; chance depends on the step and on the item's place over all ranks."""
+    ranks, seed = run.learner.ranks, run.config.seed
+    places = [at * ranks.size + ranks.rank for at in range(len(items))]
+    draws = [random.Random(f"{seed}/{when}/{place}") for place in places]  # noqa: S311 - a mask, not a secret
+    return [run.learner.objective.view(item, draw) for item, draw in zip(items, draws, strict=True)]
 
 
 def _update(run: _Run, batches: Sequence[Batch], number: int) -> StepReport:
@@ -238,7 +246,8 @@ def _update(run: _Run, batches: Sequence[Batch], number: int) -> StepReport:
 def _validate(run: _Run) -> dict[str, float]:
     assert run.validation is not None
     indices = run.learner.ranks.share(range(run.validation.num_items))
-    found = run.learner.measure(run.learner.batches([run.validation.item(index) for index in indices]))
+    items = _views(run, [run.validation.item(index) for index in indices], "validation")
+    found = run.learner.measure(run.learner.batches(items))
     return {f"valid_{name}": value for name, value in found.items()}
 
 

@@ -3,16 +3,18 @@
 Its settings are the objective: a frozen record with a `kind`, called with outputs and batch.
 """
 
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import nn
 
 from mainspring.config import Config
 from mainspring.models.model import Model
-from mainspring.train.batch import Batch
+from mainspring.tokenizer.base import Tokenizer
+from mainspring.train.batch import Batch, Item
 from mainspring.train.outputs import Outputs
 
 
@@ -37,6 +39,14 @@ class Objective(Config):
     kind: Any
     couples: ClassVar[bool] = False
     needs: ClassVar[tuple[str, ...]] = ()
+
+    def fitted(self, tokenizer: Tokenizer) -> Self:
+        """With what it needs to know of a tokenizer."""
+        return self
+
+    def view(self, item: Item, draw: random.Random) -> Item:
+        """What this objective sees of an item: the item itself, or one with tokens hidden at random."""
+        return item
 
     def prepare(self, model: Model) -> None:
         """Add to the model what this objective trains beside it, before anything is counted or loaded."""

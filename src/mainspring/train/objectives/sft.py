@@ -1,6 +1,6 @@
-"""Supervised fine-tuning: cross entropy of the next token, weighted; weight 1 everywhere makes it plain CLM.
+"""Cross entropy of what should have been said, weighted: of the next token, or of a target at the token itself.
 
-Shapes: T tokens of a batch, N of them trained, V vocabulary.
+Shapes: T tokens of a batch, N of them trained, V vocabulary or labels.
 """
 
 from typing import Literal
@@ -12,10 +12,8 @@ from mainspring.train.objectives.base import Loss, Objective
 from mainspring.train.outputs import Outputs
 
 
-class Sft(Objective):
+class CrossEntropy(Objective):
     """-sum over trained tokens of weight * log p(target), counted in trained tokens."""
-
-    kind: Literal["sft"] = "sft"
 
     def __call__(self, outputs: Outputs, batch: Batch) -> Loss:
         at_N = batch.trained()
@@ -26,6 +24,24 @@ class Sft(Objective):
             count_key="tokens",
             metrics={"accuracy": float(weight_N[right_N].sum())},
         )
+
+
+class CausalLm(CrossEntropy):
+    """The next token of everything that a source gives a weight: documents."""
+
+    kind: Literal["clm"] = "clm"
+
+
+class Sft(CrossEntropy):
+    """Supervised fine-tuning: the next token of answers, which are what a chat source gives a weight."""
+
+    kind: Literal["sft"] = "sft"
+
+
+class TokenLabels(CrossEntropy):
+    """A label for every token, such as those of named entities; the model has a head of labels."""
+
+    kind: Literal["token_labels"] = "token_labels"
 
 
 def token_nll(outputs: Outputs, batch: Batch) -> torch.Tensor:

@@ -1,14 +1,32 @@
 """Conversations: every answer of the assistant is trained, with the token that ends it."""
 
 from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import Field
 
 from mainspring.artifact import fingerprint_of
 from mainspring.chat import ChatTokenizer, render
 from mainspring.errors import ChatError, ContextLengthError, TemplateError
 from mainspring.schema import Message
 from mainspring.train.batch import Item, Segment
+from mainspring.train.sources.base import DatasetConfig, Opening
+from mainspring.train.sources.records import messages_of, read_records
 
 Conversation = Sequence[Message]
+
+
+class Chats(DatasetConfig):
+    """Lessons of feedback, or a .jsonl file of {"messages": [...]}."""
+
+    kind: Literal["chats"] = "chats"
+    dataset: str = Field(description="the dataset of lessons, or a .jsonl file")
+
+    def open(self, opening: Opening) -> "ChatSource":
+        """Render every conversation with the model's template."""
+        records = read_records(opening.registry, self.dataset)
+        conversations = [messages_of(each, "messages", f"line {at}") for at, each in enumerate(records, 1)]
+        return ChatSource(conversations, opening.tokenizer, max_tokens=opening.max_tokens)
 
 
 class ChatSource:
