@@ -250,3 +250,39 @@ def test_a_run_killed_three_times_ends_with_the_bytes_of_one_that_was_not(tmp_pa
     assert start(tmp_path / "parts", tmp_path / "adapter").wait() == 0
     for name in ("adapter_config.json", "adapter_model.safetensors"):
         assert (tmp_path / "adapter" / name).read_bytes() == (tmp_path / "expected" / name).read_bytes()
+
+
+def test_a_step_that_is_not_finite_can_be_skipped(tmp_path, source):
+    model = adapted()
+    settings = config(guard={"max_skips": 1}, epochs=1)
+    broken = BrokenOnce(where="loss", seen=[])
+    train(model, source, broken, settings, tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["metrics"].get("skipped", 0.0) for line in lines] == [0.0, 0.0, 1.0]
+
+
+class BrokenOnce(Broken):
+    """Its third batch alone is not finite."""
+
+    def __call__(self, outputs, batch):
+        loss = super().__call__(outputs, batch)
+        return loss if len(self.seen) == 3 else Sft()(outputs, batch)
+
+
+def test_a_run_stops_early_and_ends_with_its_best_weights(tmp_path, source):
+    model = adapted()
+    settings = config(
+        epochs=40, validate_every_steps=3, restore_best=True, stop={"patience": 2},
+        optim={"lr": 0.3, "schedule": "constant"},
+    )  # fmt: skip
+    result = train(model, source, Sft(), settings, tmp_path, validation=source)
+    lines = [json.loads(line) for line in result.metrics.read_text().splitlines()]
+    losses = {
+        line["step"]: line["metrics"]["valid_loss"] for line in lines if "valid_loss" in line["metrics"]
+    }
+    assert result.steps < 120
+    assert result.best == min(losses.values()) < losses[result.steps]
+    again = train(
+        model, source, Sft(), config(steps=1, optim={"lr": 1e-12}), tmp_path / "2", validation=source
+    )
+    assert again.best == pytest.approx(result.best, rel=1e-5)

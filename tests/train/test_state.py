@@ -4,14 +4,14 @@ from torch import nn
 
 from mainspring.errors import ChecksumError
 from mainspring.train import state as states
-from mainspring.train.optim import OptimConfig, build_optimizer
+from mainspring.train.optim import AdamW, build_optimizer
 from mainspring.train.state import State
 
 
 def setup(seed=0):
     torch.manual_seed(seed)
     parameters = {"a": nn.Parameter(torch.randn(3, 2)), "b": nn.Parameter(torch.randn(4))}
-    return parameters, build_optimizer(parameters, OptimConfig(lr=0.1))
+    return parameters, build_optimizer(parameters, AdamW(lr=0.1))
 
 
 def step(parameters, optimizer):

@@ -21,7 +21,7 @@ from mainspring.train.config import TrainConfig
 from mainspring.train.loop import train
 from mainspring.train.metrics import StepReport
 from mainspring.train.objectives.sft import Sft
-from mainspring.train.optim import OptimConfig
+from mainspring.train.optim import AdamW
 from mainspring.train.plan import Plan
 from mainspring.train.sources.base import Source
 from mainspring.train.sources.chats import ChatSource
@@ -44,7 +44,7 @@ class TuneConfig(Config):
             epochs=1,
             items_per_step=4,
             max_trained_tokens=20_000,
-            optim=OptimConfig(lr=1e-3, schedule="linear"),
+            optim=AdamW(lr=1e-3, schedule="linear"),
             plan=Plan(micro_batch_tokens=384),
         ),
         description="The run.",

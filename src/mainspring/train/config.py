@@ -3,7 +3,8 @@
 from pydantic import Field
 
 from mainspring.config import Config
-from mainspring.train.optim import OptimConfig
+from mainspring.train.guard import GuardConfig, StopConfig
+from mainspring.train.optim import AdamW, OptimConfig
 from mainspring.train.plan import Plan
 
 
@@ -28,5 +29,10 @@ class TrainConfig(Config):
     validate_every_steps: int = Field(
         default=0, ge=0, description="steps between two looks at the validation items; 0: only at the end"
     )
-    optim: OptimConfig = Field(default=OptimConfig(), description="how weights follow gradients")
+    restore_best: bool = Field(
+        default=False, description="end with the weights of the lowest validation loss instead of the last"
+    )
+    guard: GuardConfig = Field(default=GuardConfig(), description="which steps are skipped")
+    stop: StopConfig = Field(default=StopConfig(), description="when a validated run stops early")
+    optim: OptimConfig = Field(default=AdamW(), description="how weights follow gradients")
     plan: Plan = Field(default=Plan(), description="how the run computes")

@@ -15,9 +15,10 @@ from mainspring.models.model import Model
 from mainspring.train.annotate import Annotator, annotate
 from mainspring.train.batch import Batch, Item, pack
 from mainspring.train.config import TrainConfig
+from mainspring.train.guard import Guard, Verdict
 from mainspring.train.joint import backward_jointly, measure_jointly
 from mainspring.train.objectives.base import JointObjective, Loss, Objective, Penalty, WeightPenalty
-from mainspring.train.optim import clip
+from mainspring.train.optim import clip, set_lr
 from mainspring.train.outputs import Outputs, run_model
 from mainspring.train.ranks import Ranks
 
@@ -26,21 +27,14 @@ Counts = Mapping[str, float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Learnt:
-    """What an update did, over all ranks: means over what each loss counts."""
+    """What an update did, over all ranks: means over what each loss counts; `skipped` says why it was none."""
 
     loss: float
     grad_norm: float
     tokens: int
     trained_tokens: float
     metrics: dict[str, float]
-
-
-class NotFiniteError(MainspringError):
-    """A loss or a gradient is infinite or not a number; the weights were not touched."""
-
-    def __init__(self, what: str, names: Sequence[str]) -> None:
-        self.what, self.names = what, tuple(names)
-        super().__init__(f"The {what} is not finite. It learnt from: {', '.join(names)}.")
+    skipped: str = ""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -69,11 +63,11 @@ class Learner:
         with self.config.plan.autocast():
             return [annotate(batch, self.annotators) for batch in packed]
 
-    def learn(self, batches: Sequence[Batch], lr: float) -> Learnt:
-        """Update the weights once.
+    def learn(self, batches: Sequence[Batch], lr: float, step: int, guard: Guard) -> Learnt:
+        """Update the weights once, unless the guard says no.
 
         Raises:
-            NotFiniteError: before any weight has changed.
+            MainspringError: the guard stops the run; the weights are those before this step.
             ConfigError: nothing of the step is trained.
 
         """
@@ -83,18 +77,30 @@ class Learner:
         self.ranks.add_gradients(self.parameters.values())
         sums |= self._backward_weights()
         self.scaler.unscale_(self.optimizer)
-        norm = clip(self.parameters, self.config.optim.max_grad_norm)
-        if not math.isfinite(norm) and not self.scaler.is_enabled():
-            raise NotFiniteError("gradient", [place.name for batch in batches for place in batch.segments])
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr * group.get("lr_factor", 1.0)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
         loss = sums.pop("loss")
+        norm = clip(self.parameters, self.config.optim.max_grad_norm)
+        verdict = self._judge(guard, step, loss, norm, batches)
+        if verdict.action == "take":
+            set_lr(self.optimizer, lr)
+            self.scaler.step(self.optimizer)
+        self.scaler.update()
         tokens = self.ranks.total([{"tokens": float(sum(len(batch.ids) for batch in batches))}])["tokens"]
         return Learnt(
-            loss=loss, grad_norm=norm, tokens=int(tokens), trained_tokens=counts["tokens"], metrics=sums
-        )
+            loss=loss, grad_norm=norm, tokens=int(tokens), trained_tokens=counts["tokens"], metrics=sums,
+            skipped=verdict.reason,
+        )  # fmt: skip
+
+    def _judge(self, guard: Guard, step: int, loss: float, norm: float, batches: Sequence[Batch]) -> Verdict:
+        """The guard's word; a gradient that fp16 cannot hold is the scaler's matter, which skips it itself."""
+        if self.scaler.is_enabled() and math.isfinite(loss) and not math.isfinite(norm):
+            return Verdict(
+                action="take", reason="fp16 could not hold the gradient; its loss is scaled less from now on"
+            )
+        names = [place.name for batch in batches for place in batch.segments]
+        verdict = guard.judge(step, loss, norm, names)
+        if verdict.action == "stop":
+            raise MainspringError(verdict.reason)
+        return verdict
 
     def measure(self, batches: Sequence[Batch]) -> dict[str, float]:
         """The loss and its metrics without learning."""
@@ -128,12 +134,7 @@ class Learner:
     def mean(
         self, losses: Sequence[Objective], outputs: Outputs, batch: Batch, counts: Counts
     ) -> tuple[torch.Tensor, dict[str, float]]:
-        """This batch's part of the mean loss of the step, and of what is reported.
-
-        Raises:
-            NotFiniteError: the part is infinite or not a number.
-
-        """
+        """This batch's part of the mean loss of the step, and of what is reported."""
         total, sums = torch.zeros(()), {"loss": 0.0}
         for each in losses:
             with self.config.plan.autocast():
@@ -141,8 +142,6 @@ class Learner:
             mean, metrics = self.scaled(each, loss, counts)
             total, value = total + mean, sums["loss"] + metrics.pop("loss")
             sums |= {**metrics, "loss": value}
-        if not math.isfinite(sums["loss"]):
-            raise NotFiniteError("loss", [place.name for place in batch.segments])
         return total, sums
 
     def scaled(self, each: Objective, loss: Loss, counts: Counts) -> tuple[torch.Tensor, dict[str, float]]:

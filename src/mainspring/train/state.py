@@ -19,8 +19,11 @@ from torch import nn
 
 from mainspring.artifact import sha256_of, sync
 from mainspring.errors import ChecksumError, ConfigError
+from mainspring.progress import say
+from mainspring.train.optim import restore_state, state_of
 
 KEPT = 2
+OPTIM = "optim/"
 FILES = ("state.safetensors", "state.json")
 
 
@@ -41,9 +44,14 @@ class State:
 
 
 def save(
-    state_dir: Path, state: State, parameters: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer
+    state_dir: Path,
+    state: State,
+    parameters: Mapping[str, nn.Parameter],
+    optimizer: torch.optim.Optimizer,
+    *,
+    kept: int = KEPT,
 ) -> None:
-    """Write the state under a temporary name, sync, rename; then drop all but the last two."""
+    """Write the state under a temporary name, sync, rename; then drop all but the last `kept`."""
     temporary = state_dir / f".writing-{state.step:06d}"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
@@ -51,7 +59,7 @@ def save(
     values = {
         "step": state.step, "cursor": state.cursor, "tokens": state.tokens, "more": state.more,
         "trained_tokens": state.trained_tokens, "fingerprints": state.fingerprints,
-        "python_random": random.getstate(), "optim": _numbers(parameters, optimizer),
+        "python_random": random.getstate(),
     }  # fmt: skip
     (temporary / "state.json").write_text(json.dumps(values, indent=1))
     manifest = {name: sha256_of(temporary / name) for name in FILES}
@@ -62,7 +70,7 @@ def save(
     shutil.rmtree(final, ignore_errors=True)
     temporary.rename(final)
     sync(state_dir)
-    for old in saved(state_dir)[:-KEPT]:
+    for old in saved(state_dir)[:-kept]:
         shutil.rmtree(old)
 
 
@@ -85,9 +93,12 @@ def restore(folder: Path, parameters: Mapping[str, nn.Parameter], optimizer: tor
     with torch.no_grad():
         for name, parameter in parameters.items():
             parameter.copy_(tensors[f"weight/{name}"])
-            kept = _of_optimizer(tensors, name) | values["optim"].get(name, {})
-            if kept:
-                optimizer.state[parameter] = kept
+    kept = {key.removeprefix(OPTIM): each for key, each in tensors.items() if key.startswith(OPTIM)}
+    afresh = restore_state(optimizer, parameters, kept)
+    if afresh:
+        say(
+            f"another kind of optimizer was saved: it begins afresh with {len(afresh)} weights ({afresh[0]}, ...)"
+        )
     torch.set_rng_state(tensors["torch_random"])
     version, numbers, gauss = values["python_random"]
     random.setstate((version, tuple(numbers), gauss))
@@ -126,30 +137,8 @@ def _tensors(
     tensors = {"torch_random": torch.get_rng_state()}
     for name, parameter in parameters.items():
         tensors[f"weight/{name}"] = parameter.detach().contiguous()
-        for key, value in optimizer.state.get(parameter, {}).items():
-            if isinstance(value, torch.Tensor):
-                tensors[f"optim/{key}/{name}"] = value.contiguous()
-    return tensors
-
-
-def _of_optimizer(tensors: Mapping[str, torch.Tensor], name: str) -> dict[str, Any]:
-    return {
-        key.split("/", 2)[1]: value
-        for key, value in tensors.items()
-        if key.startswith("optim/") and key.split("/", 2)[2] == name
-    }
-
-
-def _numbers(
-    parameters: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer
-) -> dict[str, dict[str, Any]]:
-    """What an optimizer keeps that is no tensor, such as a count of steps."""
-    kept = {name: optimizer.state.get(parameter, {}) for name, parameter in parameters.items()}
-    return {
-        name: plain
-        for name, values in kept.items()
-        if (plain := {key: value for key, value in values.items() if not isinstance(value, torch.Tensor)})
-    }
+    kept = state_of(optimizer, parameters)
+    return tensors | {OPTIM + key: each.contiguous() for key, each in kept.items()}
 
 
 def _check_shapes(
