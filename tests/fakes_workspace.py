@@ -124,7 +124,7 @@ def gold_items(count=42, answer="7"):
 
 def tune_config(epochs=2, lr=1e-2, **train):
     values = {
-        "epochs": epochs, "segments_per_step": 2, "save_every_steps": 2,
+        "epochs": epochs, "items_per_step": 2, "save_every_steps": 2,
         "optim": {"lr": lr, "schedule": "constant"},
         "plan": {"micro_batch_tokens": 1024, "threads": 1},
     } | train  # fmt: skip

@@ -5,7 +5,6 @@ from torch import nn
 from mainspring.errors import ChecksumError
 from mainspring.train import state as states
 from mainspring.train.optim import AdamW, build_optimizer
-from mainspring.train.sources.base import Cursor
 from mainspring.train.state import State
 
 
@@ -23,7 +22,7 @@ def step(parameters, optimizer):
 
 def state_at(number):
     return State(
-        step=number, cursor=Cursor(epoch=1, position=number), tokens=10 * number, trained_tokens=2.0 * number,
+        step=number, cursor={"step": number}, tokens=10 * number, trained_tokens=2.0 * number,
         fingerprints={"data": "x"},
     )  # fmt: skip
 

@@ -42,7 +42,8 @@ class TuneConfig(Config):
     train: TrainConfig = pydantic.Field(
         default=TrainConfig(
             epochs=1,
-            segments_per_step=4,
+            items_per_step=4,
+            max_trained_tokens=20_000,
             optim=AdamW(lr=1e-3, schedule="linear"),
             plan=Plan(micro_batch_tokens=384),
         ),
