@@ -4,10 +4,9 @@ import json
 
 import pytest
 
-from fakes_workspace import lesson, tune_config
+from fakes_workspace import lesson, recipe, tune
 from mainspring.app import Workspace
 from mainspring.flywheel import curate
-from mainspring.flywheel.tune import tune
 
 pytestmark = pytest.mark.slow
 
@@ -22,7 +21,7 @@ def merging(root, tmp_path):
         ]
         for half in halves:
             curate.save(workspace, half, [])
-            tune(workspace, tune_config(epochs=4, lr=3e-3))
+            tune(workspace, recipe(epochs=4, lr=3e-3))
         curate.save(workspace, halves[0] + halves[1], [])
     path = tmp_path / "merge.yaml"
     path.write_text(

@@ -83,12 +83,11 @@ def train(
 
     """
     began = time.monotonic()
-    with config.plan.applied(model), _seeded(config.seed):
-        learner = _learner(model, objective, config, penalties, annotators)
-        feed = data if isinstance(data, Feed) else ItemFeed(data, config, learner.ranks)
-        session = Session(
-            learner=learner, feed=feed, rollout=rollout, validation=validation, folder=state_dir
-        )
+    given = begin(
+        model, data, objective, config, state_dir, penalties=penalties, annotators=annotators, rollout=rollout,
+        validation=validation,
+    )  # fmt: skip
+    with given as session:
         say(_opening(session))
         session.resume(accept=accept)
         resumed_at, loss = session.state.step, None
@@ -109,6 +108,26 @@ def train(
         steps=state.step, tokens=state.tokens, trained_tokens=state.trained_tokens, loss=loss,
         seconds=time.monotonic() - began, resumed_at=resumed_at, metrics=metrics.path, best=session.best.value,
     )  # fmt: skip
+
+
+@contextmanager
+def begin(
+    model: Model,
+    data: Source | Feed,
+    objective: Objective,
+    config: TrainConfig,
+    state_dir: Path,
+    *,
+    penalties: Sequence[Penalty | WeightPenalty] = (),
+    annotators: Sequence[Annotator] = (),
+    rollout: Rollout | None = None,
+    validation: Source | None = None,
+) -> Iterator[Session]:
+    """A run before its first step, with its threads, its precision and its random numbers; see `train`."""
+    with config.plan.applied(model), _seeded(config.seed):
+        learner = _learner(model, objective, config, penalties, annotators)
+        feed = data if isinstance(data, Feed) else ItemFeed(data, config, learner.ranks)
+        yield Session(learner=learner, feed=feed, rollout=rollout, validation=validation, folder=state_dir)
 
 
 def _learner(

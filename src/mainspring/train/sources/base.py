@@ -4,7 +4,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from mainspring.artifact import fingerprint_of
 from mainspring.config import Config
@@ -55,6 +55,10 @@ class SourceConfig(Config):
         """The artifacts that are read, by role, for the lineage of what learns from them."""
         raise NotImplementedError
 
+    def pinned(self, registry: Registry) -> Self:
+        """The same with the versions that its names stand for now."""
+        raise NotImplementedError
+
 
 class DatasetConfig(SourceConfig):
     """A kind of source that reads one dataset or one file."""
@@ -63,8 +67,19 @@ class DatasetConfig(SourceConfig):
 
     def parents(self, registry: Registry) -> dict[str, str]:
         """The dataset; a file is none."""
-        is_file = Path(self.dataset).suffix == ".jsonl"
-        return {} if is_file else {"dataset": registry.get(self.dataset).reference}
+        return {} if self._is_file else {"dataset": registry.get(self.dataset).reference}
+
+    def pinned(self, registry: Registry) -> Self:
+        """With the dataset's version."""
+        return (
+            self
+            if self._is_file
+            else self.model_copy(update={"dataset": registry.get(self.dataset).reference})
+        )
+
+    @property
+    def _is_file(self) -> bool:
+        return Path(self.dataset).suffix == ".jsonl"
 
 
 class Subset:

@@ -1,7 +1,7 @@
 """Several sources as one, by shares: rehearsal of what was learnt before beside what is learnt now."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field
 
@@ -34,6 +34,10 @@ class Mixed(SourceConfig):
         return {
             f"dataset {number}" if number > 1 else "dataset": each for number, each in enumerate(found, 1)
         }
+
+    def pinned(self, registry: Registry) -> Self:
+        """With the versions of the parts' datasets."""
+        return self.model_copy(update={"parts": tuple(part.pinned(registry) for part in self.parts)})
 
 
 class MixedSource:

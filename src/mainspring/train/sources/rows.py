@@ -1,7 +1,7 @@
 """Rows of packed documents from one or several sets of shards: what a model is pre-trained on."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import msgspec
 from pydantic import Field
@@ -47,6 +47,11 @@ class Rows(SourceConfig):
         names = self._names()
         roles = ["dataset", *(f"dataset {number}" for number in range(2, len(names) + 1))]
         return {role: registry.get(name).reference for role, name in zip(roles, names, strict=True)}
+
+    def pinned(self, registry: Registry) -> Self:
+        """With the datasets' versions."""
+        names = [registry.get(name).reference for name in self._names()]
+        return self.model_copy(update={"dataset": ", ".join(names)})
 
     def _names(self) -> list[str]:
         return [name.strip() for name in self.dataset.split(",")]
