@@ -27,7 +27,7 @@ def merging(root, tmp_path):
     path = tmp_path / "merge.yaml"
     path.write_text(
         "name: both\nparents: [{reference: adapter/feedback@1}, {reference: adapter/feedback@2}]\n"
-        "dataset: dataset/feedback\n"
+        "data: {kind: chats, dataset: dataset/feedback}\n"
     )
     return root, path
 
