@@ -14,6 +14,7 @@ from mainspring.models.load import load
 from mainspring.models.save import save
 from mainspring.train.merge_run import MergeConfig, merge
 
+LESSONS = {"kind": "chats", "dataset": "dataset/lessons"}
 MODELS = [{"reference": "model/a@1"}, {"reference": "model/b@1"}]
 ADAPTERS = [{"reference": "adapter/a@1"}, {"reference": "adapter/b@1", "weight": 3.0}]
 
@@ -55,14 +56,19 @@ def workspace(registry):
 
 
 def config(parents, **values):
-    return build(MergeConfig, {"name": "made", "parents": parents, "dataset": "dataset/lessons", **values})
+    return build(MergeConfig, {"name": "made", "parents": parents, "data": LESSONS, **values})
 
 
 def test_a_result_that_is_no_worse_is_registered_with_what_it_was_made_of(workspace):
     report = merge(workspace, config(MODELS, method={"kind": "task"}, base="model/c@1", max_worse=100.0))
     made = report.artifact
     assert made.reference == "model/made@1"
-    assert made.parents == {"base": "model/c@1", "merged-1": "model/a@1", "merged-2": "model/b@1"}
+    assert made.parents == {
+        "base": "model/c@1",
+        "merged-1": "model/a@1",
+        "merged-2": "model/b@1",
+        "judged-on": "dataset/lessons@1",
+    }
     assert (made.license, made.config["family"], made.config["generates"]) == (
         "Apache-2.0 AND MIT",
         "llama",
@@ -126,10 +132,11 @@ def test_a_split_of_token_shards_judges_too(workspace):
         write_shards(documents, tokenizer, folder / "shards", ShardSettings(), "held-out")
 
     add(workspace, "dataset", "shards", fill)
-    values = {"dataset": "dataset/shards", "split": "held-out", "max_segments": 4, "max_worse": 100.0}
+    shards = {"kind": "documents", "dataset": "dataset/shards", "split": "held-out"}
+    values = {"data": shards, "max_items": 4, "max_worse": 100.0}
     assert merge(workspace, config(MODELS, **values)).num_segments == 4
     with pytest.raises(NotFoundError, match="held-out"):
-        merge(workspace, config(MODELS, **{**values, "split": "train"}))
+        merge(workspace, config(MODELS, **{**values, "data": {**shards, "split": "train"}}))
 
 
 @pytest.mark.parametrize(
@@ -143,7 +150,7 @@ def test_a_split_of_token_shards_judges_too(workspace):
         ({"parents": MODELS, "method": {"kind": "ties"}}, "`base` is not given"),
         ({"parents": MODELS, "base": "model/c@1"}, "leave `base` out"),
         ({"parents": ADAPTERS, "base": "model/c@1"}, "adapters name their own"),
-        ({"parents": MODELS, "dataset": "dataset/empty"}, "holds neither lessons"),
+        ({"parents": MODELS, "data": {**LESSONS, "dataset": "dataset/empty"}}, "holds no lessons"),
     ],
 )
 def test_what_does_not_go_together_is_refused(workspace, values, message):

@@ -7,8 +7,8 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-import msgspec
 from pydantic import Field
 
 from mainspring import artifact as artifacts
@@ -18,25 +18,24 @@ from mainspring.adapt.merge.adapters import add_concatenated, write_merged
 from mainspring.adapt.merge.models import merge_models
 from mainspring.artifact import Artifact
 from mainspring.config import Config
-from mainspring.data.shard_dataset import has_shards, open_shards
-from mainspring.errors import ConfigError, NotFoundError
+from mainspring.errors import ConfigError
 from mainspring.models.convert import Dtype
 from mainspring.models.load import load, read_config
 from mainspring.models.model import Model
 from mainspring.progress import say
 from mainspring.registry import Registry
-from mainspring.schema import Message
 from mainspring.tokenizer.base import Tokenizer
 from mainspring.train.batch import Segment
-from mainspring.train.sources.base import Source, order
-from mainspring.train.sources.chats import ChatSource
-from mainspring.train.sources.shards import ShardSource
+from mainspring.train.sources.base import Opening, Source, order
+from mainspring.train.sources.chats import Chats
+from mainspring.train.sources.shards import Documents, Windows
 from mainspring.train.teacher import answer_nll
 
-LESSONS = "lessons.jsonl"
 MAX_TOKENS = 2048
 ROUNDING = 1e-6
 """Nats by which the sums of equal weights may differ, and by which nothing is refused."""
+
+Judges = Annotated[Chats | Documents | Windows, Field(discriminator="kind")]
 
 
 class Parent(Config):
@@ -59,11 +58,8 @@ class MergeConfig(Config):
         default=None, description="the model that the parents were trained from, for methods that need it"
     )
     method: MergeMethod = Field(default=Linear(), description="how the weights become one")
-    dataset: str = Field(
-        description="lessons or token shards to judge on, which no parent should have learnt"
-    )
-    split: str = Field(default="train", description="of token shards: the split to judge on")
-    max_segments: int = Field(default=500, ge=1, description="segments to judge on at most, a random choice")
+    data: Judges = Field(description="what to judge on: lessons or token shards that no parent has learnt")
+    max_items: int = Field(default=500, ge=1, description="of the data, a random choice of so many at most")
     max_worse: float = Field(
         default=0.0, ge=0, description="nats a token by which the result may be worse than the best parent"
     )
@@ -80,10 +76,6 @@ class MergeReport:
     worse: float
     num_segments: int
     num_tokens: float
-
-
-class _Lesson(msgspec.Struct, frozen=True):
-    messages: tuple[Message, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,37 +179,23 @@ def _roles(base: Artifact | None, parents: Sequence[Artifact]) -> dict[str, str]
     return numbered if base is None else {"base": base.reference, **numbered}
 
 
-def _segments(registry: Registry, config: MergeConfig, tokenizer_folder: Path) -> list[Segment]:
-    dataset = registry.get(config.dataset, verify=True)
-    tokenizer = Tokenizer.load(tokenizer_folder)
-    model = read_config(tokenizer_folder)
-    max_tokens = min(MAX_TOKENS, model.context)
-    source: Source
-    if has_shards(registry, dataset):
-        shards = open_shards(registry, dataset, config.split)
-        shards.check_tokenizer(tokenizer.fingerprint, "the models to merge")
-        source = ShardSource(shards, max_tokens=max_tokens)
-    else:
-        source = ChatSource(_conversations(registry, dataset), tokenizer, max_tokens=max_tokens)
-    indices = order(source.num_segments, 0, 0)[: config.max_segments]
-    segments = [source.segment(index) for index in sorted(indices)]
-    trained = [each for each in segments if each.trained_tokens]
-    if not trained:
+def _segments(registry: Registry, config: MergeConfig, folder: Path) -> list[Segment]:
+    """What to judge on, as the model of a folder sees it."""
+    built = read_config(folder)
+    opening = Opening(
+        registry=registry,
+        tokenizer=Tokenizer.load(folder),
+        model=built,
+        max_tokens=min(MAX_TOKENS, built.context),
+    )
+    source: Source = config.data.open(opening)
+    indices = sorted(order(source.num_items, 0, 0)[: config.max_items])
+    segments = [segment for index in indices for segment in source.item(index) if segment.trained_tokens]
+    if not segments:
         raise ConfigError(
-            f"In {dataset.reference} nothing is trained, so it judges nothing. Name another `dataset`."
+            f"In {config.data.dataset} nothing is trained, so it judges nothing. Name another `data.dataset`."
         )
-    return trained
-
-
-def _conversations(registry: Registry, dataset: Artifact) -> list[tuple[Message, ...]]:
-    path = registry.folder(dataset) / LESSONS
-    if not path.exists():
-        raise NotFoundError(
-            f"{dataset.reference} holds neither lessons ({LESSONS}) nor token shards to judge on. Name another "
-            "`dataset`, or make shards of it with `mainspring data shard`."
-        )
-    lessons = msgspec.json.Decoder(_Lesson).decode_lines(path.read_bytes())
-    return [lesson.messages for lesson in lessons]
+    return segments
 
 
 def _nll(model: Model, segments: Sequence[Segment], name: str) -> float:
@@ -235,12 +213,14 @@ def _register(
         for path in sorted(scratch.iterdir()):
             shutil.move(path, folder / path.name)
 
+    dataset = config.data.parents(registry).get("dataset")  # a file has no artifact
+    judged = {"judged-on": dataset} if dataset else {}
     values = {"merge": config.model_dump(mode="json"), "nll": made.nll}
     if made.kind == "model":
         built = read_config(scratch)
         values |= {"family": built.family, "generates": built.is_served, "context": built.context}
     written = artifacts.write(
-        registry.root, made.kind, config.name, fill, config=values, parents=made.parents,
+        registry.root, made.kind, config.name, fill, config=values, parents=made.parents | judged,
         license=" AND ".join(sorted({each.license for each in parents if each.license})),
         card=f"Merged by {config.method.kind} of {', '.join(each.reference for each in parents)}.",
     )  # fmt: skip

@@ -11,7 +11,7 @@ from mainspring.train.objectives.sft import Sft
 
 
 def config(**optim):
-    values = {"epochs": 4, "segments_per_step": 3, "save_every_steps": 2, "plan": {"threads": 1}}
+    values = {"epochs": 4, "items_per_step": 3, "save_every_steps": 2, "plan": {"threads": 1}}
     return build(TrainConfig, {**values, "optim": {"kind": "muon", **optim}})
 
 
