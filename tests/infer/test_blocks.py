@@ -93,17 +93,3 @@ class Pool(RuleBasedStateMachine):
 
 TestPool = Pool.TestCase
 TestPool.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
-
-
-def test_a_pool_that_forgets_finds_nothing_and_loses_no_block():
-    pool = BlockPool(5)
-    held, idle = pool.take(), pool.take()
-    pool.name(held, b"held")
-    pool.name(idle, b"idle")
-    pool.release([idle])
-    pool.forget()
-    assert pool.find(b"held") is None
-    assert pool.find(b"idle") is None
-    assert pool.num_available == 3
-    pool.release([held])
-    assert sorted(pool.take() for _ in range(4)) == [1, 2, 3, 4]

@@ -62,13 +62,6 @@ class BlockPool:
             self._by_hash[block_hash] = block
             self._hash_of[block] = block_hash
 
-    def forget(self) -> None:
-        """Find nothing of what was computed so far: it is of other weights now."""
-        self._free += self._idle
-        self._idle.clear()
-        self._by_hash.clear()
-        self._hash_of.clear()
-
     def release(self, blocks: Sequence[int]) -> None:
         """Give back one reference each; the last blocks are the first to go: they need the ones before."""
         for block in reversed(blocks):

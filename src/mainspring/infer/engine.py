@@ -107,21 +107,6 @@ class Engine:
         if errors:
             raise errors[0]
 
-    def forget(self) -> None:
-        """Keep no keys and values of before: the weights have changed.
-
-        Raises:
-            MainspringError: requests are open, which would go on with them.
-
-        """
-        with self._lock:
-            if self._num_open:
-                raise MainspringError(
-                    f"{self._num_open} requests are open, and the weights below them have changed. Change "
-                    "weights when all answers have come."
-                )
-        self.between_steps(self._scheduler.forget)
-
     def is_alive(self) -> bool:
         return self._thread.is_alive() and self._failure is None
 

@@ -30,9 +30,11 @@ class KvCache:
     Where keys hold the values as their first numbers, the values are a view of them.
     """
 
-    def __init__(self, config: ModelConfig, num_slots: int) -> None:
+    def __init__(self, config: ModelConfig, num_slots: int, dtype: torch.dtype = torch.float32) -> None:
         layouts = [kv_layout(block.mixer) for block in config.blocks]
-        self.keys = [torch.zeros(each.num_kv_heads, num_slots, each.key_size) for each in layouts]
+        self.keys = [
+            torch.zeros(each.num_kv_heads, num_slots, each.key_size, dtype=dtype) for each in layouts
+        ]
         self.values = [
             keys_GSK[..., : each.value_size] if each.values_in_keys else torch.zeros_like(keys_GSK)
             for each, keys_GSK in zip(layouts, self.keys, strict=True)
@@ -161,8 +163,8 @@ def _attend_chunks(
 ) -> torch.Tensor:
     """Online softmax over chunks of keys; a row that sees nothing of a chunk passes it unchanged."""
     batch, num_rows, _ = q_BRK.shape
-    best_BR1 = torch.full((batch, num_rows, 1), LOWEST)
-    total_BR1 = torch.zeros(batch, num_rows, 1)
+    best_BR1 = q_BRK.new_full((batch, num_rows, 1), LOWEST)
+    total_BR1 = q_BRK.new_zeros(batch, num_rows, 1)
     o_BRV = q_BRK.new_zeros(batch, num_rows, values_GSV.shape[2])
     for chunk in chunks:
         k_BCK, v_BCV = (

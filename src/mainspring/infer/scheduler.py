@@ -82,11 +82,6 @@ class Scheduler:
             budget -= num_tokens
         return works
 
-    def forget(self) -> None:
-        """Let nobody find keys and values of before; nothing may be running, for it would go on with them."""
-        assert not self.running, "sequences that run stand on the keys and values that are to be forgotten"
-        self._pool.forget()
-
     def done(self, work: Work) -> None:
         """Note that a step has run: its tokens have keys and values, and full blocks get their names."""
         sequence = work.sequence

@@ -2,7 +2,7 @@
 
 A trainer samples with it from the very tensors that it trains. Nothing is copied, padded or probed; the adapter
 that the model answers with stays active, whatever a request says. What a row comes to may differ in its last bits
-with its neighbors. After the weights have changed, the engine must forget what it keeps (`Engine.forget`).
+with its neighbors. An engine keeps keys and values for later prompts, so changed weights want a new engine.
 """
 
 import torch

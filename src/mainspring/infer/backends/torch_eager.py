@@ -27,7 +27,8 @@ class TorchEager:
     def __init__(self, model: Model, plan: KernelPlan, config: EngineConfig) -> None:
         self._model, self._plan = model.eval(), plan
         self._block_size = config.block_size
-        self._cache = KvCache(model.config, config.num_blocks * config.block_size)
+        num_slots = config.num_blocks * config.block_size
+        self._cache = KvCache(model.config, num_slots, model.embedding.weight.dtype)
         self.context, self.max_step_tokens = model.config.context, plan.limit
 
     @torch.inference_mode()
