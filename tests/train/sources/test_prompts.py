@@ -2,76 +2,73 @@ import json
 
 import pytest
 
+from fakes_llama import tiny_llama
 from fakes_tokenizer import ByteTokenizer
 from mainspring.chat import render
-from mainspring.data.document import Document
-from mainspring.errors import ChatError, ContextLengthError, DocumentError
+from mainspring.errors import ChatError, ContextLengthError, UserError
+from mainspring.registry import Registry
 from mainspring.schema import Message
-from mainspring.train.sources.prompts import PromptRow, Prompts, chat_prompts, document_row, read_prompts
+from mainspring.train.sources.base import Opening
+from mainspring.train.sources.prompts import PromptRecords, Prompts, chat_prompts
 
 ASK = {"role": "user", "content": "6 * 7?"}
 SAY = {"role": "assistant", "content": "It is 42"}
+WHY = {"role": "user", "content": "why?"}
 
 
-def write(path, *rows):
-    path.write_text("\n".join(json.dumps(row) for row in rows) + "\n\n")
-    return path
+@pytest.fixture
+def opened(tmp_path):
+    def opened(*rows, max_tokens=200):
+        path = tmp_path / "rows.jsonl"
+        path.write_text("\n".join(json.dumps(row) for row in rows) + "\n\n")
+        opening = Opening(
+            registry=Registry.__new__(Registry), tokenizer=ByteTokenizer(), model=tiny_llama().config,
+            max_tokens=max_tokens,
+        )  # fmt: skip
+        return PromptRecords(dataset=str(path)).open(opening)
+
+    return opened
 
 
-def test_a_prompt_is_rendered_open_for_its_answer(tmp_path):
-    rows = read_prompts(write(tmp_path / "rows.jsonl", {"messages": [ASK], "reference": "42"}))
-    source = chat_prompts(rows, ByteTokenizer(), max_tokens=100)
+def test_a_prompt_is_rendered_open_for_its_answer(opened):
+    source = opened({"messages": [ASK], "reference": "42"})
     (prompt,) = source.item(0)
     ids = render([Message(**ASK)], ByteTokenizer(), open_reply=True).ids
     assert (prompt.ids, prompt.weight, prompt.trained_tokens) == (ids, [0.0] * len(ids), 0)
     assert (prompt.index, prompt.text, prompt.reference) == (0, "6 * 7?", "42")
 
 
-def test_a_last_answer_is_the_reference_unless_another_is_given(tmp_path):
+def test_a_last_answer_is_the_reference_unless_another_is_given(opened):
     more = {"tests": "assert f() == 1"}
-    rows = read_prompts(
-        write(tmp_path / "rows.jsonl", {"messages": [ASK, SAY]}, {"messages": [ASK, SAY], "reference": more})
-    )
-    source = chat_prompts(rows, ByteTokenizer(), max_tokens=100)
+    source = opened({"messages": [ASK, SAY]}, {"messages": [ASK, SAY], "reference": more})
     assert source.item(0)[0].reference == "It is 42"
     assert source.item(1)[0].reference == more
     assert source.item(0)[0].ids == source.item(1)[0].ids
-    longer = chat_prompts(
-        [PromptRow(messages=(Message(**ASK), Message(**SAY), Message(role="user", content="why?")))],
-        ByteTokenizer(),
-        max_tokens=200,
-    )
-    assert longer.item(0)[0].text == "6 * 7?\n\nIt is 42\n\nwhy?"
 
 
-def test_documents_of_a_dataset_are_prompts():
-    document = Document(id="d1", text="", meta={"messages": [ASK, SAY]})
-    assert document_row(document).messages == (Message(**ASK), Message(**SAY))
-    marked = Document(id="d2", text="", meta={"messages": [ASK], "reference": "42"})
-    assert document_row(marked).reference == "42"
-    with pytest.raises(ChatError, match="d3 is no conversation"):
-        document_row(Document(id="d3", text="x"))
-    with pytest.raises(ChatError, match="d4 is no prompt"):
-        document_row(Document(id="d4", text="", meta={"messages": [1]}))
+def test_what_a_reward_reads_is_the_conversation_without_the_systems_message(opened):
+    source = opened({"messages": [{"role": "system", "content": "Be brief."}, ASK, SAY, WHY]})
+    assert source.item(0)[0].text == "6 * 7?\n\nIt is 42\n\nwhy?"
+    assert source.item(0)[0].reference is None
 
 
 def test_the_fingerprint_follows_ids_texts_and_references():
-    def made(**change):
-        row = {"messages": (Message(**ASK),), "reference": "42"} | change
-        return chat_prompts([PromptRow(**row)], ByteTokenizer(), max_tokens=100).fingerprint
+    def made(content="6 * 7?", reference="42"):
+        messages = [Message(role="user", content=content)]
+        return chat_prompts([(messages, reference)], ByteTokenizer(), max_tokens=100).fingerprint
 
     assert made() == made()
-    assert len({made(), made(reference="43"), made(messages=(Message(role="user", content="7?"),))}) == 3
+    assert len({made(), made(reference="43"), made(content="7?")}) == 3
 
 
-def test_bad_prompts_are_refused(tmp_path):
+def test_bad_prompts_are_refused(opened):
     with pytest.raises(ChatError, match="No prompts"):
         Prompts([])
     with pytest.raises(ContextLengthError, match="prompt 0 has"):
-        chat_prompts([PromptRow(messages=(Message(**ASK),))], ByteTokenizer(), max_tokens=5)
-    with pytest.raises(ChatError, match="prompt 0"):
-        chat_prompts([PromptRow(messages=(Message(**SAY),))], ByteTokenizer(), max_tokens=50)
-    with pytest.raises(DocumentError, match="line 2"):
-        read_prompts(write(tmp_path / "rows.jsonl", {"messages": [ASK]}, {"prompt": "x"}))
-    with pytest.raises(DocumentError, match="cannot be read"):
-        read_prompts(tmp_path / "none.jsonl")
+        opened({"messages": [ASK]}, max_tokens=5)
+    with pytest.raises(ChatError, match="prompt 1"):
+        opened({"messages": [ASK]}, {"messages": [SAY]})
+    with pytest.raises(UserError, match="line 1 has no conversation"):
+        opened({"prompt": "x"})
+    with pytest.raises(UserError, match="line 1 has a reference that is neither"):
+        opened({"messages": [ASK], "reference": 42})
