@@ -15,6 +15,7 @@ import random
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -25,6 +26,7 @@ from mainspring.models.model import Model
 from mainspring.train.batch import Batch, Segment
 from mainspring.train.config import TrainConfig
 from mainspring.train.loop import train
+from mainspring.train.metrics import StepReport
 from mainspring.train.objectives.base import Loss, Objective
 from mainspring.train.objectives.sft import Sft
 from mainspring.train.optim.adamw import AdamW
@@ -78,7 +80,7 @@ def encode(text: str) -> list[int]:
     return [SIGNS.index(sign) for sign in text]
 
 
-def decode(ids) -> str:
+def decode(ids: Sequence[int]) -> str:
     return "".join(SIGNS[each] for each in ids)
 
 
@@ -141,18 +143,23 @@ def learn(model: Model, prompts: Prompts, folder: Path, steps: int, minutes: flo
     class Done(Exception):  # noqa: N818 - an end, not an error
         pass
 
-    def note(report) -> None:
+    def note(report: StepReport) -> None:
         assert say.report is not None
         curve.append(
             {"step": report.step, "reward": say.report.reward, "minutes": (time.monotonic() - began) / 60,
              "sample_s": say.report.seconds, "sampled_tok_s": say.report.tokens_per_s, "learn_s": report.seconds,
              "off_policy": report.metrics["off_policy"], "grad_norm": report.grad_norm}
         )  # fmt: skip
+        if report.step % 20 == 0:
+            print(
+                f"step {report.step}  reward {smoothed(curve):.3f}  {curve[-1]['minutes']:.1f} min",
+                file=sys.stderr,
+            )
         if smoothed(curve) >= GOAL or curve[-1]["minutes"] >= minutes:
             raise Done
 
     config = TrainConfig(
-        steps=steps, items_per_step=64, save_every_steps=100_000, report_every_steps=20,
+        steps=steps, items_per_step=64, save_every_steps=100_000, report_every_steps=100,
         optim=AdamW(lr=5e-4, schedule="constant", warmup_fraction=0.0), plan=PLAN,
     )  # fmt: skip
     try:

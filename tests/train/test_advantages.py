@@ -71,13 +71,13 @@ def test_gae_annotates_the_trained_tokens_of_every_answer():
     segments = (answer(3, 4, 1.0), answer(2, 1, 0.0))
     (batch,) = pack([segments], 64)
     found = Gae(discount=0.9, trace=0.8, kl_coefficient=0.2)(batch)
-    expected = torch.zeros(len(batch.ids))
+    expected = torch.zeros(len(batch.ids), dtype=torch.float64)
     for place, segment in zip(batch.segments, (segments[p.index] for p in batch.segments), strict=True):
         count = int(sum(segment.weight))
-        value = torch.tensor(segment.extras["value"][-count:])
-        earned = torch.full((count,), -0.1)
+        value = torch.tensor(segment.extras["value"][-count:], dtype=torch.float64)
+        earned = torch.full((count,), -0.1, dtype=torch.float64)
         earned[-1] += segment.reward
         start = place.start + place.length - 1 - count
         expected[start : start + count] = gae(earned, value, discount=0.9, trace=0.8)
-    assert torch.allclose(found, expected, atol=1e-6)
+    assert torch.allclose(found, expected, atol=1e-12)
     assert found[batch.weight == 0].abs().max() == 0
