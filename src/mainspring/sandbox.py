@@ -67,16 +67,14 @@ class SandboxResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Containment:
-    """What keeps code apart on this machine, and what does not; both in words for people."""
+    """What keeps code apart on this machine, and what does not; both in words for people.
+
+    Without an `isolation` the network is reachable.
+    """
 
     isolation: Isolation
     kept: tuple[str, ...]
     lacking: tuple[str, ...]
-
-    @property
-    def is_isolated(self) -> bool:
-        """Whether the network is cut."""
-        return bool(self.isolation)
 
 
 class Sandbox:
@@ -174,7 +172,8 @@ def _run(code: str, limits: SandboxLimits, isolation: Isolation) -> tuple[Sandbo
         finally:
             _kill(process)
         result = said.result(process.returncode, time.monotonic() - began)
-        return result, result.stderr.partition(word)[2].strip()
+        is_refused = result.exit_status == sandbox_child.REFUSED
+        return result, result.stderr.partition(word)[2].strip() if is_refused else ""
 
 
 def _order(code: str, limits: SandboxLimits, isolation: Isolation, base: Path) -> dict[str, object]:

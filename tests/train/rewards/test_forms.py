@@ -51,7 +51,7 @@ def test_json_of_the_schema_is_worth_one_and_other_json_what_is_said(answer, wor
     assert JsonSchema(only_json=0.25)("", answer, {"schema": json.dumps(SCHEMA)}) == worth
 
 
-@pytest.mark.parametrize("schema", ["{", '{"type": "numbr"}', "[1]"])
+@pytest.mark.parametrize("schema", ["{", '{"type": "no such type"}', "[1]"])
 def test_schemas_that_are_none_are_refused(schema):
     with pytest.raises(ConfigError, match="no JSON schema"):
         JsonSchema()("", "{}", schema)

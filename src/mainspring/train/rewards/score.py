@@ -40,7 +40,7 @@ def score(reward: Reward, samples: Sequence[Sample], folder: Path) -> list[float
         (sample, each) for sample, each in zip(samples, found, strict=True) if isinstance(each, Exception)
     ]
     if failed:
-        raise _failure(reward, failed, len(samples), folder)
+        raise _failure(reward, failed, len(samples), folder) from failed[0][1]
     return [each for each in found if isinstance(each, float)]
 
 
@@ -60,13 +60,11 @@ def _failure(
         for sample, error in failed:
             stream.write(json.dumps({**asdict(sample), "reward": reward.kind, "error": _said(error)}) + "\n")
     sample, error = failed[0]
-    made = MainspringError(
+    return MainspringError(
         f"The reward '{reward.kind}' failed on {len(failed)} of {count} answers, first on {sample.name}: "
         f"{_said(error)}\n  prompt: {_short(sample.prompt)}\n  answer: {_short(sample.answer)}\n"
         f"They lie in {folder / FAILED}. Correct the reward or the reference, and go on with the run."
     )
-    made.__cause__ = error
-    return made
 
 
 def _said(error: Exception) -> str:
