@@ -67,7 +67,7 @@ class Rollouts:
     Args:
         model: the one that is trained.
         reward: judges answers.
-        config: how many answers, and of what kind.
+        config: how many answers, and of what kind; `settings` tells it and more, for a run's fingerprint.
         decode: ids to the text that the reward reads; the end token is not among them.
         end_ids: tokens that end an answer.
         folder: the run's; samples whose reward failed are kept there.
@@ -94,6 +94,7 @@ class Rollouts:
         self._model, self._reward, self._config = model, reward, config
         self._decode, self._end_ids, self._folder, self._seed = decode, tuple(end_ids), folder, seed
         self.updates = config.updates
+        self.settings = {**config.model_dump(mode="json"), "reward": reward.kind, "seed": seed}
         self.report: RolloutReport | None = None
 
     def __call__(self, items: Sequence[Item], step: int) -> list[Item]:

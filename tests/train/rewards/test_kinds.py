@@ -14,7 +14,7 @@ from mainspring.models.attend import PackedAttend
 from mainspring.models.config import HeadSpec
 from mainspring.models.model import Model
 from mainspring.schema import Message
-from mainspring.train.rewards.kinds import RewardConfig, Weighted
+from mainspring.train.rewards.kinds import Part, RewardConfig, Weighted, model_rewards, with_models
 from mainspring.train.rewards.math import Math
 from mainspring.train.rewards.model import ModelReward, scorer
 from mainspring.train.rewards.score import FAILED, Sample, score
@@ -102,3 +102,13 @@ def test_the_shown_sample_is_short(tmp_path):
     with pytest.raises(MainspringError) as caught:
         score(Math(), [sample("y" * 5000, reference="none")], tmp_path)
     assert len(str(caught.value)) < 1500
+
+
+def test_reward_models_get_their_scores_wherever_they_stand():
+    first, second = ModelReward(model="model/a@1"), ModelReward(model="model/b@1")
+    scores = {"model/a@1": lambda prompt, answer: 2.0, "model/b@1": lambda prompt, answer: 3.0}
+    assert with_models(first, scores)("", "", None) == 2.0
+    both = Weighted(parts=(Part(reward=first), Part(weight=10, reward=second), Part(reward=Math())))
+    assert model_rewards(both) == [first, second]
+    assert with_models(both, scores)("", "7", "7") == 33.0
+    assert with_models(Math(), scores) == Math()

@@ -14,7 +14,8 @@ GOOD = "Here it is:\n```python\ndef add(a, b):\n    return a + b\n```\nDone."
 
 
 def worth(answer, **more):
-    return UnitTest(require_isolation=False, test_seconds=1.0, **more)("", answer, {"tests": TESTS})
+    settings = {"require_isolation": False, "test_seconds": 1.0} | more
+    return UnitTest(**settings)("", answer, {"tests": TESTS})
 
 
 @pytest.mark.slow
@@ -43,7 +44,7 @@ def test_all_or_nothing_and_the_limits_of_the_sandbox():
     assert worth("def add(a, b): return abs(a) + b", all_or_nothing=True) == 0.0
     hungry = "x = bytearray(600 << 20)\ndef add(a, b): return a + b"
     assert worth(hungry) == 0.0
-    assert worth(hungry, limits=SandboxLimits(memory_bytes=1 << 30)) == 1.0
+    assert worth(hungry, limits=SandboxLimits(memory_bytes=1 << 30, seconds=60), test_seconds=20) == 1.0
 
 
 def test_the_code_is_the_last_block_or_all_there_is():

@@ -1,5 +1,6 @@
 """The kinds of rewards, and several of them as one."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -8,7 +9,7 @@ from mainspring.config import Config
 from mainspring.train.rewards.base import Reference
 from mainspring.train.rewards.json_schema import JsonSchema
 from mainspring.train.rewards.math import Math
-from mainspring.train.rewards.model import ModelReward
+from mainspring.train.rewards.model import ModelReward, Score
 from mainspring.train.rewards.regex import Regex
 from mainspring.train.rewards.unit_test import UnitTest
 
@@ -36,3 +37,21 @@ RewardConfig = Annotated[
     Math | JsonSchema | Regex | UnitTest | ModelReward | Weighted, Field(discriminator="kind")
 ]
 """Any reward, for a field of a configuration."""
+
+
+def model_rewards(reward: RewardConfig) -> list[ModelReward]:
+    """The reward models that a reward asks."""
+    parts = [part.reward for part in reward.parts] if isinstance(reward, Weighted) else [reward]
+    return [each for each in parts if isinstance(each, ModelReward)]
+
+
+def with_models(reward: RewardConfig, scores: Mapping[str, Score]) -> RewardConfig:
+    """The reward with the models that it names, each by the name of its artifact."""
+    if isinstance(reward, ModelReward):
+        return reward.of(scores[reward.model])
+    if not isinstance(reward, Weighted):
+        return reward
+    parts = tuple(
+        part.model_copy(update={"reward": with_models(part.reward, scores)}) for part in reward.parts
+    )
+    return reward.model_copy(update={"parts": parts})
