@@ -11,14 +11,19 @@ from mainspring.models.families.base import FAMILIES, family
 from mainspring.models.model import Model
 from mainspring.train.advantages import group_advantages
 from mainspring.train.batch import pack
+from mainspring.train.config import TrainConfig
+from mainspring.train.loop import train
+from mainspring.train.objectives.base import Loss, Objective
+from mainspring.train.optim.adamw import AdamW
 from mainspring.train.outputs import run_model
+from mainspring.train.plan import Plan
 from mainspring.train.rewards.score import FAILED
 from mainspring.train.rollout import RolloutConfig, Rollouts, answer_seed
 from mainspring.train.sampler import Ask, sample
 from mainspring.train.sources.prompts import Prompts, raw_prompt
 
 SERVED = [name for name in FAMILIES if family(name).tiny().is_served]
-QUICK = ("llama", "gpt2")
+QUICK = ("llama",)
 TOLERANCE = 1e-5
 LENGTHS = (1, 5, 5, 19, 40)
 END = 7
@@ -201,3 +206,43 @@ def test_what_cannot_be_answered_or_compared_is_refused(tmp_path):
     answers = rollouts(lively("llama"), tmp_path)(items_of(prompts()), 0)
     with pytest.raises(ConfigError, match="is no prompt"):
         rollouts(lively("llama"), tmp_path)([item[:1] for item in answers], 0)
+
+
+class Reinforce(Objective):
+    kind: str = "reinforce"
+
+    def __call__(self, outputs, batch):
+        advantage_N = batch.extras["advantage"][batch.trained()]
+        return Loss(sum=-(outputs.trained_logp_N * advantage_N).sum(), count_key="tokens")
+
+
+class Stop(Exception):  # noqa: N818
+    pass
+
+
+def learnt(folder, *, stops_after=None, steps=6):
+    model = lively("llama")
+
+    def note(report):
+        if report.step == stops_after:
+            raise Stop
+
+    config = TrainConfig(
+        steps=steps, items_per_step=3, save_every_steps=1, optim=AdamW(lr=1e-3), plan=Plan(threads=1)
+    )
+    try:
+        train(model, prompts(), Reinforce(), config, folder, rollout=rollouts(model, folder), on_step=note)
+    except Stop:
+        return None
+    return model.state_dict()
+
+
+@pytest.mark.slow
+def test_a_run_that_was_stopped_says_and_learns_the_same_when_it_goes_on(tmp_path):
+    whole = learnt(tmp_path / "whole")
+    assert learnt(tmp_path / "stopped", stops_after=2) is None
+    assert learnt(tmp_path / "stopped", stops_after=4) is None
+    resumed = learnt(tmp_path / "stopped")
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    untrained = lively("llama").state_dict()
+    assert not torch.equal(whole["embedding.weight"], untrained["embedding.weight"])
