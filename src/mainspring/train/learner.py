@@ -12,7 +12,7 @@ from torch import nn
 
 from mainspring.errors import ConfigError, MainspringError
 from mainspring.models.model import Model
-from mainspring.train.annotate import Annotator, annotate
+from mainspring.train.annotate import Annotator, LateAnnotator, annotate, check_needs
 from mainspring.train.batch import Batch, Item, pack
 from mainspring.train.config import TrainConfig
 from mainspring.train.guard import Guard, Verdict
@@ -61,7 +61,15 @@ class Learner:
         sizes = [sum(segment.num_tokens + len(segment.source) for segment in unit) for unit in units]
         packed = pack(items, max([self.config.plan.micro_batch_tokens, *sizes]), couples=couples)
         with self.config.plan.autocast():
-            return [annotate(batch, self.annotators) for batch in packed]
+            made = [annotate(batch, self._annotators(late=False)) for batch in packed]
+        late = self._annotators(late=True)
+        for each in self.losses():
+            for batch in made:
+                check_needs(batch, each.needs, late, each.kind)
+        return made
+
+    def _annotators(self, *, late: bool) -> list[Annotator]:
+        return [each for each in self.annotators if isinstance(each, LateAnnotator) == late]
 
     def learn(self, batches: Sequence[Batch], lr: float, step: int, guard: Guard) -> Learnt:
         """Update the weights once, unless the guard says no.
@@ -108,7 +116,7 @@ class Learner:
         with torch.no_grad():
             if any(isinstance(each, JointObjective) for each in self.losses()):
                 return measure_jointly(self, batches, counts)
-            parts = [self.mean(self.losses(), self.outputs(batch), batch, counts)[1] for batch in batches]
+            parts = [self.mean(self.losses(), self.outputs(batch), counts)[1] for batch in batches]
         return self.ranks.total(parts)
 
     def backward(self, batches: Sequence[Batch], counts: Counts) -> dict[str, float]:
@@ -117,7 +125,7 @@ class Learner:
             return backward_jointly(self, batches, counts)
         parts = []
         for batch in batches:
-            loss, sums = self.mean(self.losses(), self.outputs(batch), batch, counts)
+            loss, sums = self.mean(self.losses(), self.outputs(batch), counts)
             self.scaler.scale(loss).backward()
             parts.append(sums)
         return self.ranks.total(parts)
@@ -127,18 +135,18 @@ class Learner:
         return [self.objective, *(each for each in self.penalties if isinstance(each, Penalty))]
 
     def outputs(self, batch: Batch) -> Outputs:
-        """One forward."""
+        """One forward; `batch` of what it gives has what late annotators add."""
         with self.config.plan.autocast():
-            return run_model(self.model, batch)
+            return run_model(self.model, annotate(batch, self._annotators(late=True)))
 
     def mean(
-        self, losses: Sequence[Objective], outputs: Outputs, batch: Batch, counts: Counts
+        self, losses: Sequence[Objective], outputs: Outputs, counts: Counts
     ) -> tuple[torch.Tensor, dict[str, float]]:
         """This batch's part of the mean loss of the step, and of what is reported."""
         total, sums = torch.zeros(()), {"loss": 0.0}
         for each in losses:
             with self.config.plan.autocast():
-                loss = each(outputs, batch)
+                loss = each(outputs, outputs.batch)
             mean, metrics = self.scaled(each, loss, counts)
             total, value = total + mean, sums["loss"] + metrics.pop("loss")
             sums |= {**metrics, "loss": value}
