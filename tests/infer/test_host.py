@@ -2,7 +2,8 @@ import pytest
 
 from conftest import make_tokenizer
 from fakes_engine import PLAN, give_adapter, make_model
-from mainspring.adapt import lora, store
+from mainspring.adapt import base as adapters
+from mainspring.adapt import store
 from mainspring.errors import MainspringError, WeightsError
 from mainspring.infer import host as hosts
 from mainspring.infer.host import Host
@@ -47,7 +48,7 @@ def test_an_adapter_whose_products_are_not_exact_is_refused_and_taken_off(host, 
     monkeypatch.setattr(hosts, "linears_agree", lambda weights, plan: False)
     with pytest.raises(MainspringError, match="adapter/one@1 has the rank 8"):
         host.chat("tuned", adapter=("adapter/one@1", save_adapter(tmp_path / "one", 1)))
-    assert lora.adapters_of(host.model).configs == {}
+    assert adapters.adapters_of(host.model).configs == {}
     monkeypatch.undo()
     assert host.chat("tuned", adapter=("adapter/one@1", tmp_path / "one")).reply(ASK, Sampling(max_tokens=2))
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from fakes_engine import Received, make_model, make_request, run_together
+from mainspring.adapt import base as adapters
 from mainspring.adapt import lora
 from mainspring.infer.backends.live import Live
 from mainspring.infer.engine import Engine
@@ -71,15 +72,15 @@ def test_the_adapter_that_is_active_answers_and_stays_active():
     model = lively("qwen3")
     requests = [make_request(length, seed=length) for length in LENGTHS]
     plain = answers(model, requests)
-    lora.add(model, lora.LoraConfig(rank=4), "mine")
+    lora.add(model, lora.Lora(rank=4), "mine")
     with torch.no_grad():
         for pair in lora.pairs(model, "mine").values():
             pair.b_OR.normal_(std=0.3)
     found = answers(model, requests)
-    assert lora.active(model) == "mine"
+    assert adapters.active(model) == "mine"
     assert largest_difference(model, requests, found) <= TOLERANCE
     assert [ids for ids, *_ in plain] != [ids for ids, *_ in found]
-    lora.activate(model, None)
+    adapters.activate(model, None)
     assert answers(model, requests) == plain
 
 

@@ -31,7 +31,7 @@ class Model(Stack):
         self.config = config
         self.encoder = Stack(config.encoder, config.width) if config.encoder else None
         self.head = Head(config.head, config.width, config.vocab_size) if config.head else None
-        self._ropes: dict[tuple[RopeSpec, int], Rope] = {}
+        self.rope_tabless: dict[tuple[RopeSpec, int], Rope] = {}
 
     def forward(
         self,
@@ -52,21 +52,21 @@ class Model(Stack):
             hidden_TD, after the final norm, in the weights' dtype.
 
         """
-        return self.run(self.embedding(ids_T), pos_T, attend, partial(self._rope, pos_T), source_SD)
+        return self.run(self.embedding(ids_T), pos_T, attend, partial(self.rope_tables, pos_T), source_SD)
 
     def encode(self, ids_S: torch.Tensor, pos_S: torch.Tensor, attend: Attend) -> torch.Tensor:
         """source_SD: hidden states of the encoder, which `forward` takes."""
         assert self.encoder is not None, f"a {self.config.family} model has no encoder of its own"
-        return self.encoder.run(self.embedding(ids_S), pos_S, attend, partial(self._rope, pos_S))
+        return self.encoder.run(self.embedding(ids_S), pos_S, attend, partial(self.rope_tables, pos_S))
 
     def logits(self, hidden_ND: torch.Tensor) -> torch.Tensor:
         """The head's scores of the hidden states that need them: (N, V) for tokens, (N, C) for labels."""
         assert self.head is not None, f"this {self.config.family} model has no head"
         return self.head(hidden_ND, self.embedding.weight)
 
-    def _rope(self, pos_T: torch.Tensor, spec: RopeSpec, head_size: int) -> Tables:
+    def rope_tables(self, pos_T: torch.Tensor, spec: RopeSpec, head_size: int) -> Tables:
         key = (spec, head_size)
-        if key not in self._ropes:
+        if key not in self.rope_tabless:
             with torch.inference_mode(mode=False):  # made while serving, they must still train
-                self._ropes[key] = Rope(spec, head_size, self.config.context)
-        return self._ropes[key].tables(pos_T)
+                self.rope_tabless[key] = Rope(spec, head_size, self.config.context)
+        return self.rope_tabless[key].tables(pos_T)

@@ -9,7 +9,7 @@ from typing import Any
 
 from mainspring import artifact as artifacts
 from mainspring import device
-from mainspring.adapt import lora as adapters
+from mainspring.adapt import base as adapters
 from mainspring.adapt import store
 from mainspring.artifact import Artifact
 from mainspring.config import build

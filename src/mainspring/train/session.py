@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import torch
 
-from mainspring.adapt import lora
+from mainspring.adapt import base as adapters
 from mainspring.errors import ConfigError
 from mainspring.progress import say
 from mainspring.train import state as states
@@ -77,15 +77,15 @@ class Session:
     @cached_property
     def fingerprints(self) -> dict[str, Any]:
         """Of what run its states are."""
-        learner, adapter = self.learner, lora.active(self.learner.model)
-        configs = lora.adapters_of(learner.model).configs
+        learner, adapter = self.learner, adapters.active(self.learner.model)
+        configs = adapters.adapters_of(learner.model).configs
         return {
             "data": self.feed.fingerprint,
             "rollout": dict(self.rollout.settings) if self.rollout else None,
             "objective": learner.objective.model_dump(mode="json"),
             "penalties": {each.kind: each.model_dump(mode="json") for each in learner.penalties},
             "config": learner.config.model_dump(mode="json"),
-            "model": lora.base_fingerprint(learner.model),
+            "model": adapters.base_fingerprint(learner.model),
             "adapter": configs[adapter].model_dump(mode="json") if adapter else None,
             "machine": {
                 "torch": torch.__version__, "threads": torch.get_num_threads(), "ranks": learner.ranks.size,
