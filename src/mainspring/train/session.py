@@ -19,12 +19,10 @@ from mainspring.train.config import TrainConfig
 from mainspring.train.feed import Feed, Step
 from mainspring.train.guard import Best, EarlyStop, Guard
 from mainspring.train.learner import Learner
-from mainspring.train.metrics import StepReport
+from mainspring.train.metrics import VALID_LOSS, StepReport
 from mainspring.train.optim import lr_at
 from mainspring.train.sources.base import Source
 from mainspring.train.state import State
-
-VALID_LOSS = "valid_loss"
 
 
 class Rollout(Protocol):
