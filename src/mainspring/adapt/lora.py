@@ -18,6 +18,7 @@ from torch.nn import functional
 from mainspring.config import Config
 from mainspring.errors import ConfigError, NotFoundError
 
+BESIDE = "value_head."  # what only training puts on a model, and no file holds
 TARGETS = ("q", "k", "v", "o", "gate", "up", "down")
 
 
@@ -192,7 +193,11 @@ def base_fingerprint(model: nn.Module) -> str:
     if adapters.fingerprint is None:
         digest = hashlib.sha256()
         tensors = [*model.named_parameters(), *model.named_buffers()]  # a router's balance is a buffer
-        weights = {_plain(path): weight for path, weight in tensors if ".pairs." not in path}
+        weights = {
+            _plain(path): weight
+            for path, weight in tensors
+            if ".pairs." not in path and not path.startswith(BESIDE)
+        }
         for path in sorted(weights):
             weight = weights[path].detach().cpu().contiguous()
             digest.update(f"{path} {weight.dtype} {tuple(weight.shape)}\n".encode())

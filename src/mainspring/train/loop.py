@@ -147,7 +147,7 @@ def _learner(
     needs = list(dict.fromkeys(need for each in (objective, *looking) for need in each.needs))
     return Learner(
         model=model, objective=objective, penalties=penalties, parameters=parameters, config=config,
-        ranks=find_ranks(), annotators=find_annotators(needs, model, annotators),
+        ranks=find_ranks(), annotators=find_annotators(needs, model, [*annotators, *objective.annotators()]),
         optimizer=build_optimizer(parameters, config.optim),
     )  # fmt: skip
 

@@ -7,7 +7,9 @@ import torch
 
 from fakes_llama import tiny_llama
 from fakes_objectives import one_batch, pairs, segment
+from mainspring.adapt import lora
 from mainspring.config import build
+from mainspring.errors import ConfigError
 from mainspring.models.rehead import with_head
 from mainspring.train.annotate import find_annotators
 from mainspring.train.config import TrainConfig
@@ -60,6 +62,11 @@ def recorded():
     return made
 
 
+def rewarded():
+    """The same without advantages: they are made of rewards, values and what leaving the reference costs."""
+    return [tuple(replace(each, extras={}) for each in item) for item in recorded()]
+
+
 def _sampled(each):
     batch = one_batch([(each,)])
     with torch.no_grad():
@@ -81,6 +88,10 @@ KINDS = {
     "grpo": (PolicyGradient(kl_coefficient=0.04), recorded),
     "gspo": (PolicyGradient(ratio="sequence_mean", old="policy", sampler_cap=2.0), recorded),
     "ppo": (PolicyGradient(average="tokens", value_coefficient=0.1, entropy_coefficient=0.01), recorded),
+    "ppo by values": (
+        PolicyGradient(old="policy", value_coefficient=0.5, gae={"trace": 0.9, "kl_coefficient": 0.1}),
+        rewarded,
+    ),
     "distillation": (Distill(beta=0.5), texts),
     "top k": (Distill(beta=1.0, top_k=8), texts),
 }
@@ -102,7 +113,7 @@ def learner(model, objective, micro_batch_tokens, annotators=None):
     values = {"plan": {"micro_batch_tokens": micro_batch_tokens, "dtype": "fp64"}}
     config = build(TrainConfig, values)
     given = teachers(objective, torch.float64) if annotators is None else annotators
-    made = find_annotators(objective.needs, model, given)
+    made = find_annotators(objective.needs, model, [*given, *objective.annotators()])
     return Learner(
         model=model, objective=objective, penalties=(), annotators=made, parameters=parameters, config=config,
         optimizer=build_optimizer(parameters, config.optim), ranks=Ranks(),
@@ -149,9 +160,28 @@ def test_a_short_run_lowers_the_loss(tmp_path, kind):
         "optim": {"lr": 3e-3, "schedule": "constant", "warmup_fraction": 0.0},
     }  # fmt: skip
     source, model = Items(items()), model_for(objective)
+    is_moving = kind == "ppo by values"  # its advantages are made anew of every step's values
     losses = []
     train(
         model, source, objective, build(TrainConfig, values), tmp_path, annotators=teachers(objective),
-        on_step=lambda report: losses.append(report.loss),
+        on_step=lambda report: losses.append(report.metrics["value_loss"] if is_moving else report.loss),
     )  # fmt: skip
     assert losses[-1] < losses[0]
+
+
+def test_advantages_are_not_made_twice(tmp_path):
+    objective = PolicyGradient(value_coefficient=0.1, gae={})
+    with pytest.raises(ConfigError, match="brings an advantage"):
+        train(tiny_llama(), Items(recorded()), objective, build(TrainConfig, {}), tmp_path)
+
+
+def test_what_nobody_makes_is_missed_before_the_first_step(tmp_path):
+    with pytest.raises(ConfigError, match="'policy' needs advantage, sampler_logp for every token"):
+        train(tiny_llama(), Items(texts()), PolicyGradient(), build(TrainConfig, {}), tmp_path)
+
+
+def test_a_value_head_does_not_make_another_base_of_a_model():
+    model = tiny_llama()
+    PolicyGradient(value_coefficient=0.1).prepare(model)
+    assert model.value_head.weight.requires_grad
+    assert lora.base_fingerprint(model) == lora.base_fingerprint(tiny_llama())

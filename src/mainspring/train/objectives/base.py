@@ -14,6 +14,7 @@ from torch import nn
 from mainspring.config import Config
 from mainspring.models.model import Model
 from mainspring.tokenizer.base import Tokenizer
+from mainspring.train.annotate import Annotator
 from mainspring.train.batch import Batch, Item
 from mainspring.train.outputs import Outputs
 
@@ -41,6 +42,10 @@ class Objective(Config):
 
     @property
     def needs(self) -> tuple[str, ...]:
+        return ()
+
+    def annotators(self) -> Sequence[Annotator]:
+        """Those that its own settings describe."""
         return ()
 
     def fitted(self, tokenizer: Tokenizer) -> Self:
