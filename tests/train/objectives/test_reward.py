@@ -24,7 +24,7 @@ def judged(*rewards):
 
 def test_the_chosen_answers_last_token_wins_by_the_margin():
     model = with_head(tiny_llama(), "classify", num_labels=1).double()
-    batch = judged((2.0, 0.5), (3.0, 3.0), (None, None))
+    batch = judged((2.0, 0.5), (3.0, 3.0), (1.0, 1.0))
     outputs = run_model(model, batch)
     loss = Reward(margin=0.5, centering=0.1)(outputs, batch)
     weight = model.head.out.weight
@@ -52,3 +52,9 @@ def test_the_head_trains_beside_an_adapter_and_a_language_model_is_refused():
     assert trained == {"blocks", "head"}
     with pytest.raises(ConfigError, match="num_labels: 1"):
         Reward().prepare(tiny_llama())
+
+
+def test_a_margin_without_rewards_is_refused():
+    model, batch = with_head(tiny_llama(), "classify", num_labels=1), judged((None, None))
+    with pytest.raises(ConfigError, match="segment 0 has no reward"):
+        Reward(margin=1.0)(run_model(model, batch), batch)

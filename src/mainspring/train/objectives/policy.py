@@ -12,8 +12,9 @@ Shapes: T tokens of a batch.
 import random
 from typing import Literal, Self
 
+import pydantic
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from mainspring.errors import ConfigError
 from mainspring.models.model import Model
@@ -68,7 +69,7 @@ class PolicyGradient(Objective):
     )
     value_clip: float = Field(default=0.2, gt=0, description="by how much a value may move and still learn")
 
-    @model_validator(mode="after")
+    @pydantic.model_validator(mode="after")
     def _fits_together(self) -> Self:
         if (self.average == "max_tokens") != bool(self.max_tokens):
             raise ValueError("`max_tokens` and `average: max_tokens` go together; set both or neither")
