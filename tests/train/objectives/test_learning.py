@@ -1,5 +1,6 @@
 """Every kind of comparing, rewarding and imitating objective in the loop: it learns, however its steps are cut."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -152,7 +153,7 @@ def test_the_cut_of_a_step_changes_nothing(kind):
     assert sum(each.norm() for each in expected.values()) > 1e-4
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["dpo", "kto", "reward", "grpo", "ppo by values", "distillation", "top k"])
 def test_a_short_run_lowers_the_loss(tmp_path, kind):
     objective, items = KINDS[kind]
     values = {
@@ -185,3 +186,27 @@ def test_a_value_head_does_not_make_another_base_of_a_model():
     PolicyGradient(value_coefficient=0.1).prepare(model)
     assert model.value_head.weight.requires_grad
     assert lora.base_fingerprint(model) == lora.base_fingerprint(tiny_llama())
+
+
+@pytest.mark.parametrize("adapted", [True, False])
+def test_a_reference_is_the_model_before_it_learns(tmp_path, adapted):
+    model, losses = tiny_llama(), []
+    if adapted:
+        lora.add(model, lora.LoraConfig(), "a")
+    values = {"steps": 3, "items_per_step": 4, "optim": {"lr": 1e-2}, "plan": {"threads": 1}}
+    train(
+        model, Items(two_sides()), Preference(), build(TrainConfig, values), tmp_path,
+        on_step=lambda report: losses.append(report.loss),
+    )  # fmt: skip
+    assert losses[0] == pytest.approx(math.log(2), abs=1e-6)
+    assert losses[-1] < losses[0] - 1e-3
+
+
+def test_scores_of_a_teacher_are_made_for_one_batch_at_a_time():
+    objective = Distill()
+    one = learner(tiny_llama(), objective, 15)
+    batches = one.batches(texts())
+    assert all("teacher_logits" not in batch.extras for batch in batches)
+    seen = one.outputs(batches[0]).batch.extras["teacher_logits"]
+    assert seen.shape == (len(batches[0].trained()), VOCAB)
+    assert not seen.requires_grad

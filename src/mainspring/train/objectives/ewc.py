@@ -1,12 +1,11 @@
 """Elastic weight consolidation: what mattered for what was learnt before moves little."""
 
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 from torch import nn
 
 from mainspring.errors import ConfigError
@@ -23,10 +22,11 @@ class Ewc(WeightPenalty):
     kind: Literal["ewc"] = "ewc"
     coefficient: float = Field(default=1000.0, gt=0, description="lambda: worth of what was learnt before")
     anchor: Path = Field(description="the file of weights and their Fisher information")
+    _read: Anchor | None = PrivateAttr(default=None)
 
     def of_weights(self, parameters: Mapping[str, nn.Parameter]) -> torch.Tensor:
         """The penalty before its coefficient."""
-        anchor = _anchor(self.anchor)
+        self._read = anchor = self._read or load_anchor(self.anchor)
         names = [name for name in parameters if name in anchor.fisher]
         if not names:
             raise ConfigError(
@@ -44,9 +44,3 @@ class Ewc(WeightPenalty):
             moved = weight - anchor.weights[name].to(weight.dtype)
             total = total + (fisher.to(weight.dtype) * moved.square()).sum() / 2
         return total
-
-
-@cache
-def _anchor(path: Path) -> Anchor:
-    """Read once: it is asked for at every step."""
-    return load_anchor(path)
