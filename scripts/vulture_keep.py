@@ -13,6 +13,7 @@ _.pre_tokenizer  # tokenizers
 _.normalizer  # tokenizers
 _.post_processor  # tokenizers
 _.should_exit  # uvicorn
+_._step_supports_amp_scaling  # noqa: SLF001 - torch.amp.GradScaler reads it
 
 # Arguments that a caller's contract has.
 exception  # __exit__

@@ -17,7 +17,6 @@ from mainspring.evaluate.gold import Gold
 from mainspring.events import Event
 from mainspring.flywheel.harvest import Lesson
 from mainspring.flywheel.promote import promote
-from mainspring.flywheel.tune import TuneConfig, tune
 from mainspring.gateway.keys import Keys
 from mainspring.gateway.pipeline import Pipeline
 from mainspring.knowledge.sync import IndexSettings
@@ -27,6 +26,9 @@ from mainspring.models.save import save
 from mainspring.prompts.template import GroundedPrompt
 from mainspring.schema import ChatRequest, Message
 from mainspring.tokenizer.base import Tokenizer
+from mainspring.train.config import TrainConfig
+from mainspring.train.recipe import load_recipe
+from mainspring.train.run import run_recipe
 
 WORDS = "the tower was built in of granite its lamp turns every seconds harbour old who winds spring".split()  # noqa: SIM905
 TEXTS = {
@@ -122,13 +124,19 @@ def gold_items(count=42, answer="7"):
     return [*asked, *(Gold(id=f"u-{n}", question=f"Who painted number {n}?") for n in range(2))]
 
 
-def tune_config(epochs=2, lr=1e-2, **train):
+def recipe(epochs=2, lr=1e-2, **train):
+    """The preset of feedback, quick."""
     values = {
-        "epochs": epochs, "segments_per_step": 2, "save_every_steps": 2,
+        "epochs": epochs, "items_per_step": 2, "save_every_steps": 2,
         "optim": {"lr": lr, "schedule": "constant"},
         "plan": {"micro_batch_tokens": 1024, "threads": 1},
     } | train  # fmt: skip
-    return build(TuneConfig, {"train": values})
+    said = load_recipe("feedback")
+    return said.model_copy(update={"train": build(TrainConfig, values)})
+
+
+def tune(workspace, said, **more):
+    return run_recipe(workspace.registry, workspace.runs, said, **more)
 
 
 # --- what other processes do, so that they can be killed ------------------------------------------------

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Annotated, Literal
 
 import pydantic
 import pytest
@@ -107,3 +108,90 @@ def test_setting_one_nested_key_leaves_the_siblings_defaults_alone():
     loaded = load(Outer, overrides=["middle.inner.first=5"])
     assert loaded.middle.inner == Inner(first=5, second=20)
     assert loaded.middle.size == 30
+
+
+class Fast(Config):
+    kind: Literal["fast"] = "fast"
+    speed: int = pydantic.Field(default=1, ge=1)
+    inner: Inner = Inner()
+
+
+class Slow(Config):
+    kind: Literal["slow", "slowest"] = "slow"
+    patience: int = 3
+    inner: Inner = Inner(rank=5)
+
+
+Pace = Annotated[Fast | Slow, pydantic.Field(discriminator="kind")]
+
+
+class Trip(Config):
+    pace: Pace = Fast(speed=7, inner=Inner(rank=2))
+    spare: Pace | None = None
+    legs: tuple[Pace, ...] = ()
+    named: dict[str, Pace] = pydantic.Field(default_factory=dict)
+    stops: int | Literal["none"] = 0
+
+
+def test_another_kind_than_the_defaults_has_nothing_of_the_default():
+    loaded = load(Trip, overrides=["pace.kind=slow", "pace.inner.alpha=1"])
+    assert loaded.pace == Slow(inner=Inner(rank=5, alpha=1.0))
+
+
+@pytest.mark.parametrize("overrides", [["pace.inner.alpha=1"], ["pace.kind=fast", "pace.inner.alpha=1"]])
+def test_the_same_kind_is_laid_over_the_default(overrides: list[str]):
+    assert load(Trip, overrides=overrides).pace == Fast(speed=7, inner=Inner(rank=2, alpha=1.0))
+
+
+def test_settings_without_a_default_of_their_own_have_those_of_their_kind():
+    given = {"kind": "slowest", "inner": {"alpha": 1.0}}
+    expected = Slow(kind="slowest", inner=Inner(rank=5, alpha=1.0))
+    built = build(Trip, {"spare": given, "legs": [given], "named": {"a": given}})
+    assert (built.spare, built.legs, built.named) == (expected, (expected,), {"a": expected})
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("pace.kind=slwo", "`pace.kind` is 'slwo'; did you mean 'slow'? Known kinds: fast, slow, slowest."),
+        ("pace.kind=9", "`pace.kind` is 9. Known kinds: fast, slow, slowest."),
+        ("spare.patience=1", "`spare.kind` is missing. Known kinds: fast, slow, slowest."),
+        (
+            "pace={kind: slow, patiense: 1}",
+            "`pace.patiense` is not a configuration key of kind 'slow'; did you",
+        ),
+        ("pace={kind: slow, zzzzzz: 1}", "of kind 'slow'; known keys: kind, patience, inner."),
+        ("pace.speed=0", "`pace.speed` is 0: Input should be greater"),
+        (
+            "pace.inner.rnak=0",
+            "`pace.inner.rnak` is not a configuration key; did you mean `pace.inner.rank`?",
+        ),
+        ("legs=[{kind: fast, speed: 0}]", "`legs.0.speed` is 0: Input"),
+        ("legs=[{kind: fsat}]", "`legs.0.kind` is 'fsat'; did you mean 'fast'? Known"),
+        ("named.a={kind: fast, inner: {rank: 0}}", "`named.a.inner.rank` is 0: Input"),
+        ("stops=many", "`stops` is 'many': Input should be a valid integer"),
+    ],
+)
+def test_faults_in_one_of_several_kinds_are_told_by_their_dotted_key(override: str, message: str):
+    with pytest.raises(ConfigError) as error:
+        load(Trip, overrides=[override])
+    assert message in str(error.value)
+
+
+def test_a_fault_of_several_keys_together_is_told_without_all_their_values():
+    class Both(Config):
+        low: int = 0
+        high: int = 1
+
+        @pydantic.model_validator(mode="after")
+        def _check(self):
+            if self.low > self.high:
+                raise ValueError("`low` is above `high`; lower it.")
+            return self
+
+    class Whole(Config):
+        both: Both = Both()
+
+    with pytest.raises(ConfigError) as error:
+        load(Whole, overrides=["both.low=2"])
+    assert str(error.value) == "`both`: `low` is above `high`; lower it."

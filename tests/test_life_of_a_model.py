@@ -11,7 +11,7 @@ from fakes_workspace import (
     add_index,
     add_models,
     gold_items,
-    tune_config,
+    recipe,
     write_documents,
 )
 from mainspring.app import IN_PRODUCTION, PRODUCTION, Door, Workspace
@@ -48,7 +48,7 @@ def test_a_model_lives_from_documents_to_its_next_version(tmp_path):
                 said = ask(url, f"How many {PLACES[number % len(PLACES)]}s of row {number}?")
                 assert said["assistant"] == base.reference
                 post(f"{url}/feedback", {"request": said["request"], "rating": "down", "correction": "7"})
-            made = turn(workspace, FlywheelConfig(tune=tune_config(epochs=2), num_examples=1), gold_items())
+            made = turn(workspace, FlywheelConfig(tune=recipe(epochs=2), num_examples=1), gold_items())
             assert made.lessons == 6
             if made.promoted is None:
                 assert ask(url, "How many?")["assistant"] == base.reference

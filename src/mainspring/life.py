@@ -23,7 +23,7 @@ STAGES = (
         commands=("fetch", "models"),
     ),
     Stage(room="train", purpose="one loop over batches, objectives and state", commands=("train",)),
-    Stage(room="adapt", purpose="small trainable rewrites of a model", commands=()),
+    Stage(room="adapt", purpose="small trainable rewrites of a model", commands=("merge",)),
     Stage(room="infer", purpose="the engine: batched, paged, exactly repeatable", commands=("parity",)),
     Stage(room="gateway", purpose="one pipeline for every request", commands=("trace",)),
     Stage(room="serve", purpose="the HTTP door and the chat page", commands=("serve",)),

@@ -31,7 +31,7 @@ def test_the_doctor_finds_damage_killed_runs_and_half_written_folders(run, root)
     (root / "artifacts" / "model" / "minilm" / "1" / "model.safetensors").write_bytes(b"short")
     with Workspace(root) as workspace:
         (root / "artifacts" / ".writing-999999999-cd").mkdir()
-        killed = workspace.runs.start("tune", {})
+        killed = workspace.runs.start("train", {})
     with contextlib.closing(sqlite3.connect(root / "mainspring.db")) as connection, connection:
         connection.execute("UPDATE runs SET pid = 999999999")
     said = json.loads(run("doctor", "--workspace", root, "--json")[1])
@@ -72,10 +72,10 @@ def test_a_model_comes_from_a_gguf_file(run, tmp_path):
     ("arguments", "wanted"),
     [
         ([], "Rate answers"),
-        (["-o", "lora.rnk=8"], "did you mean `lora.rank`?"),
-        (["--resume", "tune-none"], "train --list"),
+        (["-o", "transform.rnk=8"], "did you mean `transform.rank`?"),
+        (["--resume", "train-none"], "train --list"),
         (["--accept"], "--resume RUN"),
-        (["--resume", "x", "-o", "lora.rank=8"], "keeps its own settings"),
+        (["--resume", "x", "-o", "transform.rank=8"], "keeps its own settings"),
     ],
 )
 def test_what_cannot_be_trained_is_said_with_what_to_do(run, root, arguments, wanted):
@@ -86,7 +86,7 @@ def test_what_cannot_be_trained_is_said_with_what_to_do(run, root, arguments, wa
 
 def test_runs_are_listed_with_how_to_go_on(run, root):
     with Workspace(root) as workspace:
-        failed = workspace.runs.start("tune", {})
+        failed = workspace.runs.start("train", {})
         workspace.runs.end(failed.id, "failed", {"error": "it broke"})
     _, out, _ = run("train", "--list", "--workspace", root)
     assert "it broke" in out

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fakes_workspace import PLACES, ask, gold_items, tune_config
+from fakes_workspace import PLACES, ask, gold_items, recipe
 from mainspring.app import IN_PRODUCTION
 from mainspring.errors import UserError
 from mainspring.flywheel import curate
@@ -22,7 +22,7 @@ def spin(workspace, items, **train):
     """A turn with everything it did: (turn, released references, announced stages)."""
     released, stages = [], []
     made = turn(
-        workspace, FlywheelConfig(tune=tune_config(**train), num_examples=1), items,
+        workspace, FlywheelConfig(tune=recipe(**train), num_examples=1), items,
         release=lambda _, reference: released.append(reference), announce=stages.append,
     )  # fmt: skip
     return made, released, stages
@@ -39,7 +39,7 @@ def check_artifacts(workspace, base, made):
     assert (evaluation.parents["base"], evaluation.parents["candidate"]) == (made.base, made.candidate)
     assert evaluation.config["decision"] == made.gate.decision
     assert (evaluation.config["after"], evaluation.config["nll"]) == (made.gate.after, made.nll)
-    (run,) = workspace.runs.list("tune")
+    (run,) = workspace.runs.list("train")
     assert (run.id, run.status, run.result) == (made.run, "done", {"adapter": made.adapter})
     assert registry.get(IN_PRODUCTION).reference == base.reference  # `release` moved nothing
 

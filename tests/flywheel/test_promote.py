@@ -12,13 +12,13 @@ from fakes_workspace import (
     other_process,
     pipe,
     promote_for_ever,
-    tune_config,
+    recipe,
+    tune,
 )
 from mainspring.app import ASSISTANT, IN_PRODUCTION, PRODUCTION, Workspace
 from mainspring.errors import ChecksumError, GateRefusedError, UserError
 from mainspring.flywheel import curate
 from mainspring.flywheel.promote import PROMOTION, promote, rollback
-from mainspring.flywheel.tune import tune
 
 KILLS = 5
 
@@ -82,7 +82,7 @@ def test_another_kind_cannot_answer_in_production(workspace, base):
 
 def test_an_edited_adapter_does_not_reach_production(workspace, index, base):
     curate.save(workspace, [lesson(0)], [])
-    adapter, _ = tune(workspace, tune_config(epochs=1))
+    adapter, _ = tune(workspace, recipe(epochs=1))
     tuned = add_assistant(workspace, index, adapter=adapter.reference)
     add_evaluation(workspace, tuned.reference, "pass")
     file = workspace.registry.folder(adapter) / "adapter_model.safetensors"

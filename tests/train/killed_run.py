@@ -24,7 +24,7 @@ if __name__ == "__main__":
     lora.add(model, lora.LoraConfig(rank=4), "a")
     source = ChatSource(conversations("red", "green", "blue", "none", "all"), ByteTokenizer(), max_tokens=128)
     values = {
-        "epochs": 12, "segments_per_step": 2, "save_every_steps": 3,
+        "epochs": 12, "items_per_step": 2, "save_every_steps": 3,
         "plan": {"micro_batch_tokens": 128, "threads": 1},
     }  # fmt: skip
     train(model, source, Sft(), build(TrainConfig, values), Path(sys.argv[1]), on_step=report)

@@ -24,7 +24,7 @@ TESTS = Path(__file__).parent.parent
 
 
 def config(**values):
-    base = {"segments_per_step": 2, "plan": {"threads": 1, "micro_batch_tokens": 256}}
+    base = {"items_per_step": 2, "plan": {"threads": 1, "micro_batch_tokens": 256}}
     return build(TrainConfig, {**base, **values})
 
 
@@ -69,7 +69,7 @@ def test_answers_are_memorized_and_the_base_is_untouched(tmp_path, source):
     )
     assert result.loss < 0.2 * losses[0]
     assert (result.steps, result.resumed_at) == (90, 0)
-    assert result.tokens == 30 * sum(source.segment(index).num_tokens for index in range(6))
+    assert result.tokens == 30 * sum(source.item(index)[0].num_tokens for index in range(6))
     for name, each in model.named_parameters():
         assert name not in base or torch.equal(each, base[name])
 
@@ -107,14 +107,14 @@ def test_every_step_leaves_a_line_of_metrics_and_of_progress(tmp_path, source, c
 
 def test_the_size_of_a_micro_batch_changes_nothing_but_rounding(tmp_path, source):
     one, many = adapted(), adapted()
-    longest = max(source.segment(index).num_tokens for index in range(6))
-    train(one, source, Sft(), config(segments_per_step=6, optim={"schedule": "constant"}), tmp_path / "one")
+    longest = max(source.item(index)[0].num_tokens for index in range(6))
+    train(one, source, Sft(), config(items_per_step=6, optim={"schedule": "constant"}), tmp_path / "one")
     plan = {"threads": 1, "micro_batch_tokens": longest}
     train(
         many,
         source,
         Sft(),
-        config(segments_per_step=6, plan=plan, optim={"schedule": "constant"}),
+        config(items_per_step=6, plan=plan, optim={"schedule": "constant"}),
         tmp_path / "many",
     )
     for name, weight in trained_weights(one).items():
@@ -140,7 +140,7 @@ def test_the_limit_of_trained_tokens_holds(tmp_path, source):
 @pytest.mark.parametrize("stopped_at", [1, 4, 6])
 def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path, source, stopped_at):
     whole, parts = adapted(), adapted()
-    settings = config(epochs=3, save_every_steps=2, segments_per_step=2)
+    settings = config(epochs=3, save_every_steps=2, items_per_step=2)
     expected = train(whole, source, Sft(), settings, tmp_path / "whole")
     with pytest.raises(StopError):
         train(parts, source, Sft(), settings, tmp_path / "parts", on_step=stop_after(stopped_at))
@@ -183,13 +183,13 @@ def test_another_shape_of_adapter_is_refused(tmp_path, source):
 class Broken(Sft):
     """Its loss, or its gradient alone, is not finite from the third batch on."""
 
-    def __init__(self, where):
-        self.where, self.num_batches = where, 0
+    where: str
+    seen: list[int]
 
     def __call__(self, outputs, batch):
         loss = super().__call__(outputs, batch)
-        self.num_batches += 1
-        if self.num_batches < 3:
+        self.seen.append(len(batch.ids))
+        if len(self.seen) < 3:
             return loss
         bad = (
             loss.sum * float("nan")
@@ -207,7 +207,7 @@ def test_what_is_not_finite_is_named_and_leaves_the_weights_alone(tmp_path, sour
     with pytest.raises(
         MainspringError, match=rf"The {where} of step 3 is not finite.*conversation \d, conversation \d"
     ):
-        train(model, source, Broken(where), config(), tmp_path / "bad")
+        train(model, source, Broken(where=where, seen=[]), config(), tmp_path / "bad")
     assert_same_weights(model, good)
 
 
@@ -250,3 +250,39 @@ def test_a_run_killed_three_times_ends_with_the_bytes_of_one_that_was_not(tmp_pa
     assert start(tmp_path / "parts", tmp_path / "adapter").wait() == 0
     for name in ("adapter_config.json", "adapter_model.safetensors"):
         assert (tmp_path / "adapter" / name).read_bytes() == (tmp_path / "expected" / name).read_bytes()
+
+
+def test_a_step_that_is_not_finite_can_be_skipped(tmp_path, source):
+    model = adapted()
+    settings = config(guard={"max_skips": 1}, epochs=1)
+    broken = BrokenOnce(where="loss", seen=[])
+    train(model, source, broken, settings, tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["metrics"].get("skipped", 0.0) for line in lines] == [0.0, 0.0, 1.0]
+
+
+class BrokenOnce(Broken):
+    """Its third batch alone is not finite."""
+
+    def __call__(self, outputs, batch):
+        loss = super().__call__(outputs, batch)
+        return loss if len(self.seen) == 3 else Sft()(outputs, batch)
+
+
+def test_a_run_stops_early_and_ends_with_its_best_weights(tmp_path, source):
+    model = adapted()
+    settings = config(
+        epochs=40, validate_every_steps=3, restore_best=True, stop={"patience": 2},
+        optim={"lr": 0.3, "schedule": "constant"},
+    )  # fmt: skip
+    result = train(model, source, Sft(), settings, tmp_path, validation=source)
+    lines = [json.loads(line) for line in result.metrics.read_text().splitlines()]
+    losses = {
+        line["step"]: line["metrics"]["valid_loss"] for line in lines if "valid_loss" in line["metrics"]
+    }
+    assert result.steps < 120
+    assert result.best == min(losses.values()) < losses[result.steps]
+    again = train(
+        model, source, Sft(), config(steps=1, optim={"lr": 1e-12}), tmp_path / "2", validation=source
+    )
+    assert again.best == pytest.approx(result.best, rel=1e-5)

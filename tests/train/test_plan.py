@@ -1,11 +1,13 @@
 import torch
 
+from mainspring.train.batch import Segment, pack
+from mainspring.train.outputs import run_model
 from mainspring.train.plan import Plan
 
 
-def test_threads_are_taken_for_a_run_and_given_back():
+def test_threads_are_taken_for_a_run_and_given_back(model):
     before = torch.get_num_threads()
-    with Plan(threads=before + 1).applied():
+    with Plan(threads=before + 1).applied(model):
         assert torch.get_num_threads() == before + 1
     assert torch.get_num_threads() == before
 
@@ -21,3 +23,20 @@ def test_bf16_reaches_matrix_products_and_fp32_leaves_them_alone():
 def test_the_plan_is_told_in_one_line():
     told = Plan(threads=2, micro_batch_tokens=1024).describe()
     assert told == "cpu, fp32, 2 threads, 1,024 tokens at once"
+
+
+def test_checkpointing_changes_no_gradient(model):
+    (batch,) = pack([(Segment(ids=list(range(40)), weight=[1] * 40, name="one"),)], 64)
+    gradients = []
+    for checkpointing in (False, True):
+        model.zero_grad()
+        with Plan(threads=1, checkpointing=checkpointing).applied(model):
+            run_model(model, batch).logp_T.sum().backward()
+        gradients.append([each.grad.clone() for each in model.parameters()])
+    assert all(torch.equal(one, other) for one, other in zip(*gradients, strict=True))
+    assert "forward" not in vars(model.blocks[0])
+
+
+def test_double_precision_reaches_the_weights(model):
+    with Plan(dtype="fp64").applied(model):
+        assert {each.dtype for each in model.parameters()} == {torch.float64}

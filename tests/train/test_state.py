@@ -4,15 +4,14 @@ from torch import nn
 
 from mainspring.errors import ChecksumError
 from mainspring.train import state as states
-from mainspring.train.optim import OptimConfig, build_optimizer
-from mainspring.train.sources.base import Cursor
+from mainspring.train.optim import AdamW, build_optimizer
 from mainspring.train.state import State
 
 
 def setup(seed=0):
     torch.manual_seed(seed)
     parameters = {"a": nn.Parameter(torch.randn(3, 2)), "b": nn.Parameter(torch.randn(4))}
-    return parameters, build_optimizer(parameters, OptimConfig(lr=0.1))
+    return parameters, build_optimizer(parameters, AdamW(lr=0.1))
 
 
 def step(parameters, optimizer):
@@ -23,7 +22,7 @@ def step(parameters, optimizer):
 
 def state_at(number):
     return State(
-        step=number, cursor=Cursor(epoch=1, position=number), tokens=10 * number, trained_tokens=2.0 * number,
+        step=number, cursor={"step": number}, tokens=10 * number, trained_tokens=2.0 * number,
         fingerprints={"data": "x"},
     )  # fmt: skip
 

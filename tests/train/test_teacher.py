@@ -12,7 +12,7 @@ def test_the_likelihood_of_an_answer_is_that_of_an_independent_model_whatever_is
     model, source
 ):
     oracle = in_transformers(model)
-    segments = [source.segment(index) for index in range(source.num_segments)]
+    segments = [source.item(index)[0] for index in range(source.num_items)]
     expected = []
     for segment in segments:
         with torch.no_grad():
@@ -25,13 +25,13 @@ def test_the_likelihood_of_an_answer_is_that_of_an_independent_model_whatever_is
 
 
 def test_the_active_adapter_answers(model, source):
-    plain = answer_nll(model, [source.segment(0)])
+    plain = answer_nll(model, [source.item(0)[0]])
     lora.add(model, lora.LoraConfig(), "a")
     for pair in lora.pairs(model, "a").values():
         torch.nn.init.normal_(pair.b_OR, std=0.1)
-    assert answer_nll(model, [source.segment(0)]) != plain
+    assert answer_nll(model, [source.item(0)[0]]) != plain
     lora.activate(model, None)
-    assert answer_nll(model, [source.segment(0)]) == plain
+    assert answer_nll(model, [source.item(0)[0]]) == plain
 
 
 def test_a_segment_without_an_answer_has_no_likelihood(model):

@@ -18,6 +18,7 @@ from mainspring.cli import (
     flywheel,
     gate,
     index,
+    merge,
     models,
     parity,
     promote,
@@ -59,6 +60,7 @@ app.command("fetch")(fetch.fetch)
 app.add_typer(tokenizer.app, name="tokenizer")
 app.add_typer(models.app, name="models")
 app.command("train")(train.train)
+app.command("merge")(merge.merge)
 app.command("parity")(parity.parity)
 app.command("trace")(trace.trace)
 app.command("serve")(serve.serve)

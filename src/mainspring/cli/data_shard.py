@@ -48,7 +48,12 @@ def shard(
     for report in reports:
         for reason, count in report.reasons.items():
             print(f"skipped in {report.split}: {count:,} {reason}, the first is {_first(report, reason)}")
-    show.end(workspace, folder, f"data peek --tokens {made.name}", f"train -o dataset={made.reference}")
+    show.end(
+        workspace,
+        folder,
+        f"data peek --tokens {made.name}",
+        f"train pretrain -o data.dataset={made.reference}",
+    )
 
 
 def dataset_reference(name: str) -> str:

@@ -92,7 +92,7 @@ def _workspace(workspace: "Workspace", advice: list[str]) -> dict[str, object]:
     found["runs"] = [f"{run.id} {run.status}" for run in workspace.runs.list()]
     advice += [
         f"{run.id} was killed: mainspring train --resume {run.id}"
-        for run in workspace.runs.list("tune")
+        for run in workspace.runs.list("train")
         if run.status == "killed"
     ]
     found["ratings"] = len(workspace.feedback.latest())

@@ -1,4 +1,4 @@
-"""mainspring train: an adapter from the newest feedback, as a run that can be resumed."""
+"""mainspring train: a recipe to an adapter or a model, as a run that can be resumed."""
 
 import time
 from pathlib import Path
@@ -7,15 +7,26 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mainspring.cli import show
-from mainspring.cli.base import DEFAULT, AsJson, Files, Settings, WorkspacePath, load_config, open_workspace
+from mainspring.cli.base import DEFAULT, AsJson, Files, Settings, WorkspacePath, open_workspace
 from mainspring.errors import BusyError, NotFoundError, UserError
 
 if TYPE_CHECKING:
     from mainspring.app import Workspace
     from mainspring.runs import Run
+    from mainspring.train.forecast import Forecast
+    from mainspring.train.recipe import Recipe
+
+FEEDBACK = "dataset/feedback"
+GB = 1e9
 
 
 def train(
+    preset: Annotated[
+        str, typer.Argument(help="The recipe that is begun with: feedback, pretrain, sft, dpo and others.")
+    ] = "feedback",
+    is_plan: Annotated[
+        bool, typer.Option("--plan", help="Say what the run would be and take, and end.")
+    ] = False,
     resume: Annotated[
         str | None, typer.Option("--resume", metavar="RUN", help="Go on with a run that was stopped.")
     ] = None,
@@ -28,28 +39,60 @@ def train(
     workspace: WorkspacePath = DEFAULT,
     as_json: AsJson = False,
 ) -> None:
-    """Train an adapter on the lessons that feedback gave."""
+    """Train by a recipe; without one, an adapter on the lessons that feedback gave."""
     _check_usage(resume, accept, files, settings)
     with open_workspace(workspace) as opened:
         if is_list:
             _list(opened, workspace, as_json=as_json)
             return
-        from mainspring.flywheel.tune import TuneConfig, tune
+        from mainspring.train.recipe import load_recipe
+        from mainspring.train.run import plan_recipe, run_recipe
 
-        config = load_config(TuneConfig, files, settings)
         if resume is None:
-            _check_dataset(opened, config.dataset)
+            recipe = load_recipe(preset, files or (), settings or ())
+            _check_feedback(opened, recipe)
+            if is_plan:
+                _show_plan(recipe, plan_recipe(opened.registry, recipe), as_json=as_json)
+                return
             _tell_killed(opened)
+            made, run = run_recipe(opened.registry, opened.runs, recipe)
         else:
             _check_run(opened, resume)
-        adapter, run = tune(opened, config, resume=resume, accept=accept)
-        folder = opened.registry.folder(adapter)
-    facts = {name: adapter.config[name] for name in ("steps", "trained_tokens")}
+            made, run = run_recipe(opened.registry, opened.runs, None, resume=resume, accept=accept)
+        folder = opened.registry.folder(made)
+    facts = {name: made.config[name] for name in ("steps", "trained_tokens", "loss")}
     if as_json:
-        show.result({"adapter": adapter.reference, "run": run.id, **facts, "folder": folder})
+        show.result({made.kind: made.reference, "run": run.id, **facts, "folder": folder})
         return
-    show.table([["adapter", adapter.reference], ["run", run.id], *facts.items()])
-    show.end(workspace, folder, "flywheel run --gold FILE", "train --list")
+    show.table([[made.kind, made.reference], ["run", run.id], *facts.items()])
+    after = (
+        "flywheel run --gold FILE"
+        if made.reference.startswith("adapter/feedback")
+        else f"models describe {made.reference}"
+    )
+    show.end(workspace, folder, after, "train --list")
+
+
+def _show_plan(recipe: "Recipe", forecast: "Forecast", *, as_json: bool) -> None:
+    resolved = recipe.model_dump(mode="json")
+    facts = {
+        "steps": forecast.num_steps,
+        "parameters": forecast.parameters,
+        "trained parameters": forecast.trained_parameters,
+        "tokens a step": forecast.tokens_per_step,
+        "batches a step": forecast.batches_per_step,
+        "memory at its peak (GB)": round(forecast.peak_bytes / GB, 2),
+        "memory there is (GB)": round(forecast.available_bytes / GB, 2),
+        "time of a step (s)": round(forecast.seconds_per_step, 3),
+        "time in all (min)": round(forecast.seconds / 60, 1),
+    }
+    if as_json:
+        show.result({"recipe": resolved, "forecast": forecast})
+        return
+    import yaml
+
+    print(yaml.safe_dump(resolved, sort_keys=False), end="")
+    show.table([[name, value] for name, value in facts.items()])
 
 
 def _check_usage(
@@ -61,30 +104,32 @@ def _check_usage(
         raise UserError("--accept is for --resume RUN: a new run has nothing to differ from.")
 
 
-def _check_dataset(workspace: "Workspace", reference: str) -> None:
-    if not workspace.registry.has(reference):
+def _check_feedback(workspace: "Workspace", recipe: "Recipe") -> None:
+    """Lessons of feedback come from ratings, and a newcomer has none."""
+    asked = recipe.data.model_dump().get("dataset")
+    if asked == FEEDBACK and not workspace.registry.has(FEEDBACK):
         raise NotFoundError(
-            f"There is no {reference} to learn from. Rate answers on the page of `mainspring serve`, with "
+            f"There is no {FEEDBACK} to learn from. Rate answers on the page of `mainspring serve`, with "
             "corrections; `mainspring flywheel run --gold FILE` makes a dataset of them and learns it."
         )
 
 
 def _check_run(workspace: "Workspace", run_id: str) -> None:
-    from mainspring.flywheel.tune import KIND
+    from mainspring.train.run import KIND
 
     run = next((run for run in workspace.runs.list(KIND) if run.id == run_id), None)
     if run is None:
         workspace.runs.get(run_id)  # says that there is none
         raise UserError(f"{run_id} is not a run of `train`. See `mainspring train --list`.")
     if run.status == "done":
-        raise UserError(f"{run_id} is done; its adapter is {run.result.get('adapter')}.")
+        raise UserError(f"{run_id} is done; it made {_made(run)}.")
     if run.status == "running":
         raise BusyError(f"{run_id} is running as process {run.pid}. Wait until it is done.")
 
 
 def _tell_killed(workspace: "Workspace") -> None:
-    from mainspring.flywheel.tune import KIND
     from mainspring.progress import say
+    from mainspring.train.run import KIND
 
     for run in workspace.runs.list(KIND):
         if run.status == "killed":
@@ -104,4 +149,8 @@ def _list(workspace: "Workspace", path: Path, *, as_json: bool) -> None:
 
 def _row(run: "Run") -> list[object]:
     started = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(run.started))
-    return [run.id, run.status, started, run.result.get("adapter") or run.result.get("error")]
+    return [run.id, run.status, started, _made(run) or run.result.get("error")]
+
+
+def _made(run: "Run") -> object:
+    return run.result.get("adapter") or run.result.get("model")

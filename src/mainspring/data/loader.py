@@ -150,6 +150,10 @@ class Loader:
             return
         yield from self._read_ahead(plans)
 
+    def num_steps(self) -> int:
+        """How many steps there are from the beginning to the end of the stream; every row is planned for it."""
+        return sum(1 for _ in self._plan(self.start()))
+
     def measure(self) -> Packing:
         """What the first window becomes, and how often each dataset will be gone through in the run."""
         drawn = self.mixture.start()

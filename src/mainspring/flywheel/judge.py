@@ -80,7 +80,7 @@ def mean_nll(workspace: Workspace, spec: AssistantSpec, pairs: Sequence[tuple[Go
     ]
     host = workspace.host(spec.model)
     source = ChatSource(conversations, host.tokenizer, max_tokens=MAX_NLL_TOKENS)
-    segments = [source.segment(index) for index in range(source.num_segments)]
+    segments = [source.item(index)[0] for index in range(source.num_items)]
     values: list[float] = []
 
     def run() -> None:

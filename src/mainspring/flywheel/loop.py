@@ -16,14 +16,16 @@ from mainspring.flywheel import curate
 from mainspring.flywheel.harvest import harvest
 from mainspring.flywheel.judge import BASE, CANDIDATE, FEW_SHOT, few_shot_assistant, run_gate
 from mainspring.flywheel.promote import promote
-from mainspring.flywheel.tune import TuneConfig, tune
 from mainspring.progress import say
+from mainspring.train.recipe import FEEDBACK, Recipe, load_recipe
+from mainspring.train.run import run_recipe
+from mainspring.train.sources.chats import Chats
 
 
 class FlywheelConfig(Config):
     """One turn."""
 
-    tune: TuneConfig = pydantic.Field(default=TuneConfig(), description="How feedback is learnt.")
+    tune: Recipe = pydantic.Field(default=load_recipe(FEEDBACK), description="How feedback is learnt.")
     num_examples: int = pydantic.Field(default=8, ge=1, description="Examples of the few-shot opponent.")
 
 
@@ -68,9 +70,9 @@ def turn(
     base = workspace.registry.get(IN_PRODUCTION)
     dataset = collect(workspace, items)
     spec = workspace.spec(base.reference)
-    settings = config.tune.model_copy(update={"dataset": dataset.reference, "model": spec.model})
+    recipe = config.tune.model_copy(update={"data": Chats(dataset=dataset.reference), "model": spec.model})
     announce("tune")
-    adapter, run = tune(workspace, settings)
+    adapter, run = run_recipe(workspace.registry, workspace.runs, recipe)
     candidate = workspace.save_assistant(spec.model_copy(update={"adapter": adapter.reference}))
     announce("gate")
     report, evaluation = gate(workspace, candidate, base, dataset, items, num_examples=config.num_examples)

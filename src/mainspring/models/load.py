@@ -85,7 +85,7 @@ def read_json(path: Path) -> dict[str, Any]:
 def read_state(model: Model, names: Names, weights: Weights, source: Path) -> dict[str, torch.Tensor]:
     """Tensors under our names, every one checked: none missing, none left over, each of the right shape."""
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    entries = names.entries(model.config, prefix=_prefix(names, weights))
+    entries = names.entries(model.config, prefix=prefix_in(names, weights))
     _check(expected_shapes(model, entries), weights.shapes, names, source)
     state: dict[str, torch.Tensor] = {}
     for entry in entries:
@@ -103,7 +103,7 @@ def expected_shapes(model: Model, entries: Sequence[Entry]) -> dict[str, tuple[i
     return {entry.published: _published_shape(entry, shapes) for entry in entries}
 
 
-def _prefix(names: Names, weights: Weights) -> str:
+def prefix_in(names: Names, weights: Weights) -> str:
     """How the names of the body begin in this file: some with a head leave the prefix out, some without have it."""
     has_prefix = any(name.startswith(names.prefix) for name in weights.shapes)
     return names.prefix if has_prefix else ""

@@ -3,7 +3,8 @@
 from pydantic import Field
 
 from mainspring.config import Config
-from mainspring.train.optim import OptimConfig
+from mainspring.train.guard import GuardConfig, StopConfig
+from mainspring.train.optim import AdamW, OptimConfig
 from mainspring.train.plan import Plan
 
 
@@ -11,12 +12,27 @@ class TrainConfig(Config):
     """A run over a source."""
 
     epochs: int = Field(default=1, ge=1, description="passes over the source")
-    segments_per_step: int = Field(default=8, ge=1, description="segments that one update learns from")
-    max_trained_tokens: int = Field(
-        default=20_000, ge=1, description="the run ends before the weights it has used add up to more"
+    steps: int = Field(
+        default=0, ge=0, description="updates in all, over as many passes as they take; 0: `epochs` says it"
     )
-    seed: int = Field(default=0, description="of the order of segments and of every random number drawn")
+    items_per_step: int = Field(
+        default=8,
+        ge=1,
+        description="items (documents, conversations, pairs, prompts) of one update, of all ranks",
+    )
+    max_trained_tokens: int = Field(
+        default=0, ge=0, description="the run ends before the weights used add up to more; 0: no limit"
+    )
+    seed: int = Field(default=0, description="of the order of items and of every random number drawn")
     report_every_steps: int = Field(default=1, ge=1, description="steps between two lines of progress")
     save_every_steps: int = Field(default=10, ge=1, description="steps between two saved states")
-    optim: OptimConfig = Field(default=OptimConfig(), description="how weights follow gradients")
+    validate_every_steps: int = Field(
+        default=0, ge=0, description="steps between two looks at the validation items; 0: only at the end"
+    )
+    restore_best: bool = Field(
+        default=False, description="end with the weights of the lowest validation loss instead of the last"
+    )
+    guard: GuardConfig = Field(default=GuardConfig(), description="which steps are skipped")
+    stop: StopConfig = Field(default=StopConfig(), description="when a validated run stops early")
+    optim: OptimConfig = Field(default=AdamW(), description="how weights follow gradients")
     plan: Plan = Field(default=Plan(), description="how the run computes")

@@ -2,25 +2,36 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import Literal
 
 import torch
 from pydantic import Field
+from torch.utils.checkpoint import checkpoint
 
 from mainspring.config import Config
 from mainspring.device import num_cores
+from mainspring.models.model import Model
+from mainspring.models.parts.stack import Stack
+
+HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Plan(Config):
     """How a run computes."""
 
-    dtype: Literal["fp32", "bf16"] = Field(
-        default="fp32", description="of matrix products; bf16 is autocast: weights and gradients stay fp32"
+    dtype: Literal["fp32", "bf16", "fp16", "fp64"] = Field(
+        default="fp32",
+        description="of matrix products; bf16 and fp16 are autocast (weights and gradients stay fp32, and fp16's loss "
+        "is scaled); fp64 is all in double precision, for proofs",
     )
     micro_batch_tokens: int = Field(
         default=2048,
         ge=1,
-        description="most tokens run at once; a step of more is accumulated, a longer segment runs alone",
+        description="most tokens run at once; a step of more is accumulated, a longer item runs alone",
+    )
+    checkpointing: bool = Field(
+        default=False, description="forget each block's activations and compute them again for its gradient"
     )
     threads: int = Field(default=0, ge=0, description="processor threads; 0 takes every core")
 
@@ -30,17 +41,35 @@ class Plan(Config):
 
     def autocast(self) -> AbstractContextManager[None]:
         """Around the forward of every batch."""
-        return nullcontext() if self.dtype == "fp32" else torch.autocast("cpu", torch.bfloat16)  # type: ignore[return-value]
+        half = HALF.get(self.dtype)
+        return nullcontext() if half is None else torch.autocast("cpu", half)  # type: ignore[return-value]
+
+    def scaler(self) -> torch.amp.GradScaler:
+        """Keeps the small gradients of fp16 from vanishing; with another dtype it does nothing."""
+        return torch.amp.GradScaler("cpu", enabled=self.dtype == "fp16")
 
     @contextmanager
-    def applied(self) -> Iterator[None]:
-        """Take the threads for the length of a run."""
+    def applied(self, model: Model) -> Iterator[None]:
+        """Take the threads, the precision and the checkpoints for the length of a run."""
         before = torch.get_num_threads()
         torch.set_num_threads(self.num_threads)
+        if self.dtype == "fp64":
+            model.double()
+        blocks = [block for stack in _stacks(model) for block in stack.blocks] if self.checkpointing else []
+        for block in blocks:
+            block.forward = partial(checkpoint, block.forward, use_reentrant=False)
         try:
             yield
         finally:
             torch.set_num_threads(before)
+            for block in blocks:
+                del block.forward
 
     def describe(self) -> str:
-        return f"cpu, {self.dtype}, {self.num_threads} threads, {self.micro_batch_tokens:,} tokens at once"
+        again = ", activations computed twice" if self.checkpointing else ""
+        tokens = f"{self.micro_batch_tokens:,} tokens at once"
+        return f"cpu, {self.dtype}, {self.num_threads} threads, {tokens}{again}"
+
+
+def _stacks(model: Model) -> list[Stack]:
+    return [module for module in model.modules() if isinstance(module, Stack)]

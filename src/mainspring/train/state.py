@@ -9,7 +9,7 @@ import json
 import random
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,33 +19,45 @@ from torch import nn
 
 from mainspring.artifact import sha256_of, sync
 from mainspring.errors import ChecksumError, ConfigError
-from mainspring.train.sources.base import Cursor
+from mainspring.progress import say
+from mainspring.train.optim import restore_state, state_of
 
 KEPT = 2
+OPTIM = "optim/"
 FILES = ("state.safetensors", "state.json")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """Where a run stands after `step` steps; `fingerprints` say of what run it is."""
+    """Where a run stands after `step` steps.
+
+    cursor: where its feed goes on. fingerprints: of what run it is. more: what else decides the next step, such as
+    the guard's memory of losses; all JSON values.
+    """
 
     step: int
-    cursor: Cursor
+    cursor: Mapping[str, Any]
     tokens: int
     trained_tokens: float
     fingerprints: Mapping[str, Any]
+    more: Mapping[str, Any] = field(default_factory=dict)
 
 
 def save(
-    state_dir: Path, state: State, parameters: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer
+    state_dir: Path,
+    state: State,
+    parameters: Mapping[str, nn.Parameter],
+    optimizer: torch.optim.Optimizer,
+    *,
+    kept: int = KEPT,
 ) -> None:
-    """Write the state under a temporary name, sync, rename; then drop all but the last two."""
+    """Write the state under a temporary name, sync, rename; then drop all but the last `kept`."""
     temporary = state_dir / f".writing-{state.step:06d}"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     save_file(_tensors(parameters, optimizer), temporary / "state.safetensors")
     values = {
-        "step": state.step, "cursor": [state.cursor.epoch, state.cursor.position], "tokens": state.tokens,
+        "step": state.step, "cursor": state.cursor, "tokens": state.tokens, "more": state.more,
         "trained_tokens": state.trained_tokens, "fingerprints": state.fingerprints,
         "python_random": random.getstate(),
     }  # fmt: skip
@@ -58,7 +70,7 @@ def save(
     shutil.rmtree(final, ignore_errors=True)
     temporary.rename(final)
     sync(state_dir)
-    for old in saved(state_dir)[:-KEPT]:
+    for old in saved(state_dir)[:-kept]:
         shutil.rmtree(old)
 
 
@@ -81,15 +93,17 @@ def restore(folder: Path, parameters: Mapping[str, nn.Parameter], optimizer: tor
     with torch.no_grad():
         for name, parameter in parameters.items():
             parameter.copy_(tensors[f"weight/{name}"])
-            kept = {key: tensors.get(f"optim/{key}/{name}") for key in ("step", "exp_avg", "exp_avg_sq")}
-            if kept["step"] is not None:
-                optimizer.state[parameter] = kept
+    kept = {key.removeprefix(OPTIM): each for key, each in tensors.items() if key.startswith(OPTIM)}
+    afresh = restore_state(optimizer, parameters, kept)
+    if afresh:
+        say(
+            f"another kind of optimizer was saved: it begins afresh with {len(afresh)} weights ({afresh[0]}, ...)"
+        )
     torch.set_rng_state(tensors["torch_random"])
     version, numbers, gauss = values["python_random"]
     random.setstate((version, tuple(numbers), gauss))
-    epoch, position = values["cursor"]
     return State(
-        step=values["step"], cursor=Cursor(epoch=epoch, position=position), tokens=values["tokens"],
+        step=values["step"], cursor=values["cursor"], tokens=values["tokens"], more=values["more"],
         trained_tokens=values["trained_tokens"], fingerprints=values["fingerprints"],
     )  # fmt: skip
 
@@ -123,9 +137,8 @@ def _tensors(
     tensors = {"torch_random": torch.get_rng_state()}
     for name, parameter in parameters.items():
         tensors[f"weight/{name}"] = parameter.detach().contiguous()
-        for key, value in optimizer.state.get(parameter, {}).items():
-            tensors[f"optim/{key}/{name}"] = value.contiguous()
-    return tensors
+    kept = state_of(optimizer, parameters)
+    return tensors | {OPTIM + key: each.contiguous() for key, each in kept.items()}
 
 
 def _check_shapes(

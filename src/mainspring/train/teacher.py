@@ -8,8 +8,8 @@ from mainspring.errors import ChatError, ContextLengthError
 from mainspring.models.attend import PackedAttend
 from mainspring.models.model import Model
 from mainspring.train.batch import Segment, pack
-from mainspring.train.objectives.base import run_model
 from mainspring.train.objectives.sft import token_nll
+from mainspring.train.outputs import run_model
 
 
 @torch.inference_mode()
@@ -18,7 +18,7 @@ def answer_nll(model: Model, segments: Sequence[Segment], *, max_tokens: int = 2
 
     Args:
         model: answers with its active adapter.
-        segments: conversations, such as `ChatSource.segment` gives.
+        segments: conversations, such as those of a ChatSource's items.
         max_tokens: how many tokens are run at once; a longer segment is run alone.
 
     """
@@ -27,7 +27,7 @@ def answer_nll(model: Model, segments: Sequence[Segment], *, max_tokens: int = 2
             raise ChatError(f"{segment.name} has no answer whose likelihood could be taken. Leave it out.")
     longest = max((segment.num_tokens for segment in segments), default=0)
     means = [0.0] * len(segments)
-    for batch in pack(segments, max(max_tokens, longest)):
+    for batch in pack([(segment,) for segment in segments], max(max_tokens, longest)):
         nll_T = token_nll(run_model(model, batch), batch)
         for place in batch.segments:
             total = float(nll_T[place.start : place.start + place.length].sum())

@@ -2,8 +2,8 @@ import torch
 
 from mainspring.adapt import lora
 from mainspring.train.batch import Segment, lay_out, pack
-from mainspring.train.objectives.base import run_model
 from mainspring.train.objectives.sft import Sft, token_nll
+from mainspring.train.outputs import run_model
 from oracle_llama import assert_same_gradients, fill_alike, in_transformers, peft_loss, with_peft
 
 
@@ -31,7 +31,7 @@ def test_a_lora_step_on_three_packed_conversations_equals_peft_one_by_one(model)
     peft_model = with_peft(in_transformers(model), rank=4, alpha=8)
     lora.add(model, lora.LoraConfig(rank=4, alpha=8), "a")
     fill_alike(model, "a", peft_model)
-    loss = backward(model, pack(segments(), 100))
+    loss = backward(model, pack([(each,) for each in segments()], 100))
     theirs = peft_loss(peft_model, segments())
     theirs.backward()
     assert abs(loss - float(theirs.detach())) / float(theirs.detach()) < 1e-5
@@ -40,10 +40,10 @@ def test_a_lora_step_on_three_packed_conversations_equals_peft_one_by_one(model)
 
 def test_packed_documents_have_the_token_losses_they_have_alone(model):
     three = segments()
-    (packed,) = pack(three, 100)
+    (packed,) = pack([(each,) for each in three], 100)
     together = token_nll(run_model(model, packed), packed)
     for place in packed.segments:
-        alone = lay_out([(0, three[place.index])])
+        alone = lay_out([(0, 0, three[place.index])])
         expected = token_nll(run_model(model, alone), alone)
         torch.testing.assert_close(
             together[place.start : place.start + place.length], expected, rtol=1e-5, atol=1e-6
@@ -56,11 +56,11 @@ def test_four_batches_of_one_are_one_batch_of_four(model):
     lora_parameters = [each for each in model.parameters() if each.requires_grad]
     for pair in lora.pairs(model, "a").values():
         torch.nn.init.normal_(pair.b_OR, std=0.05)
-    one = backward(model, pack(four, 85))
+    one = backward(model, pack([(each,) for each in four], 85))
     expected = [each.grad.clone() for each in lora_parameters]
     for each in lora_parameters:
         each.grad = None
-    batches = pack(four, 30)
+    batches = pack([(each,) for each in four], 30)
     assert len(batches) > 2
     assert abs(backward(model, batches) - one) < 1e-6 * one
     for each, gradient in zip(lora_parameters, expected, strict=True):
@@ -69,8 +69,8 @@ def test_four_batches_of_one_are_one_batch_of_four(model):
 
 def test_a_weight_of_two_counts_a_token_twice(model):
     ids = [1, 2, 3, 4]
-    (one,) = pack([Segment(ids=ids, weight=[0, 1, 0, 0], name="one")], 10)
-    (two,) = pack([Segment(ids=ids, weight=[0, 2, 0, 0], name="two")], 10)
+    (one,) = pack([(Segment(ids=ids, weight=[0, 1, 0, 0], name="one"),)], 10)
+    (two,) = pack([(Segment(ids=ids, weight=[0, 2, 0, 0], name="two"),)], 10)
     loss = [float(Sft()(run_model(model, batch), batch).sum.detach()) for batch in (one, two)]
     assert loss[1] == 2 * loss[0]
     assert two.counts()["tokens"] == 2

@@ -7,8 +7,8 @@ from transformers import LlamaForCausalLM
 from mainspring.adapt import lora
 from mainspring.models.load import load
 from mainspring.train.batch import Segment, pack
-from mainspring.train.objectives.base import run_model
 from mainspring.train.objectives.sft import Sft
+from mainspring.train.outputs import run_model
 from oracle_llama import assert_same_gradients, fill_alike, peft_loss, with_peft
 
 
@@ -27,7 +27,7 @@ def test_a_lora_step_on_the_real_model_equals_peft(smollm2_folder):
     fill_alike(model, "a", peft_model, spread=0.02)
     theirs = peft_loss(peft_model, segments)
     theirs.backward()
-    (batch,) = pack(segments, 64)
+    (batch,) = pack([(each,) for each in segments], 64)
     loss = Sft()(run_model(model, batch), batch)
     ours = loss.sum / batch.counts()["tokens"]
     ours.backward()

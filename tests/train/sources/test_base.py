@@ -5,10 +5,10 @@ from mainspring.train.sources.base import order
 
 
 @given(st.integers(1, 200), st.integers(0, 5), st.integers(0, 5))
-def test_a_pass_visits_every_segment_once_and_the_same_way_each_time(num_segments, seed, epoch):
-    indices = order(num_segments, seed, epoch)
-    assert sorted(indices) == list(range(num_segments))
-    assert indices == order(num_segments, seed, epoch)
+def test_a_pass_visits_every_item_once_and_the_same_way_each_time(num_items, seed, epoch):
+    indices = order(num_items, seed, epoch)
+    assert sorted(indices) == list(range(num_items))
+    assert indices == order(num_items, seed, epoch)
 
 
 def test_passes_and_seeds_have_orders_of_their_own():

@@ -13,7 +13,7 @@ def sources(*conversations, max_tokens=200, **tokenizer):
 
 
 def test_the_answer_and_its_end_are_what_is_trained():
-    segment = sources([USER, ANSWER]).segment(0)
+    segment = sources([USER, ANSWER]).item(0)[0]
     trained = [token for token, weight in zip(segment.ids, segment.weight, strict=True) if weight]
     assert trained == [*b"A cat.", 257]
     assert segment.trained_tokens == 7

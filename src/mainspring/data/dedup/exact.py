@@ -33,7 +33,7 @@ class Settings(Config):
     collapse_space: bool = pydantic.Field(
         default=True, description="Whether all runs of white space are one space, and none at the ends."
     )
-    memory_mb: float = pydantic.Field(default=128, gt=0, description="Memory for finding clusters, MB.")
+    memory_mb: float = pydantic.Field(default=64, gt=0, description="Memory for finding clusters, MB.")
 
 
 class Exact:

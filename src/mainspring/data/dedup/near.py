@@ -42,7 +42,7 @@ class Settings(Config):
         description="What a shingle is made of: words between white space, or single characters for languages "
         "that are written without spaces.",
     )
-    memory_mb: float = pydantic.Field(default=128, gt=0, description="Memory for finding clusters, MB.")
+    memory_mb: float = pydantic.Field(default=64, gt=0, description="Memory for finding clusters, MB.")
 
 
 class Near:

@@ -51,7 +51,7 @@ class Settings(Config):
     min_characters: int = pydantic.Field(
         default=50, ge=1, description="Characters from which on a paragraph or line counts."
     )
-    memory_mb: float = pydantic.Field(default=128, gt=0, description="Memory for finding repeats, MB.")
+    memory_mb: float = pydantic.Field(default=64, gt=0, description="Memory for finding repeats, MB.")
 
 
 class Spans:

@@ -1,23 +1,27 @@
 """What an objective is: from a model's outputs to a sum and what the sum is counted in.
 
-Shapes: T tokens of a batch, N chosen ones, D model width, V vocabulary.
+Its settings are the objective: a frozen record with a `kind`, called with outputs and batch.
 """
 
-from collections.abc import Mapping
+import random
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, ClassVar, Self
 
 import torch
+from torch import nn
 
-from mainspring.models.attend import PackedAttend
+from mainspring.config import Config
 from mainspring.models.model import Model
-from mainspring.train.batch import Batch
+from mainspring.tokenizer.base import Tokenizer
+from mainspring.train.batch import Batch, Item
+from mainspring.train.outputs import Outputs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loss:
-    """`sum` over the batch (scalar, fp32, differentiable); `count_key` names the entry of Batch.counts() that
-    the sums of a whole step are divided by; `metrics` are sums of the same count.
+    """`sum` over the batch (scalar, at least fp32, differentiable); `count_key` names the entry of
+    Batch.counts() that the sums of a whole step are divided by; `metrics` are sums of the same count.
     """
 
     sum: torch.Tensor
@@ -25,28 +29,67 @@ class Loss:
     metrics: Mapping[str, float] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Outputs:
-    """What the model said of a batch; logits are computed where they are asked for, and nowhere else."""
+class Objective(Config):
+    """A kind of loss that adds up over batches and ranks.
 
-    model: Model
-    hidden_TD: torch.Tensor
+    couples: the segments of an item are compared, so they lie in one batch. needs: names of the extras that
+    annotators add to a batch before the step (annotate.py).
+    """
 
-    def logits(self, at_N: torch.Tensor) -> torch.Tensor:
-        """Scores of the next token after each of the tokens at these indices, (N, V)."""
-        return self.model.logits(self.hidden_TD.index_select(0, at_N))
+    kind: Any
+    couples: ClassVar[bool] = False
 
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return ()
 
-class Objective(Protocol):
-    """A kind of loss."""
+    def fitted(self, tokenizer: Tokenizer) -> Self:
+        """With what it needs to know of a tokenizer."""
+        return self
 
-    name: str
+    def view(self, item: Item, draw: random.Random) -> Item:
+        """What this objective sees of an item: the item itself, or one with tokens hidden at random."""
+        return item
+
+    def prepare(self, model: Model) -> None:
+        """Add to the model what this objective trains beside it, before anything is counted or loaded."""
 
     def __call__(self, outputs: Outputs, batch: Batch) -> Loss:
         """Sum of the loss over the batch."""
-        ...
+        raise NotImplementedError
 
 
-def run_model(model: Model, batch: Batch) -> Outputs:
-    """Run the model over a batch, each segment for itself."""
-    return Outputs(model, model(batch.ids, batch.pos, PackedAttend(batch.lengths)))
+class JointObjective(Objective):
+    """A loss that does not add up, because it compares what lies in different batches.
+
+    The loop makes the features of all batches and ranks without gradients, differentiates `joint` with respect to
+    them, and runs every batch once more with that gradient (arXiv:2101.06983): accumulation and ranks stay exact.
+    """
+
+    def features(self, outputs: Outputs, batch: Batch) -> torch.Tensor:
+        """What is compared, the first dimension free."""
+        raise NotImplementedError
+
+    def joint(self, features: Sequence[torch.Tensor], batches: Sequence[Batch]) -> Loss:
+        """The sum over all batches of the step."""
+        raise NotImplementedError
+
+    def __call__(self, outputs: Outputs, batch: Batch) -> Loss:
+        return self.joint([self.features(outputs, batch)], [batch])
+
+
+class Penalty(Objective):
+    """What is added to an objective's loss, `coefficient` times."""
+
+    coefficient: float
+
+
+class WeightPenalty(Config):
+    """What is added once a step and depends on the weights alone."""
+
+    kind: Any
+    coefficient: float
+
+    def of_weights(self, parameters: Mapping[str, nn.Parameter]) -> torch.Tensor:
+        """The penalty, a scalar, before its coefficient."""
+        raise NotImplementedError

@@ -1,32 +1,49 @@
-"""Supervised fine-tuning: cross entropy of the next token, weighted; weight 1 everywhere makes it plain CLM.
+"""Cross entropy of what should have been said, weighted: of the next token, or of a target at the token itself.
 
-Shapes: T tokens of a batch, N of them trained, V vocabulary.
+Shapes: T tokens of a batch, N of them trained, V vocabulary or labels.
 """
 
+from typing import Literal
+
 import torch
-from torch.nn.functional import cross_entropy
 
 from mainspring.train.batch import Batch
-from mainspring.train.objectives.base import Loss, Outputs
+from mainspring.train.objectives.base import Loss, Objective
+from mainspring.train.outputs import Outputs
 
 
-class Sft:
+class CrossEntropy(Objective):
     """-sum over trained tokens of weight * log p(target), counted in trained tokens."""
-
-    name = "sft"
 
     def __call__(self, outputs: Outputs, batch: Batch) -> Loss:
         at_N = batch.trained()
         weight_N = batch.weight[at_N]
-        logits_NV = outputs.logits(at_N).float()
-        target_N = batch.target[at_N]
-        nll_N = cross_entropy(logits_NV, target_N, reduction="none")
-        right = weight_N[logits_NV.detach().argmax(-1) == target_N].sum()
-        return Loss(sum=torch.dot(nll_N, weight_N), count_key="tokens", metrics={"accuracy": float(right)})
+        right_N = outputs.trained_logits_NV.detach().argmax(-1) == batch.target[at_N]
+        return Loss(
+            sum=-(outputs.trained_logp_N * weight_N).sum(),
+            count_key="tokens",
+            metrics={"accuracy": float(weight_N[right_N].sum())},
+        )
+
+
+class CausalLm(CrossEntropy):
+    """The next token of everything that a source gives a weight: documents."""
+
+    kind: Literal["clm"] = "clm"
+
+
+class Sft(CrossEntropy):
+    """Supervised fine-tuning: the next token of answers, which are what a chat source gives a weight."""
+
+    kind: Literal["sft"] = "sft"
+
+
+class TokenLabels(CrossEntropy):
+    """A label for every token, such as those of named entities; the model has a head of labels."""
+
+    kind: Literal["token_labels"] = "token_labels"
 
 
 def token_nll(outputs: Outputs, batch: Batch) -> torch.Tensor:
     """Weighted negative log-likelihood of every token's target, (T,), 0 where nothing is trained."""
-    at_N = batch.trained()
-    nll_N = cross_entropy(outputs.logits(at_N).float(), batch.target[at_N], reduction="none")
-    return torch.zeros_like(batch.weight).index_copy(0, at_N, nll_N * batch.weight[at_N])
+    return -outputs.logp_T * batch.weight

@@ -1,14 +1,32 @@
 """Conversations: every answer of the assistant is trained, with the token that ends it."""
 
 from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import Field
 
 from mainspring.artifact import fingerprint_of
 from mainspring.chat import ChatTokenizer, render
 from mainspring.errors import ChatError, ContextLengthError, TemplateError
 from mainspring.schema import Message
-from mainspring.train.batch import Segment
+from mainspring.train.batch import Item, Segment
+from mainspring.train.sources.base import DatasetConfig, Opening
+from mainspring.train.sources.records import messages_of, read_records
 
 Conversation = Sequence[Message]
+
+
+class Chats(DatasetConfig):
+    """Lessons of feedback, or a .jsonl file of {"messages": [...]}."""
+
+    kind: Literal["chats"] = "chats"
+    dataset: str = Field(description="the dataset of lessons, or a .jsonl file")
+
+    def open(self, opening: Opening) -> "ChatSource":
+        """Render every conversation with the model's template."""
+        records = read_records(opening.registry, self.dataset)
+        conversations = [messages_of(each, "messages", f"line {at}") for at, each in enumerate(records, 1)]
+        return ChatSource(conversations, opening.tokenizer, max_tokens=opening.max_tokens)
 
 
 class ChatSource:
@@ -30,11 +48,11 @@ class ChatSource:
             _segment(index, conversation, tokenizer, max_tokens)
             for index, conversation in enumerate(conversations)
         ]
-        self.num_segments = len(self._segments)
+        self.num_items = len(self._segments)
         self.fingerprint = fingerprint_of([(each.ids, each.weight) for each in self._segments])
 
-    def segment(self, index: int) -> Segment:
-        return self._segments[index]
+    def item(self, index: int) -> Item:
+        return (self._segments[index],)
 
 
 def _segment(index: int, messages: Conversation, tokenizer: ChatTokenizer, max_tokens: int) -> Segment:
@@ -58,4 +76,4 @@ def _segment(index: int, messages: Conversation, tokenizer: ChatTokenizer, max_t
             f"{name} has {len(rendered.ids):,} tokens; at most {max_tokens:,} fit. Shorten or leave it out, "
             f"or set `plan.micro_batch_tokens` to at least {len(rendered.ids)}."
         )
-    return Segment(ids=rendered.ids, weight=rendered.weight, name=name, group=index)
+    return Segment(ids=rendered.ids, weight=rendered.weight, name=name)

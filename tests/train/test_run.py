@@ -3,15 +3,15 @@
 import pytest
 
 from fakes_bpe import CHATML, make_tokenizer
-from fakes_workspace import lesson, other_process, pipe, tune_config, tune_slowly
+from fakes_workspace import lesson, other_process, pipe, recipe, tune, tune_slowly
 from mainspring import artifact as artifacts
 from mainspring.adapt import lora
 from mainspring.data.document import Document
 from mainspring.data.shard import write_shards
 from mainspring.errors import ChecksumError, ConfigError
 from mainspring.flywheel import curate
-from mainspring.flywheel.tune import tune
 from mainspring.models.load import load
+from mainspring.train.sources.shards import Documents
 
 pytestmark = pytest.mark.slow
 
@@ -24,13 +24,13 @@ def dataset(workspace):
 
 
 def test_an_adapter_names_what_it_was_made_of(workspace, dataset):
-    adapter, run = tune(workspace, tune_config())
+    adapter, run = tune(workspace, recipe())
     base = workspace.registry.get("model/smollm2")
     assert adapter.parents == {"base": base.reference, "dataset": dataset.reference}
     fingerprint = lora.base_fingerprint(load(workspace.registry.folder(base)))
     assert (adapter.config["base_fingerprint"], adapter.config["run"]) == (fingerprint, run.id)
     assert (run.status, run.result) == ("done", {"adapter": adapter.reference})
-    assert (adapter.config["steps"], run.config["dataset"]) == (6, dataset.reference)
+    assert (adapter.config["steps"], run.config["data"]["dataset"]) == (6, dataset.reference)
     assert set(adapter.files) == {"adapter_config.json", "adapter_model.safetensors"}
 
 
@@ -38,8 +38,8 @@ def test_a_run_that_fails_is_recorded_with_why(workspace, dataset):
     file = workspace.registry.folder(dataset) / curate.LESSONS
     file.write_text(file.read_text().replace('"7"', '"8"'))
     with pytest.raises(ChecksumError):
-        tune(workspace, tune_config())
-    (run,) = workspace.runs.list("tune")
+        tune(workspace, recipe())
+    (run,) = workspace.runs.list("train")
     assert run.status == "failed"
     assert run.result["error"].startswith("ChecksumError: ")
     assert workspace.registry.list("adapter") == []
@@ -51,11 +51,11 @@ def test_a_failed_run_goes_on_with_its_own_settings(workspace, dataset):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        tune(workspace, tune_config(), on_step=stop)
-    (stopped,) = workspace.runs.list("tune")
+        tune(workspace, recipe(), on_step=stop)
+    (stopped,) = workspace.runs.list("train")
     later = []
     curate.save(workspace, [lesson(9)], [])  # a newer dataset is not this run's
-    adapter, run = tune(workspace, tune_config(epochs=9), resume=stopped.id, on_step=later.append)
+    adapter, run = tune(workspace, recipe(epochs=9), resume=stopped.id, on_step=later.append)
     assert (run.id, run.status, adapter.parents["dataset"]) == (stopped.id, "done", dataset.reference)
     assert [report.step for report in later] == [3, 4, 5, 6]  # the last saved state was step 2's
 
@@ -73,7 +73,7 @@ def add_shards(workspace, tokenizer):
 
 def test_an_adapter_is_trained_on_token_shards(workspace):
     dataset = add_shards(workspace, make_tokenizer())
-    config = tune_config(epochs=3, max_trained_tokens=5000).model_copy(update={"dataset": dataset.reference})
+    config = recipe(epochs=3).model_copy(update={"data": Documents(dataset=dataset.reference)})
     losses = []
     adapter, _ = tune(workspace, config, on_step=lambda report: losses.append(report.loss))
     assert adapter.parents["dataset"] == dataset.reference
@@ -83,24 +83,24 @@ def test_an_adapter_is_trained_on_token_shards(workspace):
 
 def test_shards_of_another_tokenizer_than_the_models_are_refused(workspace):
     dataset = add_shards(workspace, make_tokenizer(CHATML + " "))
-    config = tune_config().model_copy(update={"dataset": dataset.reference})
+    config = recipe().model_copy(update={"data": Documents(dataset=dataset.reference)})
     with pytest.raises(ConfigError, match="to which their ids mean other text"):
         tune(workspace, config)
 
 
 @pytest.mark.slow
 def test_a_killed_run_resumes_to_the_adapter_of_one_that_was_not_killed(workspace, dataset):
-    config = tune_config(epochs=4)
+    config = recipe(epochs=4)
     with pipe() as (steps, tell):
         process = other_process(tune_slowly, workspace.root, config, tell)
         for wanted in range(1, FIRST_STEPS + 1):
             assert steps.poll(60)
             assert steps.recv() == wanted
-        (running,) = workspace.runs.list("tune")
+        (running,) = workspace.runs.list("train")
         assert (running.status, running.pid) == ("running", process.pid)
         process.kill()
         process.join()
-    (killed,) = workspace.runs.list("tune")
+    (killed,) = workspace.runs.list("train")
     assert killed.status == "killed"
     assert workspace.registry.list("adapter") == []
     resumed, run = tune(workspace, config, resume=killed.id)

@@ -1,0 +1,178 @@
+"""One update: count over all batches of all ranks first, then add up their gradients, scaled by that count.
+
+items -> packed batches -> annotators -> model -> objective and penalties -> gradients -> optimizer
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+from mainspring.errors import ConfigError, MainspringError
+from mainspring.models.model import Model
+from mainspring.train.annotate import Annotator, LateAnnotator, annotate, check_needs
+from mainspring.train.batch import Batch, Item, pack
+from mainspring.train.config import TrainConfig
+from mainspring.train.guard import Guard, Verdict
+from mainspring.train.joint import backward_jointly, measure_jointly
+from mainspring.train.objectives.base import JointObjective, Loss, Objective, Penalty, WeightPenalty
+from mainspring.train.optim import clip, set_lr
+from mainspring.train.outputs import Outputs, run_model
+from mainspring.train.ranks import Ranks
+
+Counts = Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learnt:
+    """What an update did, over all ranks: means over what each loss counts; `skipped` says why it was none."""
+
+    loss: float
+    grad_norm: float
+    tokens: int
+    trained_tokens: float
+    metrics: dict[str, float]
+    skipped: str = ""
+
+
+@dataclass(slots=True, kw_only=True)
+class Learner:
+    """The model with everything that decides an update."""
+
+    model: Model
+    objective: Objective
+    penalties: Sequence[Penalty | WeightPenalty]
+    annotators: Sequence[Annotator]
+    parameters: Mapping[str, nn.Parameter]
+    optimizer: torch.optim.Optimizer
+    config: TrainConfig
+    ranks: Ranks
+    scaler: torch.amp.GradScaler = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.scaler = self.config.plan.scaler()
+
+    def batches(self, items: Sequence[Item]) -> list[Batch]:
+        """Packed and annotated."""
+        couples = any(each.couples for each in self.losses())
+        units = items if couples else [(segment,) for item in items for segment in item]
+        sizes = [sum(segment.num_tokens + len(segment.source) for segment in unit) for unit in units]
+        packed = pack(items, max([self.config.plan.micro_batch_tokens, *sizes]), couples=couples)
+        with self.config.plan.autocast():
+            made = [annotate(batch, self._annotators(late=False)) for batch in packed]
+        late = self._annotators(late=True)
+        for each in self.losses():
+            for batch in made:
+                check_needs(batch, each.needs, late, each.kind)
+        return made
+
+    def _annotators(self, *, late: bool) -> list[Annotator]:
+        return [each for each in self.annotators if isinstance(each, LateAnnotator) == late]
+
+    def learn(self, batches: Sequence[Batch], lr: float, step: int, guard: Guard) -> Learnt:
+        """Update the weights once, unless the guard says no.
+
+        Raises:
+            MainspringError: the guard stops the run; the weights are those before this step.
+            ConfigError: nothing of the step is trained.
+
+        """
+        counts = self.ranks.total(batch.counts() for batch in batches)
+        self.optimizer.zero_grad(set_to_none=True)
+        sums = self.backward(batches, counts)
+        self.ranks.add_gradients(self.parameters.values())
+        sums |= self._backward_weights()
+        self.scaler.unscale_(self.optimizer)
+        loss = sums.pop("loss")
+        norm = clip(self.parameters, self.config.optim.max_grad_norm)
+        verdict = self._judge(guard, step, loss, norm, batches)
+        if verdict.action == "take":
+            set_lr(self.optimizer, lr)
+            self.scaler.step(self.optimizer)
+        self.scaler.update()
+        tokens = self.ranks.total([{"tokens": float(sum(len(batch.ids) for batch in batches))}])["tokens"]
+        return Learnt(
+            loss=loss, grad_norm=norm, tokens=int(tokens), trained_tokens=counts["tokens"], metrics=sums,
+            skipped=verdict.reason,
+        )  # fmt: skip
+
+    def _judge(self, guard: Guard, step: int, loss: float, norm: float, batches: Sequence[Batch]) -> Verdict:
+        """The guard's word; a gradient that fp16 cannot hold is the scaler's matter, which skips it itself."""
+        if self.scaler.is_enabled() and math.isfinite(loss) and not math.isfinite(norm):
+            return Verdict(
+                action="take", reason="fp16 could not hold the gradient; its loss is scaled less from now on"
+            )
+        names = [place.name for batch in batches for place in batch.segments]
+        verdict = guard.judge(step, loss, norm, names)
+        if verdict.action == "stop":
+            raise MainspringError(verdict.reason)
+        return verdict
+
+    def measure(self, batches: Sequence[Batch]) -> dict[str, float]:
+        """The loss and its metrics without learning."""
+        counts = self.ranks.total(batch.counts() for batch in batches)
+        with torch.no_grad():
+            if any(isinstance(each, JointObjective) for each in self.losses()):
+                return measure_jointly(self, batches, counts)
+            parts = [self.mean(self.losses(), self.outputs(batch), counts)[1] for batch in batches]
+        return self.ranks.total(parts)
+
+    def backward(self, batches: Sequence[Batch], counts: Counts) -> dict[str, float]:
+        """Add up the gradients of all batches; the loss and its metrics over all ranks."""
+        if any(isinstance(each, JointObjective) for each in self.losses()):
+            return backward_jointly(self, batches, counts)
+        parts = []
+        for batch in batches:
+            loss, sums = self.mean(self.losses(), self.outputs(batch), counts)
+            self.scaler.scale(loss).backward()
+            parts.append(sums)
+        return self.ranks.total(parts)
+
+    def losses(self) -> list[Objective]:
+        """The objective and the penalties that look at outputs."""
+        return [self.objective, *(each for each in self.penalties if isinstance(each, Penalty))]
+
+    def outputs(self, batch: Batch) -> Outputs:
+        """One forward; `batch` of what it gives has what late annotators add."""
+        with self.config.plan.autocast():
+            return run_model(self.model, annotate(batch, self._annotators(late=True)))
+
+    def mean(
+        self, losses: Sequence[Objective], outputs: Outputs, counts: Counts
+    ) -> tuple[torch.Tensor, dict[str, float]]:
+        """This batch's part of the mean loss of the step, and of what is reported."""
+        total, sums = torch.zeros(()), {"loss": 0.0}
+        for each in losses:
+            with self.config.plan.autocast():
+                loss = each(outputs, outputs.batch)
+            mean, metrics = self.scaled(each, loss, counts)
+            total, value = total + mean, sums["loss"] + metrics.pop("loss")
+            sums |= {**metrics, "loss": value}
+        return total, sums
+
+    def scaled(self, each: Objective, loss: Loss, counts: Counts) -> tuple[torch.Tensor, dict[str, float]]:
+        """A loss divided by its count of the whole step, and what is reported of it."""
+        count = counts[loss.count_key]
+        if not count:
+            raise ConfigError(
+                f"A step has no {loss.count_key} that '{each.kind}' learns from: all weights are 0. Look at the data "
+                "with `mainspring data doctor`."
+            )
+        mean = loss.sum / count
+        metrics = {name: value / count for name, value in loss.metrics.items()}
+        if isinstance(each, Penalty):
+            mean = mean * each.coefficient
+            metrics[each.kind] = float(mean.detach())
+        return mean, {"loss": float(mean.detach()), **metrics}
+
+    def _backward_weights(self) -> dict[str, float]:
+        """Penalties of the weights alone, the same on every rank."""
+        values: dict[str, float] = {}
+        for penalty in self.penalties:
+            if isinstance(penalty, WeightPenalty):
+                value = penalty.of_weights(self.parameters) * penalty.coefficient
+                self.scaler.scale(value).backward()
+                values[penalty.kind] = float(value.detach())
+        return values

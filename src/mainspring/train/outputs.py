@@ -1,0 +1,64 @@
+"""What a model said of a batch; scores are computed where they are asked for, once, and nowhere else.
+
+Shapes: T tokens of a batch, N of them trained, M tokens of the encoder's stream, D model width, V vocabulary.
+"""
+
+from functools import cached_property
+
+import torch
+from torch.nn.functional import cross_entropy
+
+from mainspring.models.attend import PackedAttend
+from mainspring.models.model import Model
+from mainspring.train.batch import Batch
+
+
+class Outputs:
+    """Hidden states of a batch and what follows from them."""
+
+    def __init__(self, model: Model, batch: Batch, hidden_TD: torch.Tensor) -> None:
+        self.model, self.batch, self.hidden_TD = model, batch, hidden_TD
+
+    def logits(self, at_N: torch.Tensor) -> torch.Tensor:
+        """The head's scores of the tokens at these indices, (N, V) or (N, C), at least in fp32."""
+        return full(self.model.logits(self.hidden_TD.index_select(0, at_N)))
+
+    @cached_property
+    def trained_logits_NV(self) -> torch.Tensor:
+        """Scores of the trained tokens, in the order of `batch.trained()`."""
+        return self.logits(self.batch.trained())
+
+    @cached_property
+    def trained_logp_N(self) -> torch.Tensor:
+        """Log p(target) of the trained tokens."""
+        target_N = self.batch.target[self.batch.trained()]
+        return -cross_entropy(self.trained_logits_NV, target_N, reduction="none")
+
+    @cached_property
+    def entropy_N(self) -> torch.Tensor:
+        """Entropy of what the model would say at the trained tokens, in nats."""
+        logp_NV = self.trained_logits_NV.log_softmax(-1)
+        return -(logp_NV.exp() * logp_NV).sum(-1)
+
+    @cached_property
+    def logp_T(self) -> torch.Tensor:
+        """Log p(target) of every token, 0 where nothing is trained."""
+        return self.spread(self.trained_logp_N)
+
+    def spread(self, x_N: torch.Tensor) -> torch.Tensor:
+        """Numbers of the trained tokens at their places among all, 0 elsewhere: (T,)."""
+        return x_N.new_zeros(len(self.batch.ids)).index_copy(0, self.batch.trained(), x_N)
+
+
+def run_model(model: Model, batch: Batch) -> Outputs:
+    """Run the model over a batch, each segment for itself."""
+    if not batch.source_lengths:
+        return Outputs(model, batch, model(batch.ids, batch.pos, PackedAttend(batch.lengths)))
+    source_SD = model.encode(batch.source_ids, batch.source_pos, PackedAttend(batch.source_lengths))
+    attend = PackedAttend(batch.lengths, batch.source_lengths)
+    return Outputs(model, batch, model(batch.ids, batch.pos, attend, source_SD))
+
+
+def full(x: torch.Tensor) -> torch.Tensor:
+    """At least fp32: sums over a vocabulary are not made in half precision."""
+    return x if x.dtype == torch.float64 else x.float()

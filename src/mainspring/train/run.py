@@ -1,0 +1,219 @@
+"""A recipe to an artifact: opened, trained as a run that can be killed and resumed, written with its facts."""
+
+import tempfile
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from mainspring import artifact as artifacts
+from mainspring import device
+from mainspring.adapt import lora as adapters
+from mainspring.adapt import store
+from mainspring.artifact import Artifact
+from mainspring.config import build
+from mainspring.data.shard_dataset import find_tokenizer
+from mainspring.errors import ConfigError, NotFoundError
+from mainspring.models.init import fresh
+from mainspring.models.load import load, understand
+from mainspring.models.model import Model
+from mainspring.models.published import copy_beside
+from mainspring.models.save import save
+from mainspring.progress import say
+from mainspring.registry import Registry
+from mainspring.runs import Run, Runs
+from mainspring.tokenizer.base import Tokenizer
+from mainspring.train.feed import Feed
+from mainspring.train.forecast import Forecast, forecast
+from mainspring.train.loop import Result, begin, train
+from mainspring.train.metrics import StepReport
+from mainspring.train.objectives.base import Objective
+from mainspring.train.ranks import find_ranks
+from mainspring.train.recipe import Recipe
+from mainspring.train.session import Rollout, Session
+from mainspring.train.sources.base import Opening, Source, hold_out
+
+KIND = "train"
+OnStep = Callable[[StepReport], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Base:
+    """The model to train and where it came from; `parents` by role."""
+
+    model: Model
+    tokenizer: Tokenizer
+    folder: Path | None
+    parents: dict[str, str]
+    license: str
+
+
+def run_recipe(
+    registry: Registry,
+    runs: Runs,
+    recipe: Recipe | None,
+    *,
+    resume: str | None = None,
+    accept: bool = False,
+    on_step: OnStep | None = None,
+) -> tuple[Artifact, Run]:
+    """Train by a recipe, or go on with a run that was stopped (which keeps its own recipe).
+
+    Returns:
+        The adapter or model that came out, registered, and the run.
+
+    """
+    if resume is None:
+        assert recipe is not None, "a new run needs a recipe"
+        run = runs.start(KIND, recipe.pinned(registry).model_dump(mode="json"))
+    else:
+        run = runs.resume(resume)
+    try:
+        made = _train(registry, runs, build(Recipe, run.config), run, accept=accept, on_step=on_step)
+        device.release_memory()
+    except BaseException as error:
+        runs.end(run.id, "failed", {"error": f"{type(error).__name__}: {error}"})
+        raise
+    return made, runs.end(run.id, "done", {made.kind: made.reference})
+
+
+def plan_recipe(registry: Registry, recipe: Recipe) -> Forecast:
+    """What a run would take, measured on its first step; nothing is kept."""
+    opened = _open(registry, recipe)
+    with tempfile.TemporaryDirectory() as folder, opened.session(registry, recipe, Path(folder)) as session:
+        return forecast(session)
+
+
+def _train(
+    registry: Registry, runs: Runs, recipe: Recipe, run: Run, *, accept: bool, on_step: OnStep | None
+) -> Artifact:
+    opened = _open(registry, recipe)
+    say(f"run {run.id}; if it is stopped, `mainspring train --resume {run.id}` goes on with it")
+    folder = runs.folder(run.id)
+    result = train(
+        opened.base.model, opened.data, opened.objective, recipe.train, folder,
+        rollout=opened.rollout(registry, recipe, folder), validation=opened.validation, on_step=on_step,
+        accept=accept,
+    )  # fmt: skip
+    return _write(registry, recipe, opened.base, run, result)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Opened:
+    """A recipe with its model rewritten and its data read."""
+
+    base: _Base
+    data: Source | Feed
+    validation: Source | None
+    objective: Objective
+
+    def rollout(self, registry: Registry, recipe: Recipe, folder: Path) -> Rollout | None:
+        """What answers prompts, where the recipe has it; what failed is kept in the run's folder."""
+        if recipe.rollout is None:
+            return None
+        return recipe.rollout.open(self.base.model, self.base.tokenizer, registry, folder, recipe.train.seed)
+
+    def session(self, registry: Registry, recipe: Recipe, folder: Path) -> AbstractContextManager[Session]:
+        return begin(
+            self.base.model, self.data, self.objective, recipe.train, folder,
+            rollout=self.rollout(registry, recipe, folder), validation=self.validation,
+        )  # fmt: skip
+
+
+def _open(registry: Registry, recipe: Recipe) -> _Opened:
+    base = _open_base(registry, recipe)
+    opening = Opening(
+        registry=registry, tokenizer=base.tokenizer, model=base.model.config,
+        max_tokens=min(recipe.max_tokens, base.model.config.context),
+    )  # fmt: skip
+    data, validation = _open_data(recipe, opening)
+    recipe.transform.apply(base.model, seed=recipe.train.seed, name=recipe.name)
+    objective = recipe.objective.fitted(base.tokenizer)
+    return _Opened(base=base, data=data, validation=validation, objective=objective)
+
+
+def _open_base(registry: Registry, recipe: Recipe) -> _Base:
+    base = _find_base(registry, recipe)
+    if recipe.head is None:
+        return base
+    return replace(base, model=recipe.head.put_on(base.model, recipe.train.seed))
+
+
+def _find_base(registry: Registry, recipe: Recipe) -> _Base:
+    if isinstance(recipe.model, str):
+        artifact = registry.get(recipe.model, verify=True)
+        folder = registry.folder(artifact)
+        return _Base(
+            model=load(folder), tokenizer=Tokenizer.load(folder), folder=folder,
+            parents={"base": artifact.reference}, license=artifact.license,
+        )  # fmt: skip
+    found = find_tokenizer(registry, recipe.tokenizer or _tokenizer_of_data(registry, recipe))
+    tokenizer = Tokenizer.load(registry.folder(found))
+    config = understand({"vocab_size": tokenizer.vocab_size, **recipe.model}, Path("`model`"))
+    if config.vocab_size < tokenizer.vocab_size:
+        raise ConfigError(
+            f"`model.vocab_size` is {config.vocab_size:,}, but the tokenizer {found.reference} has "
+            f"{tokenizer.vocab_size:,} ids. Leave it out: it is taken from the tokenizer."
+        )
+    return _Base(
+        model=fresh(config, recipe.train.seed), tokenizer=tokenizer, folder=None,
+        parents={"tokenizer": found.reference}, license=found.license,
+    )  # fmt: skip
+
+
+def _tokenizer_of_data(registry: Registry, recipe: Recipe) -> str:
+    """The tokenizer that the token shards were made with."""
+    for reference in recipe.data.parents(registry).values():
+        if "tokenizer" in (parents := registry.get(reference).parents):
+            return parents["tokenizer"]
+    raise NotFoundError(
+        "A new model needs a tokenizer, and its data do not name one. Set `tokenizer` to one of "
+        f"{', '.join(registry.list('tokenizer')) or 'those that `mainspring tokenizer train` makes'}."
+    )
+
+
+def _open_data(recipe: Recipe, opening: Opening) -> tuple[Source | Feed, Source | None]:
+    data: Any = recipe.data.open(opening)  # rows become a feed when they know the run
+    if hasattr(data, "feed"):
+        if recipe.validation_fraction:
+            raise ConfigError(
+                "Packed rows hold nothing out. Give a `validation` of its own, such as another split."
+            )
+        data = data.feed(recipe.train, find_ranks())
+    validation = recipe.validation.open(opening) if recipe.validation else None
+    if recipe.validation_fraction:
+        data, validation = hold_out(data, recipe.validation_fraction, recipe.train.seed)
+    return data, validation
+
+
+def _write(registry: Registry, recipe: Recipe, base: _Base, run: Run, result: Result) -> Artifact:
+    is_adapter = recipe.name in adapters.adapters_of(base.model).configs
+    facts: dict[str, Any] = {
+        "base_fingerprint": adapters.base_fingerprint(base.model),
+        "run": run.id,
+        "steps": result.steps,
+        "tokens": result.tokens,
+        "trained_tokens": result.trained_tokens,
+        "loss": result.loss,
+        "objective": recipe.objective.model_dump(mode="json"),
+        "transform": recipe.transform.model_dump(mode="json"),
+    }
+
+    def fill(folder: Path) -> None:
+        if is_adapter:
+            store.save(base.model, recipe.name, folder)
+            return
+        save(base.model, folder)
+        if base.folder is None:
+            base.tokenizer.save(folder)
+        else:
+            copy_beside(base.folder, folder)
+
+    judges = recipe.rollout.parents(registry) if recipe.rollout else {}
+    parents = {**base.parents, **recipe.data.parents(registry), **judges}
+    kind = "adapter" if is_adapter else "model"
+    made = artifacts.write(
+        registry.root, kind, recipe.name, fill, config=facts, parents=parents, license=base.license
+    )
+    return registry.add(made)
