@@ -27,7 +27,7 @@ def by_layer(model, table):
 def written_net(part):
     """The table of MLP(P'), as section 4.3 has it."""
     net = part.net
-    return torch.tanh(net.small_PD @ net.down_ED.T + net.down_bias_E) @ net.up_XE.T + net.up_bias_X
+    return torch.tanh(net.small_PC @ net.down_EC.T + net.down_bias_E) @ net.up_XE.T + net.up_bias_X
 
 
 @pytest.mark.parametrize("name", ["llama", "mistral"])
@@ -92,7 +92,8 @@ def test_generating_with_it_is_repeated_reading():
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("t5", "encoder"), ("mamba2", "mamba2"), ("deepseek_v3", "latent"), ("jamba", "mamba")]
+    ("name", "message"),
+    [("t5", "encoder"), ("mamba2", "mamba2"), ("deepseek_v3", "latent"), ("jamba", "mamba")],
 )
 def test_models_it_does_not_fit_are_refused(name, message):
     with pytest.raises(ConfigError, match=message):

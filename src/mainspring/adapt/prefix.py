@@ -4,8 +4,9 @@ Paper: arXiv:2101.00190, section 4.2 and, for the net that makes the table while
 P[i] = MLP(P'[i]). The keys are what the scores see, so they are neither normalized nor rotated. As in peft the
 text's positions begin behind the prefix. Ours: a window does not end the sight of it.
 
-Shapes: T tokens, P virtual tokens, D model width, H heads, G key-value heads, K head size, L tokens of each of
-B segments, E width of the net, X numbers of a virtual token: keys and values of every layer.
+Shapes: T tokens, P virtual tokens, D model width, H heads, G key-value heads, K head size, L tokens of each of B
+segments, C numbers of P', as many as a layer's key has, E width of the net, N layers, X numbers of a virtual
+token: keys and values of every layer.
 """
 
 import math
@@ -54,24 +55,24 @@ class PrefixConfig(Config):
 class Net(nn.Module):
     """U tanh(V P' + v) + u, row by row; what makes the table while it is trained."""
 
-    def __init__(self, num_tokens: int, width: int, inner: int, num_numbers: int) -> None:
+    def __init__(self, num_tokens: int, small: int, inner: int, num_numbers: int) -> None:
         super().__init__()
-        self.small_PD = nn.Parameter(torch.zeros(num_tokens, width))
-        self.down_ED = nn.Parameter(torch.zeros(inner, width))
+        self.small_PC = nn.Parameter(torch.zeros(num_tokens, small))
+        self.down_EC = nn.Parameter(torch.zeros(inner, small))
         self.down_bias_E = nn.Parameter(torch.zeros(inner))
         self.up_XE = nn.Parameter(torch.zeros(num_numbers, inner))
         self.up_bias_X = nn.Parameter(torch.zeros(num_numbers))
 
     def draw(self, spread: float, generator: torch.Generator) -> None:
         """Values that make a table of about that spread."""
-        inner, width = self.down_ED.shape
+        inner, small = self.down_EC.shape
         with torch.no_grad():
-            self.small_PD.normal_(generator=generator)
-            self.down_ED.normal_(std=1 / math.sqrt(width), generator=generator)
+            self.small_PC.normal_(generator=generator)
+            self.down_EC.normal_(std=1 / math.sqrt(small), generator=generator)
             self.up_XE.normal_(std=spread / math.sqrt(inner), generator=generator)
 
     def forward(self) -> torch.Tensor:
-        low_PE = torch.tanh(functional.linear(self.small_PD, self.down_ED, self.down_bias_E))
+        low_PE = torch.tanh(functional.linear(self.small_PC, self.down_EC, self.down_bias_E))
         return functional.linear(low_PE, self.up_XE, self.up_bias_X)
 
 
@@ -87,7 +88,7 @@ class Prefix(nn.Module):
         if config.net_width is None:
             self.table_PX = nn.Parameter(torch.zeros(config.num_tokens, num_numbers))
         else:
-            self.net = Net(config.num_tokens, model.config.width, config.net_width, num_numbers)
+            self.net = Net(config.num_tokens, math.prod(self.shape[2:]), config.net_width, num_numbers)
         if generator is not None and self.net is not None:
             self.net.draw(config.spread, generator)
         elif generator is not None and self.table_PX is not None:

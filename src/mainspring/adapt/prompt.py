@@ -1,7 +1,7 @@
 """Prompt tuning: learnt vectors in front of every segment's embeddings.
 
 Paper: arXiv:2104.08691, section 2: the model reads [P; X], and P alone is trained. As in peft the text's
-positions begin behind them. The rows are put in behind the embedding and taken out of the hidden states again,
+positions begin behind them, and where a family scales its embeddings (Gemma) they count as scaled. The rows are put in behind the embedding and taken out of the hidden states again,
 so that whoever runs the model sees the text's tokens alone.
 
 Shapes: T tokens, P virtual tokens, S tokens of text and virtual ones together, D model width.
@@ -41,7 +41,7 @@ class PromptConfig(Config):
         """Put the vectors in front of everything that the model reads."""
         part = Prompt(model, self)
         with torch.no_grad():
-            part.rows_PD.copy_(self._start(model.embedding.weight, seed))
+            part.rows_PD.copy_(self._start(model.embedding.weight, seed) * part.scale)
         base.add(model, self, name, {"front": part})
 
     def _start(self, embedding_VD: torch.Tensor, seed: int) -> torch.Tensor:
@@ -63,7 +63,7 @@ class Prompt(nn.Module):
     def __init__(self, model: Model, config: PromptConfig) -> None:
         super().__init__()
         check_model(model, "prompt tuning")
-        self.context = model.config.context
+        self.context, self.scale = model.config.context, model.config.embedding_scale
         self.rows_PD = nn.Parameter(torch.zeros_like(model.embedding.weight[:1]).repeat(config.num_tokens, 1))
 
     def forward(
@@ -80,7 +80,8 @@ class Prompt(nn.Module):
         else:
             lengths = [around.num_tokens] * around.num_segments
         order_S = _order(lengths, len(x_TD), num_virtual)
-        x_SD = torch.cat([self.rows_PD.to(x_TD.dtype), x_TD]).index_select(0, order_S)
+        rows_PD = (self.rows_PD / self.scale).to(x_TD.dtype)  # the blocks scale all rows
+        x_SD = torch.cat([rows_PD, x_TD]).index_select(0, order_S)
         pos_S = torch.cat([torch.arange(num_virtual), pos_T]).index_select(0, order_S)
         hidden_SD = front(x_SD, pos_S, around, blocks)
         return hidden_SD.index_select(0, (order_S >= num_virtual).nonzero().squeeze(1))
