@@ -2,7 +2,7 @@
 
 import torch
 
-from mainspring.adapt import base
+from mainspring.adapt import base as adapters
 from mainspring.models.attend import PackedAttend
 from mainspring.models.families.base import family
 from mainspring.models.model import Model
@@ -26,9 +26,9 @@ def disturb(model, name="default", seed=1, spread=0.2):
     """Make the adapter say something."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for part in base.parts_of(model, name).values():
+        for part in adapters.parts(model, name).values():
             for weight in part.parameters():
-                weight += (torch.randn(weight.shape, generator=generator) * spread).to(weight.dtype)
+                weight.add_(torch.randn(weight.shape, generator=generator).to(weight.dtype), alpha=spread)
 
 
 def hidden(model, ids=IDS, lengths=None):

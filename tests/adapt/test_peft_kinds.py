@@ -5,27 +5,28 @@ import json
 import peft
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch.nn.functional import cross_entropy
 
 from fakes_adapters import IDS, assert_near, disturb, hidden, tiny
 from fakes_llama import tiny_llama
-from mainspring.adapt import base, store
-from mainspring.adapt.bottleneck import BottleneckConfig
-from mainspring.adapt.ia3 import Ia3Config
-from mainspring.adapt.prefix import PrefixConfig
-from mainspring.adapt.prompt import PromptConfig
-from mainspring.errors import WeightsError
+from mainspring.adapt import base as adapters
+from mainspring.adapt import ia3, store
+from mainspring.adapt.bottleneck import Bottleneck
+from mainspring.adapt.ia3 import Ia3
+from mainspring.adapt.prefix import Prefix
+from mainspring.adapt.prompt import Prompt
+from mainspring.errors import ConfigError, WeightsError
 from mainspring.models.save import save
 from oracle_llama import in_transformers
 from oracle_transformers import class_of
 
 OURS = {
-    "ia3": Ia3Config(),
-    "prefix": PrefixConfig(num_tokens=3),
-    "net": PrefixConfig(num_tokens=3, net_width=5),
-    "prompt": PromptConfig(num_tokens=3),
-    "bottleneck": BottleneckConfig(),
+    "ia3": Ia3(),
+    "prefix": Prefix(num_virtual=3),
+    "net": Prefix(num_virtual=3, net_width=5),
+    "prompt": Prompt(num_virtual=3),
+    "bottleneck": Bottleneck(),
 }
 THEIRS = {
     "ia3": peft.IA3Config(
@@ -47,7 +48,7 @@ NET = {
 
 def ours(kind, *, lively=True):
     model = tiny_llama()
-    OURS[kind].apply(model, seed=0)
+    OURS[kind].apply(model, seed=0, name="default")
     if lively:
         disturb(model)
     return model
@@ -59,7 +60,7 @@ def theirs(kind, *, lively=True):
     if lively:
         with torch.no_grad():
             for weight in trained(model).values():
-                weight += torch.randn(weight.shape) * 0.2
+                weight.add_(torch.randn(weight.shape), alpha=0.2)
     return model
 
 
@@ -69,7 +70,7 @@ def trained(model):
 
 def matched(kind, model, oracle):
     """Pairs of our parameters and theirs."""
-    parts, other = base.parts_of(model, "default"), trained(oracle)
+    parts, other = adapters.parts(model, "default"), trained(oracle)
     if kind == "ia3":
         names = {"mixer.k": "self_attn.k_proj", "mixer.v": "self_attn.v_proj", "ffn.down": "mlp.down_proj"}
         for path, part in parts.items():
@@ -80,7 +81,7 @@ def matched(kind, model, oracle):
         for name, own in NET.items():
             yield getattr(parts["front"].net, own), other.pop(f"prompt_encoder.default.{name}")
     else:
-        own = parts["front"].table_PX if kind == "prefix" else parts["front"].rows_PD
+        own = parts["front"].table_PX if kind == "prefix" else parts["front"].vector_PD
         yield own, other.pop("prompt_encoder.default.embedding.weight")
     assert not other
 
@@ -126,43 +127,17 @@ def test_we_load_pefts_file_and_say_the_same(kind, tmp_path):
     oracle.save_pretrained(tmp_path)
     model = tiny_llama()
     store.load(model, tmp_path, "loaded")
-    base.activate(model, "loaded")
+    adapters.activate(model, "loaded")
     with torch.no_grad():
         assert_near(scores(model), their_scores(oracle.eval()), 1e-5)
-
-
-@pytest.mark.parametrize("kind", OURS)
-def test_what_is_loaded_answers_with_the_same_bits_and_is_saved_to_the_same_bytes(kind, tmp_path):
-    model, other = ours(kind), tiny_llama()
-    store.save(model, "default", tmp_path / "one")
-    store.load(other, tmp_path / "one", "again")
-    plain = scores(tiny_llama())
-    assert torch.equal(scores(other), plain)
-    base.activate(other, "again")
-    assert torch.equal(scores(other), scores(model))
-    store.save(other, "again", tmp_path / "two")
-    for name in (store.CONFIG, store.WEIGHTS):
-        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
-
-
-@pytest.mark.parametrize("kind", OURS)
-def test_another_base_is_refused_with_both_fingerprints(kind, tmp_path):
-    store.save(ours(kind), "default", tmp_path)
-    other = tiny_llama(seed=5)
-    with pytest.raises(WeightsError, match="was trained on the base") as caught:
-        store.load(other, tmp_path, "a")
-    assert base.base_fingerprint(tiny_llama())[:16] in str(caught.value)
-    assert base.base_fingerprint(other)[:16] in str(caught.value)
 
 
 @pytest.mark.parametrize("kind", OURS)
 def test_tensors_of_another_model_are_refused(kind, tmp_path):
     store.save(ours(kind), "default", tmp_path)
     tensors = load_file(tmp_path / store.WEIGHTS)
-    from safetensors.torch import save_file
-
     save_file({name: each[..., :-1].contiguous() for name, each in tensors.items()}, tmp_path / store.WEIGHTS)
-    with pytest.raises(WeightsError, match="Load it onto the model it was trained on|does not fit"):
+    with pytest.raises(WeightsError, match="Load it onto the model it was trained on"):
         store.load(tiny_llama(), tmp_path, "a")
 
 
@@ -173,7 +148,7 @@ def test_other_families_answer_in_peft_as_here(family, kind, tmp_path):
     model = tiny(family, torch.float32)
     save(model, tmp_path / "model")
     oracle = class_of(tmp_path / "model").from_pretrained(tmp_path / "model", attn_implementation="eager")
-    OURS[kind].apply(model, seed=0)
+    OURS[kind].apply(model, seed=0, name="default")
     disturb(model)
     store.save(model, "default", tmp_path / "adapter")
     oracle = peft.PeftModel.from_pretrained(oracle, tmp_path / "adapter").eval()
@@ -184,7 +159,7 @@ def test_other_families_answer_in_peft_as_here(family, kind, tmp_path):
 def test_names_that_are_not_unique_are_written_whole(tmp_path):
     """BERT's outputs of attention and of the feed-forward part are both called `dense`."""
     model = tiny("bert", torch.float32)
-    Ia3Config().apply(model, seed=0)
+    Ia3().apply(model, seed=0, name="default")
     store.save(model, "default", tmp_path)
     values = json.loads((tmp_path / store.CONFIG).read_text())
     assert "dense" not in values["target_modules"]
@@ -194,34 +169,12 @@ def test_names_that_are_not_unique_are_written_whole(tmp_path):
 
 def test_a_linear_that_is_published_within_another_is_refused(tmp_path):
     model = tiny("gpt2", torch.float32)
-    Ia3Config().apply(model, seed=0)
+    Ia3().apply(model, seed=0, name="default")
     with pytest.raises(WeightsError, match="published as a part of a larger matrix"):
         store.save(model, "default", tmp_path)
 
 
-def test_kinds_share_a_model_and_leave_it_as_it_was():
-    model = tiny_llama()
-    before, plain, answers = str(model), scores(model), {}
-    for kind, config in OURS.items():
-        config.apply(model, seed=0, name=kind)
-        disturb(model, kind)
-        answers[kind] = scores(model)
-    for kind, expected in answers.items():
-        base.activate(model, kind)
-        assert torch.equal(scores(model), expected)
-        assert not torch.allclose(expected, plain, atol=1e-3)
-    base.activate(model, None)
-    assert torch.equal(scores(model), plain)
-    assert base.base_fingerprint(model) == base.base_fingerprint(tiny_llama())
-    for kind in ("bottleneck", "ia3", "net", "prompt", "prefix"):
-        base.remove(model, kind)
-    assert str(model) == before
-    assert torch.equal(scores(model), plain)
-
-
-@pytest.mark.parametrize("kind", ["prefix", "prompt", "bottleneck"])
+@pytest.mark.parametrize("kind", ["prefix", "prompt"])
 def test_only_what_scales_weights_is_merged(kind):
-    from mainspring.errors import ConfigError
-
-    with pytest.raises(ConfigError, match=kind):
-        base.merge(ours(kind), "default")
+    with pytest.raises(ConfigError, match=f"kind '{kind}', which is no scale of weights"):
+        ia3.merge(ours(kind), "default")

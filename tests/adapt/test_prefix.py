@@ -3,16 +3,17 @@ import torch
 
 from fakes_adapters import IDS, assert_near, assert_packed_is_alone_and_nothing_leaks, disturb, hidden, tiny
 from formula_llama import hidden_states
-from mainspring.adapt import base
-from mainspring.adapt.prefix import PrefixConfig
+from mainspring.adapt import base as adapters
+from mainspring.adapt.prefix import Prefix
 from mainspring.errors import ConfigError, ContextLengthError
+from mainspring.models.attend import PackedAttend
 from mainspring.models.cache import CachedAttend
 from mainspring.models.generate import generate
 
 
 def prefixed(name="llama", **settings):
     model = tiny(name)
-    PrefixConfig(num_tokens=3, **settings).apply(model, seed=0)
+    Prefix(num_virtual=3, **settings).apply(model, seed=0, name="default")
     disturb(model)
     return model
 
@@ -34,7 +35,7 @@ def written_net(part):
 def test_states_and_gradients_are_those_of_the_formula_in_float64(name):
     """Mistral's window of 8 is shorter than the text, and its prefix is seen from everywhere."""
     model = prefixed(name)
-    (part,) = base.parts_of(model, "default").values()
+    (part,) = adapters.parts(model, "default").values()
     table = part.table_PX.detach().clone().requires_grad_()
     plain = tiny(name)
     expected = hidden_states(plain, IDS, prefix=by_layer(plain, table))
@@ -48,7 +49,7 @@ def test_states_and_gradients_are_those_of_the_formula_in_float64(name):
 
 def test_the_net_makes_the_table_and_learns_through_it():
     model = prefixed(net_width=5)
-    (part,) = base.parts_of(model, "default").values()
+    (part,) = adapters.parts(model, "default").values()
     plain = tiny()
     found, expected = hidden(model), hidden_states(plain, IDS, prefix=by_layer(plain, written_net(part)))
     assert_near(found, expected, 1e-9)
@@ -66,8 +67,6 @@ def test_packed_segments_are_those_alone(name):
 def test_rows_behind_the_last_segment_stay_there():
     model = prefixed()
     short = hidden(model, IDS[:16], [5, 11])
-    from mainspring.models.attend import PackedAttend
-
     pos = torch.cat([torch.arange(5), torch.arange(11), torch.zeros(4, dtype=torch.int64)])
     assert torch.equal(model(IDS, pos, PackedAttend([5, 11]))[:16], short)
 
@@ -97,12 +96,12 @@ def test_generating_with_it_is_repeated_reading():
 )
 def test_models_it_does_not_fit_are_refused(name, message):
     with pytest.raises(ConfigError, match=message):
-        PrefixConfig().apply(tiny(name, torch.float32), seed=0)
+        Prefix().apply(tiny(name, torch.float32), seed=0, name="default")
 
 
 def test_text_and_prefix_must_fit_the_context():
     model = tiny()
-    PrefixConfig(num_tokens=model.config.context - 19).apply(model, seed=0)
+    Prefix(num_virtual=model.config.context - 19).apply(model, seed=0, name="default")
     with pytest.raises(ContextLengthError, match="Shorten it by 1"):
         hidden(model)
 
@@ -111,8 +110,8 @@ def test_the_start_follows_the_seed_and_the_spread():
     drawn = []
     for seed in (1, 1, 2):
         model = tiny()
-        PrefixConfig(num_tokens=50, spread=0.5, net_width=40).apply(model, seed=seed)
-        drawn.append(base.parts_of(model, "default")["front"].table())
+        Prefix(num_virtual=50, spread=0.5, net_width=40).apply(model, seed=seed, name="default")
+        drawn.append(adapters.parts(model, "default")["front"].table())
     assert torch.equal(drawn[0], drawn[1])
     assert not torch.equal(drawn[0], drawn[2])
     assert 0.2 < float(drawn[0].std()) < 0.6

@@ -1,36 +1,35 @@
-"""IA3: learnt vectors that scale what linears give out or take in.
+"""IA3: keys, values and the inside of feed-forward parts are scaled, one learnt number a channel.
 
-Paper: arXiv:2205.05638, section 3.3: keys and values are multiplied with l_k and l_v, the inner activations of
-the feed-forward part with l_ff, which is the input of its last linear. All vectors start as ones.
+Paper: arXiv:2205.05638, section 3.3: keys and values are multiplied with l_k and l_v, the inner activations of the
+feed-forward part with l_ff, which is what its last linear takes. All scales begin at 1.
 
 Shapes: T tokens, I a linear's inputs, O its outputs.
 """
 
+from collections.abc import Mapping
 from typing import Literal, Self
 
 import torch
 from pydantic import Field, model_validator
 from torch import nn
 
-from mainspring.adapt import base
-from mainspring.config import Config
-from mainspring.models.model import Model
+from mainspring.adapt import base as adapters
+from mainspring.adapt.base import Adapter
+from mainspring.errors import ConfigError
 
 
-class Ia3Config(Config):
-    """Which linears are scaled, and on which side.
+class Ia3(Adapter):
+    """Scales on what some linears give and on what others take.
 
-    >>> Ia3Config().outputs
+    >>> Ia3().outputs
     ('k', 'v')
     """
 
-    kind: Literal["ia3"] = Field(default="ia3", description="learnt vectors that scale activations")
+    kind: Literal["ia3"] = "ia3"
     outputs: tuple[str, ...] = Field(
-        default=("k", "v"), description="names of the linears whose outputs are scaled, in every layer"
+        default=("k", "v"), description="names of linears whose outputs are scaled"
     )
-    inputs: tuple[str, ...] = Field(
-        default=("down",), description="names of the linears whose inputs are scaled, in every layer"
-    )
+    inputs: tuple[str, ...] = Field(default=("down",), description="names of linears whose inputs are scaled")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -42,40 +41,71 @@ class Ia3Config(Config):
             )
         return self
 
-    def apply(self, model: Model, *, seed: int, name: str = "default") -> None:
-        """Put vectors of ones on the model; the seed plays no part."""
-        paths = base.target_paths(model, self.outputs + self.inputs)
-        base.add(model, self, name, vectors(model, self, paths))
+    def attach(self, model: nn.Module, name: str, *, seed: int) -> None:
+        """Put scales on all of them."""
+        paths = adapters.target_paths(model, self.outputs + self.inputs)
+        put_on(model, self, name, {path: path.rpartition(".")[2] in self.inputs for path in paths})
 
 
 class Scale(nn.Module):
-    """One linear's vector."""
+    """One number a channel of a linear's input or output."""
 
-    def __init__(self, size: int, *, of_inputs: bool, like: torch.Tensor) -> None:
+    def __init__(self, size: int, like: torch.Tensor, *, is_input: bool) -> None:
         super().__init__()
-        self.of_inputs = of_inputs
+        self.is_input = is_input
         self.scale_X = nn.Parameter(torch.ones(size, dtype=like.dtype, device=like.device))
 
     def forward(self, linear: nn.Module, x_TI: torch.Tensor) -> torch.Tensor:
-        if self.of_inputs:
+        if self.is_input:
             return linear(x_TI * self.scale_X.to(x_TI.dtype))
         y_TO = linear(x_TI)
         return y_TO * self.scale_X.to(y_TO.dtype)
 
-    def merge(self, linear: nn.Module) -> None:
-        """W diag(l) for inputs; diag(l) W and l * b for outputs."""
-        assert isinstance(linear, nn.Linear), "only a plain linear has weights to merge into"
-        with torch.no_grad():
-            linear.weight *= self.scale_X if self.of_inputs else self.scale_X.unsqueeze(1)
-            if linear.bias is not None and not self.of_inputs:
-                linear.bias.mul_(self.scale_X)
 
-
-def vectors(model: Model, config: Ia3Config, paths: list[str]) -> dict[str, nn.Module]:
-    """A vector of ones for every linear at these paths."""
-    made: dict[str, nn.Module] = {}
-    for path, linear in base.linears_at(model, paths).items():
-        of_inputs = path.rpartition(".")[2] in config.inputs
-        size = linear.in_features if of_inputs else linear.out_features
-        made[path] = Scale(size, of_inputs=of_inputs, like=model.embedding.weight)
+def put_on(model: nn.Module, config: Ia3, name: str, is_input: Mapping[str, bool]) -> dict[str, Scale]:
+    """Scales of 1 on the linears at these paths, on their inputs or on their outputs."""
+    made: dict[str, Scale] = {}
+    for path, linear in adapters.linears_at(model, list(is_input)).items():
+        size = linear.in_features if is_input[path] else linear.out_features
+        made[path] = Scale(size, linear.weight, is_input=is_input[path])
+    adapters.put_on(model, config, name, made)
     return made
+
+
+def merge(model: nn.Module, name: str) -> None:
+    """Multiply the scales into the weights for export, and take them off: W diag(l), or diag(l) W and l * b.
+
+    Raises:
+        ConfigError: other adapters would then sit on weights they were not trained on, the weights are in 4 bits,
+            or the adapter is of another kind.
+
+    """
+    record = adapters.adapters_of(model)
+    found = adapters.parts(model, name)
+    if len(record.configs) > 1:
+        others = ", ".join(sorted(set(record.configs) - {name}))
+        raise ConfigError(f"Merging '{name}' would change the base below {others}; remove those first.")
+    checked: list[tuple[nn.Linear, Scale]] = []
+    for path, part in found.items():
+        linear = adapters.plain_at(model, path)
+        if not isinstance(part, Scale):
+            raise ConfigError(
+                f"'{name}' is an adapter of kind '{record.configs[name].kind}', which is no scale of weights. "
+                "Keep it beside the model, or train one of kind 'ia3' or 'lora'."
+            )
+        if not isinstance(linear, nn.Linear):
+            raise ConfigError(
+                f"{path} is kept in 4 bits. Load the adapter onto the base it came from, and merge there."
+            )
+        checked.append((linear, part))
+    for linear, scale in checked:
+        _multiply(linear, scale)
+    record.fingerprint = None
+    adapters.remove(model, name)
+
+
+@torch.no_grad()
+def _multiply(linear: nn.Linear, scale: Scale) -> None:
+    linear.weight *= scale.scale_X if scale.is_input else scale.scale_X.unsqueeze(1)
+    if linear.bias is not None and not scale.is_input:
+        linear.bias.mul_(scale.scale_X)

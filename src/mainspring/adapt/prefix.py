@@ -19,9 +19,9 @@ from pydantic import Field
 from torch import nn
 from torch.nn import functional
 
-from mainspring.adapt import base
-from mainspring.adapt.virtual import Surroundings, check_model, check_pass
-from mainspring.config import Config
+from mainspring.adapt import base as adapters
+from mainspring.adapt.base import Adapter
+from mainspring.adapt.virtual import FRONT, Surroundings, check_model, check_pass
 from mainspring.errors import ConfigError
 from mainspring.models.attend import Attend, Run, Scoring, attend_batch
 from mainspring.models.cache import CachedAttend
@@ -30,34 +30,36 @@ from mainspring.models.model import Model
 from mainspring.models.parts.front import Blocks
 
 
-class PrefixConfig(Config):
-    """How many virtual tokens, and what makes their keys and values.
+class Prefix(Adapter):
+    """Learnt keys and values before every text, in every layer.
 
-    >>> PrefixConfig(num_tokens=4).net_width is None
+    >>> Prefix(num_virtual=4).net_width is None
     True
     """
 
-    kind: Literal["prefix"] = Field(default="prefix", description="learnt keys and values before the text")
-    num_tokens: int = Field(default=16, ge=1, description="virtual tokens in front of every segment")
+    kind: Literal["prefix"] = "prefix"
+    num_virtual: int = Field(default=20, ge=1, description="virtual tokens that every token sees")
     net_width: int | None = Field(
         default=None,
         ge=1,
-        description="inner width of the net that makes keys and values while training and is folded into them "
-        "when saved; without it they are learnt directly",
+        description="inner width of the net that makes keys and values while they are trained and is folded into "
+        "them when saved; without it they are learnt as they are",
     )
-    spread: float = Field(default=0.02, ge=0, description="standard deviation of the values at the start")
+    spread: float = Field(default=0.02, ge=0, description="standard deviation of what they begin as")
 
-    def apply(self, model: Model, *, seed: int, name: str = "default") -> None:
-        """Put a prefix in front of everything that the model reads."""
-        base.add(model, self, name, {"front": Prefix(model, self, torch.Generator().manual_seed(seed))})
+    def attach(self, model: nn.Module, name: str, *, seed: int) -> None:
+        """Put some on every layer."""
+        assert isinstance(model, Model)
+        made = KeysAndValues(model, self, torch.Generator().manual_seed(seed))
+        adapters.put_on(model, self, name, {FRONT: made})
 
 
 class Net(nn.Module):
     """U tanh(V P' + v) + u, row by row; what makes the table while it is trained."""
 
-    def __init__(self, num_tokens: int, small: int, inner: int, num_numbers: int) -> None:
+    def __init__(self, num_virtual: int, small: int, inner: int, num_numbers: int) -> None:
         super().__init__()
-        self.small_PC = nn.Parameter(torch.zeros(num_tokens, small))
+        self.small_PC = nn.Parameter(torch.zeros(num_virtual, small))
         self.down_EC = nn.Parameter(torch.zeros(inner, small))
         self.down_bias_E = nn.Parameter(torch.zeros(inner))
         self.up_XE = nn.Parameter(torch.zeros(num_numbers, inner))
@@ -76,19 +78,19 @@ class Net(nn.Module):
         return functional.linear(low_PE, self.up_XE, self.up_bias_X)
 
 
-class Prefix(nn.Module):
+class KeysAndValues(nn.Module):
     """The table of P rows, or the net that makes it."""
 
-    def __init__(self, model: Model, config: PrefixConfig, generator: torch.Generator | None) -> None:
+    def __init__(self, model: Model, config: Prefix, generator: torch.Generator | None) -> None:
         super().__init__()
-        self.num_tokens, self.context = config.num_tokens, model.config.context
+        self.num_virtual, self.context = config.num_virtual, model.config.context
         self.shape = (model.config.num_layers, 2, *size_of(model))
         num_numbers = math.prod(self.shape)
         self.table_PX = self.net = None
         if config.net_width is None:
-            self.table_PX = nn.Parameter(torch.zeros(config.num_tokens, num_numbers))
+            self.table_PX = nn.Parameter(torch.zeros(config.num_virtual, num_numbers))
         else:
-            self.net = Net(config.num_tokens, math.prod(self.shape[2:]), config.net_width, num_numbers)
+            self.net = Net(config.num_virtual, math.prod(self.shape[2:]), config.net_width, num_numbers)
         if generator is not None and self.net is not None:
             self.net.draw(config.spread, generator)
         elif generator is not None and self.table_PX is not None:
@@ -106,9 +108,9 @@ class Prefix(nn.Module):
     def forward(
         self, front: nn.Module, x_TD: torch.Tensor, pos_T: torch.Tensor, attend: Attend, blocks: Blocks
     ) -> torch.Tensor:
-        around = check_pass(attend, self.num_tokens, self.context)
+        around = check_pass(attend, self.num_virtual, self.context)
         prefixed = PrefixedAttend(around, self.table().unflatten(1, self.shape))
-        return front(x_TD, pos_T + self.num_tokens, prefixed, blocks)
+        return front(x_TD, pos_T + self.num_virtual, prefixed, blocks)
 
 
 class PrefixedAttend:
@@ -167,7 +169,7 @@ def size_of(model: Model) -> tuple[int, int]:
         ConfigError: layers without keys and values of their own, or of different sizes.
 
     """
-    check_model(model, "prefix tuning")
+    check_model(model, "prefix")
     mixers = [block.mixer for block in model.config.blocks]
     sizes = {(each.num_kv_heads, each.head_size) for each in mixers if isinstance(each, AttentionSpec)}
     others = sorted({each.kind for each in mixers if not isinstance(each, AttentionSpec)})
@@ -177,6 +179,6 @@ def size_of(model: Model) -> tuple[int, int]:
         )
         raise ConfigError(
             f"This {model.config.family} model has {what}; a prefix needs attention with heads of one size in "
-            "every layer. Take `prompt`, `lora`, `ia3` or `bottleneck`."
+            "every layer. Take one of kind 'prompt', 'lora', 'ia3' or 'bottleneck'."
         )
     return sizes.pop()

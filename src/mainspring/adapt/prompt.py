@@ -1,8 +1,8 @@
 """Prompt tuning: learnt vectors in front of every segment's embeddings.
 
-Paper: arXiv:2104.08691, section 2: the model reads [P; X], and P alone is trained. As in peft the text's
-positions begin behind them, and where a family scales its embeddings (Gemma) they count as scaled. The rows are put in behind the embedding and taken out of the hidden states again,
-so that whoever runs the model sees the text's tokens alone.
+Paper: arXiv:2104.08691, section 2: the model reads [P; X], and P alone is trained. As in peft the text's positions
+begin behind them, and where a family scales its embeddings (Gemma) they count as scaled. They are put in behind the
+embedding and taken out of the hidden states again, so that whoever runs the model sees the text's tokens alone.
 
 Shapes: T tokens, P virtual tokens, S tokens of text and virtual ones together, D model width.
 """
@@ -13,63 +13,61 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from mainspring.adapt import base
-from mainspring.adapt.virtual import check_model, check_pass
-from mainspring.config import Config
+from mainspring.adapt import base as adapters
+from mainspring.adapt.base import Adapter
+from mainspring.adapt.virtual import FRONT, check_model, check_pass
 from mainspring.errors import ConfigError
 from mainspring.models.attend import Attend, PackedAttend
+from mainspring.models.config import ModelConfig
 from mainspring.models.model import Model
 from mainspring.models.parts.front import Blocks
 
 
-class PromptConfig(Config):
-    """How many vectors, and what they are at the start.
+class Prompt(Adapter):
+    """Learnt vectors before every text.
 
-    >>> PromptConfig(num_tokens=4, ids=(17, 5)).ids
+    >>> Prompt(num_virtual=4, init_ids=(17, 5)).init_ids
     (17, 5)
     """
 
-    kind: Literal["prompt"] = Field(default="prompt", description="learnt vectors before the embedded text")
-    num_tokens: int = Field(default=16, ge=1, description="virtual tokens in front of every segment")
-    ids: tuple[int, ...] = Field(
+    kind: Literal["prompt"] = "prompt"
+    num_virtual: int = Field(default=20, ge=1, description="vectors before every text")
+    init_ids: tuple[int, ...] = Field(
         default=(),
-        description="token ids whose embeddings the vectors are at the start, repeated or cut to their number; "
-        "none: random vectors, as widely spread as the embedding's",
+        description="ids whose embeddings they begin as, repeated or cut to their number; "
+        "none: those of ids drawn at random",
     )
 
-    def apply(self, model: Model, *, seed: int, name: str = "default") -> None:
-        """Put the vectors in front of everything that the model reads."""
-        part = Prompt(model, self)
-        with torch.no_grad():
-            part.rows_PD.copy_(self._start(model.embedding.weight, seed) * part.scale)
-        base.add(model, self, name, {"front": part})
-
-    def _start(self, embedding_VD: torch.Tensor, seed: int) -> torch.Tensor:
-        if not self.ids:
-            shape = (self.num_tokens, embedding_VD.shape[1])
-            drawn_PD = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-            return drawn_PD.to(embedding_VD) * embedding_VD.std()
-        if not all(0 <= each < len(embedding_VD) for each in self.ids):
+    def attach(self, model: nn.Module, name: str, *, seed: int) -> None:
+        """Begin with embeddings of ids, or with those of ids drawn at random."""
+        assert isinstance(model, Model)
+        check_model(model, "prompt")
+        table_VD = model.embedding.weight.detach()
+        drawn = torch.randint(
+            len(table_VD), (self.num_virtual,), generator=torch.Generator().manual_seed(seed)
+        )
+        ids = self.init_ids or tuple(drawn.tolist())
+        if not all(0 <= each < len(table_VD) for each in ids):
             raise ConfigError(
-                f"`ids` holds {max(self.ids)} as the largest and {min(self.ids)} as the smallest id; this model "
-                f"has ids from 0 to {len(embedding_VD) - 1}."
+                f"`init_ids` has ids from {min(ids)} to {max(ids)}; this model knows those from 0 to "
+                f"{len(table_VD) - 1}. Take them from its own tokenizer."
             )
-        return embedding_VD[[self.ids[place % len(self.ids)] for place in range(self.num_tokens)]]
+        chosen_PD = table_VD[[ids[at % len(ids)] for at in range(self.num_virtual)]]
+        adapters.put_on(model, self, name, {FRONT: Vectors(chosen_PD, model.config)})
 
 
-class Prompt(nn.Module):
-    """The vectors P."""
+class Vectors(nn.Module):
+    """P of them, before each segment of what the model reads."""
 
-    def __init__(self, model: Model, config: PromptConfig) -> None:
+    def __init__(self, embedded_PD: torch.Tensor, config: ModelConfig) -> None:
         super().__init__()
-        check_model(model, "prompt tuning")
-        self.context, self.scale = model.config.context, model.config.embedding_scale
-        self.rows_PD = nn.Parameter(torch.zeros_like(model.embedding.weight[:1]).repeat(config.num_tokens, 1))
+        self.context, self.scale = config.context, config.embedding_scale
+        self.vector_PD = nn.Parameter(embedded_PD * self.scale)
 
     def forward(
         self, front: nn.Module, x_TD: torch.Tensor, pos_T: torch.Tensor, attend: Attend, blocks: Blocks
     ) -> torch.Tensor:
-        num_virtual = len(self.rows_PD)
+        num_virtual = len(self.vector_PD)
         around = check_pass(attend, num_virtual, self.context)
         pos_T = pos_T + num_virtual
         if isinstance(around, PackedAttend):
@@ -80,8 +78,8 @@ class Prompt(nn.Module):
         else:
             lengths = [around.num_tokens] * around.num_segments
         order_S = _order(lengths, len(x_TD), num_virtual)
-        rows_PD = (self.rows_PD / self.scale).to(x_TD.dtype)  # the blocks scale all rows
-        x_SD = torch.cat([rows_PD, x_TD]).index_select(0, order_S)
+        vector_PD = (self.vector_PD / self.scale).to(x_TD.dtype)  # the blocks scale all rows
+        x_SD = torch.cat([vector_PD, x_TD]).index_select(0, order_S)
         pos_S = torch.cat([torch.arange(num_virtual), pos_T]).index_select(0, order_S)
         hidden_SD = front(x_SD, pos_S, around, blocks)
         return hidden_SD.index_select(0, (order_S >= num_virtual).nonzero().squeeze(1))

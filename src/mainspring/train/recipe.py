@@ -18,6 +18,7 @@ from mainspring.train.objectives.kinds import ObjectiveKind
 from mainspring.train.objectives.sft import Sft
 from mainspring.train.rollout_recipe import RolloutRecipe
 from mainspring.train.sources.kinds import ItemSourceKind, SourceKind
+from mainspring.train.trackers import Tracker
 
 Published = dict[str, Any]
 
@@ -61,6 +62,7 @@ class Recipe(Config):
     objective: ObjectiveKind = Field(default=Sft(), description="towards what")
     transform: Transform = Field(default=Full(), description="what of the model trains")
     train: TrainConfig = Field(default=TrainConfig(), description="the run")
+    tracker: Tracker | None = Field(default=None, description="another program that is told of every step")
 
     def pinned(self, registry: Registry) -> "Recipe":
         """With the versions that its names stand for now: what a run is resumed and repeated by."""

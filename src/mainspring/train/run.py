@@ -9,7 +9,7 @@ from typing import Any
 
 from mainspring import artifact as artifacts
 from mainspring import device
-from mainspring.adapt import lora as adapters
+from mainspring.adapt import base as adapters
 from mainspring.adapt import store
 from mainspring.artifact import Artifact
 from mainspring.config import build
@@ -24,15 +24,18 @@ from mainspring.progress import say
 from mainspring.registry import Registry
 from mainspring.runs import Run, Runs
 from mainspring.tokenizer.base import Tokenizer
+from mainspring.train.card import Facts, write_card
 from mainspring.train.feed import Feed
 from mainspring.train.forecast import Forecast, forecast
 from mainspring.train.loop import Result, begin, train
 from mainspring.train.metrics import StepReport
 from mainspring.train.objectives.base import Objective
+from mainspring.train.plots import plot_metrics
 from mainspring.train.ranks import find_ranks
 from mainspring.train.recipe import Recipe
 from mainspring.train.session import Rollout, Session
 from mainspring.train.sources.base import Opening, Source, hold_out
+from mainspring.train.trackers import tracked
 
 KIND = "train"
 OnStep = Callable[[StepReport], None]
@@ -91,11 +94,13 @@ def _train(
     opened = _open(registry, recipe)
     say(f"run {run.id}; if it is stopped, `mainspring train --resume {run.id}` goes on with it")
     folder = runs.folder(run.id)
-    result = train(
-        opened.base.model, opened.data, opened.objective, recipe.train, folder,
-        rollout=opened.rollout(registry, recipe, folder), validation=opened.validation, on_step=on_step,
-        accept=accept,
-    )  # fmt: skip
+    with tracked(recipe.tracker, folder, recipe.model_dump(mode="json"), on_step) as told:
+        result = train(
+            opened.base.model, opened.data, opened.objective, recipe.train, folder,
+            rollout=opened.rollout(registry, recipe, folder), validation=opened.validation, on_step=told,
+            accept=accept,
+        )  # fmt: skip
+    plot_metrics(folder)
     return _write(registry, recipe, opened.base, run, result)
 
 
@@ -213,7 +218,15 @@ def _write(registry: Registry, recipe: Recipe, base: _Base, run: Run, result: Re
     judges = recipe.rollout.parents(registry) if recipe.rollout else {}
     parents = {**base.parents, **recipe.data.parents(registry), **judges}
     kind = "adapter" if is_adapter else "model"
+    weights = list(base.model.parameters())
+    card = Facts(
+        kind=kind, recipe=recipe, run=run.id, parents=parents, license=base.license,
+        base_fingerprint=facts["base_fingerprint"], parameters=sum(each.numel() for each in weights),
+        trained_parameters=sum(each.numel() for each in weights if each.requires_grad),
+        context=base.model.config.context,
+    )  # fmt: skip
     made = artifacts.write(
-        registry.root, kind, recipe.name, fill, config=facts, parents=parents, license=base.license
-    )
+        registry.root, kind, recipe.name, fill, config=facts, parents=parents, license=base.license,
+        card=write_card(registry, card, result.metrics.parent),
+    )  # fmt: skip
     return registry.add(made)
