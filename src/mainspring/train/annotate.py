@@ -5,8 +5,7 @@ An objective names them (`Objective.needs`); here stands who makes each.
 Shapes: T tokens of a batch.
 """
 
-import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -16,7 +15,8 @@ from mainspring.adapt import lora
 from mainspring.errors import ConfigError
 from mainspring.models.model import Model
 from mainspring.train.batch import Batch
-from mainspring.train.outputs import run_model
+from mainspring.train.outputs import Outputs
+from mainspring.train.parallel import Runner
 
 
 class Annotator(Protocol):
@@ -34,15 +34,15 @@ class ReferenceLogp:
 
     adds = "reference_logp"
 
-    def __init__(self, model: Model) -> None:
-        self._model = model
-        self._frozen = None if lora.active(model) else copy.deepcopy(model).requires_grad_(False)
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+        self._frozen = None if lora.active(runner.model) else runner.frozen()
 
     def __call__(self, batch: Batch) -> torch.Tensor:
         if self._frozen is not None:
-            return run_model(self._frozen, batch).logp_T
-        with without_adapter(self._model):
-            return run_model(self._model, batch).logp_T
+            return look(self._frozen, batch, lambda outputs: outputs.logp_T)
+        with without_adapter(self._runner.model):
+            return look(self._runner, batch, lambda outputs: outputs.logp_T)
 
 
 class OldLogp:
@@ -50,18 +50,18 @@ class OldLogp:
 
     adds = "old_logp"
 
-    def __init__(self, model: Model) -> None:
-        self._model = model
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
 
     def __call__(self, batch: Batch) -> torch.Tensor:
-        return run_model(self._model, batch).logp_T
+        return look(self._runner, batch, lambda outputs: outputs.logp_T)
 
 
 MAKERS = {maker.adds: maker for maker in (ReferenceLogp, OldLogp)}
 
 
 def find_annotators(
-    needs: Sequence[str], model: Model, given: Sequence[Annotator], name: str
+    needs: Sequence[str], runner: Runner, given: Sequence[Annotator], name: str
 ) -> list[Annotator]:
     """Those that were given and those that can be made from the model, in the order of needs.
 
@@ -72,7 +72,7 @@ def find_annotators(
     by_name = {each.adds: each for each in given}
     for need in needs:
         if need not in by_name and need in MAKERS:
-            by_name[need] = MAKERS[need](model)
+            by_name[need] = MAKERS[need](runner)
     missing = [need for need in needs if need not in by_name]
     if missing:
         raise ConfigError(
@@ -80,6 +80,12 @@ def find_annotators(
             "source or the annotator that does."
         )
     return list(by_name.values())
+
+
+def look(runner: Runner, batch: Batch, of: Callable[[Outputs], torch.Tensor]) -> torch.Tensor:
+    """What is made of a model's outputs; zeros where another process knows it, which then needs it too."""
+    found = runner.look(batch, of)
+    return torch.zeros(len(batch.ids)) if found is None else found
 
 
 @torch.no_grad()

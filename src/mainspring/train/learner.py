@@ -18,8 +18,9 @@ from mainspring.train.config import TrainConfig
 from mainspring.train.guard import Guard, Verdict
 from mainspring.train.joint import backward_jointly, measure_jointly
 from mainspring.train.objectives.base import JointObjective, Loss, Objective, Penalty, WeightPenalty
-from mainspring.train.optim import clip, set_lr
-from mainspring.train.outputs import Outputs, run_model
+from mainspring.train.optim import set_lr
+from mainspring.train.outputs import Outputs
+from mainspring.train.parallel import Runner
 from mainspring.train.ranks import Ranks
 
 Counts = Mapping[str, float]
@@ -41,27 +42,36 @@ class Learnt:
 class Learner:
     """The model with everything that decides an update."""
 
-    model: Model
+    runner: Runner
     objective: Objective
     penalties: Sequence[Penalty | WeightPenalty]
     annotators: Sequence[Annotator]
     parameters: Mapping[str, nn.Parameter]
     optimizer: torch.optim.Optimizer
     config: TrainConfig
-    ranks: Ranks
     scaler: torch.amp.GradScaler = field(init=False)
 
     def __post_init__(self) -> None:
         self.scaler = self.config.plan.scaler()
 
+    @property
+    def model(self) -> Model:
+        """The model, or this process's part of it."""
+        return self.runner.model
+
+    @property
+    def ranks(self) -> Ranks:
+        """This process among all."""
+        return self.runner.ranks
+
     def batches(self, items: Sequence[Item]) -> list[Batch]:
-        """Packed and annotated."""
+        """Packed and annotated; all processes at once, because models may run on several."""
         couples = any(each.couples for each in self.losses())
         units = items if couples else [(segment,) for item in items for segment in item]
         sizes = [sum(segment.num_tokens + len(segment.source) for segment in unit) for unit in units]
         packed = pack(items, max([self.config.plan.micro_batch_tokens, *sizes]), couples=couples)
         with self.config.plan.autocast():
-            return [annotate(batch, self.annotators) for batch in packed]
+            return [annotate(batch, self.annotators) for batch in self.runner.level(packed)]
 
     def learn(self, batches: Sequence[Batch], lr: float, step: int, guard: Guard) -> Learnt:
         """Update the weights once, unless the guard says no.
@@ -74,19 +84,18 @@ class Learner:
         counts = self.ranks.total(batch.counts() for batch in batches)
         self.optimizer.zero_grad(set_to_none=True)
         sums = self.backward(batches, counts)
-        self.ranks.add_gradients(self.parameters.values())
+        self.runner.join(self.parameters)
         sums |= self._backward_weights()
         self.scaler.unscale_(self.optimizer)
         loss = sums.pop("loss")
-        norm = clip(self.parameters, self.config.optim.max_grad_norm)
+        norm = self.runner.clip(self.parameters, self.config.optim.max_grad_norm)
         verdict = self._judge(guard, step, loss, norm, batches)
         if verdict.action == "take":
             set_lr(self.optimizer, lr)
             self.scaler.step(self.optimizer)
         self.scaler.update()
-        tokens = self.ranks.total([{"tokens": float(sum(len(batch.ids) for batch in batches))}])["tokens"]
         return Learnt(
-            loss=loss, grad_norm=norm, tokens=int(tokens), trained_tokens=counts["tokens"], metrics=sums,
+            loss=loss, grad_norm=norm, tokens=int(counts["ids"]), trained_tokens=counts["tokens"], metrics=sums,
             skipped=verdict.reason,
         )  # fmt: skip
 
@@ -105,44 +114,42 @@ class Learner:
     def measure(self, batches: Sequence[Batch]) -> dict[str, float]:
         """The loss and its metrics without learning."""
         counts = self.ranks.total(batch.counts() for batch in batches)
-        with torch.no_grad():
-            if any(isinstance(each, JointObjective) for each in self.losses()):
-                return measure_jointly(self, batches, counts)
-            parts = [self.mean(self.losses(), self.outputs(batch), batch, counts)[1] for batch in batches]
-        return self.ranks.total(parts)
+        if any(isinstance(each, JointObjective) for each in self.losses()):
+            return measure_jointly(self, batches, counts)
+        losses = self.losses()
+        parts = [
+            self.runner.look(batch, lambda outputs: self.mean(losses, outputs, counts)[1]) for batch in batches
+        ]
+        return self.ranks.total(part for part in parts if part is not None)
 
     def backward(self, batches: Sequence[Batch], counts: Counts) -> dict[str, float]:
         """Add up the gradients of all batches; the loss and its metrics over all ranks."""
         if any(isinstance(each, JointObjective) for each in self.losses()):
             return backward_jointly(self, batches, counts)
-        parts = []
-        for batch in batches:
-            loss, sums = self.mean(self.losses(), self.outputs(batch), batch, counts)
-            self.scaler.scale(loss).backward()
-            parts.append(sums)
-        return self.ranks.total(parts)
+        losses = self.losses()
+
+        def loss_of(_: int, outputs: Outputs) -> tuple[torch.Tensor, dict[str, float]]:
+            loss, sums = self.mean(losses, outputs, counts)
+            return self.scaler.scale(loss), sums
+
+        return self.ranks.total(self.runner.backward(batches, loss_of))
 
     def losses(self) -> list[Objective]:
         """The objective and the penalties that look at outputs."""
         return [self.objective, *(each for each in self.penalties if isinstance(each, Penalty))]
 
-    def outputs(self, batch: Batch) -> Outputs:
-        """One forward."""
-        with self.config.plan.autocast():
-            return run_model(self.model, batch)
-
     def mean(
-        self, losses: Sequence[Objective], outputs: Outputs, batch: Batch, counts: Counts
+        self, losses: Sequence[Objective], outputs: Outputs, counts: Counts
     ) -> tuple[torch.Tensor, dict[str, float]]:
-        """This batch's part of the mean loss of the step, and of what is reported."""
+        """A batch's part of the mean loss of the step, and of what is reported; of padding, nothing."""
         total, sums = torch.zeros(()), {"loss": 0.0}
         for each in losses:
             with self.config.plan.autocast():
-                loss = each(outputs, batch)
+                loss = each(outputs, outputs.batch)
             mean, metrics = self.scaled(each, loss, counts)
             total, value = total + mean, sums["loss"] + metrics.pop("loss")
             sums |= {**metrics, "loss": value}
-        return total, sums
+        return (total * 0.0, {}) if outputs.batch.is_padding else (total, sums)
 
     def scaled(self, each: Objective, loss: Loss, counts: Counts) -> tuple[torch.Tensor, dict[str, float]]:
         """A loss divided by its count of the whole step, and what is reported of it."""

@@ -82,7 +82,7 @@ class Session:
             "model": lora.base_fingerprint(learner.model),
             "adapter": configs[adapter].model_dump(mode="json") if adapter else None,
             "machine": {
-                "torch": torch.__version__, "threads": torch.get_num_threads(), "ranks": learner.ranks.size,
+                "torch": torch.__version__, "threads": torch.get_num_threads(), "ranks": learner.ranks.world_size,
             },
         }  # fmt: skip
 
