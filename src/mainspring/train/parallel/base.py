@@ -50,6 +50,7 @@ class Runner:
         self.model, self.plan, self.ranks = model, plan, ranks
         every = dict(model.named_parameters())
         self.shapes = {name: each.shape for name, each in every.items()}
+        self.dtypes = {name: each.dtype for name, each in every.items()}
         self.num_parameters = sum(each.numel() for each in every.values())
         self.num_trained = sum(each.numel() for each in every.values() if each.requires_grad)
 
