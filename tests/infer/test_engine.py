@@ -45,7 +45,7 @@ def count_preemptions(engine):
 class Gate:
     """A backend that waits to be let through, then gives every id the same score."""
 
-    name, context, max_step_tokens = "gate", 1000, 512
+    name, is_exact, context, max_step_tokens = "gate", True, 1000, 512
 
     def __init__(self, error=None):
         self.error, self.entered, self.open = error, threading.Event(), threading.Event()

@@ -17,8 +17,8 @@ from mainspring.errors import ConfigError, ContextLengthError, MainspringError, 
 from mainspring.infer.backends.base import Backend
 from mainspring.infer.blocks import BlockPool
 from mainspring.infer.request import EngineConfig, Output, OutputSink, Request, Sequence
-from mainspring.infer.sampling import choose
-from mainspring.infer.scheduler import Scheduler, Work
+from mainspring.infer.sampling import choose, choose_rows
+from mainspring.infer.scheduler import Scheduler
 from mainspring.schema import FinishReason, Sampling
 
 NUM_SCRATCH_BLOCKS = 1
@@ -187,17 +187,28 @@ class Engine:
         if not works:
             return
         scores = self._backend.step(works, works[0].sequence.request.adapter)
-        for work, scores_V in zip(works, scores, strict=True):
+        for work in works:
             self._scheduler.done(work)
-            if scores_V is not None:
-                self._append(work, scores_V)
+        found = [
+            (work.sequence, scores_V)
+            for work, scores_V in zip(works, scores, strict=True)
+            if scores_V is not None
+        ]
+        for (sequence, _), chosen in zip(found, self._choose(found), strict=True):
+            self._append(sequence, *chosen)
 
-    def _append(self, work: Work, scores_V: torch.Tensor) -> None:
-        """Choose the next id, hand it out, and end the request where it ends."""
-        sequence, request = work.sequence, work.sequence.request
-        token_id, logprob = choose(scores_V, request.sampling, sequence.seed, len(sequence.ids))
+    def _choose(self, found: list[tuple[Sequence, torch.Tensor]]) -> list[tuple[int, float]]:
+        """The next id of every sequence and its log-probability."""
+        each = [(row_V, of.request.sampling, of.seed, len(of.ids)) for of, row_V in found]
+        if self._backend.is_exact or not each:
+            return [choose(*row) for row in each]
+        return choose_rows(*zip(*each, strict=True))
+
+    def _append(self, sequence: Sequence, token_id: int, logprob: float) -> None:
+        """Hand out the next id, and end the request where it ends."""
+        request = sequence.request
         if token_id in request.end_ids:
-            self._end(sequence, Output(finish_reason="stop"))
+            self._end(sequence, Output(finish_reason="stop", end=(token_id, logprob)))
             return
         sequence.ids.append(token_id)
         is_last = sequence.num_generated >= request.sampling.max_tokens

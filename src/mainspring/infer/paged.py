@@ -30,9 +30,11 @@ class KvCache:
     Where keys hold the values as their first numbers, the values are a view of them.
     """
 
-    def __init__(self, config: ModelConfig, num_slots: int) -> None:
+    def __init__(self, config: ModelConfig, num_slots: int, dtype: torch.dtype = torch.float32) -> None:
         layouts = [kv_layout(block.mixer) for block in config.blocks]
-        self.keys = [torch.zeros(each.num_kv_heads, num_slots, each.key_size) for each in layouts]
+        self.keys = [
+            torch.zeros(each.num_kv_heads, num_slots, each.key_size, dtype=dtype) for each in layouts
+        ]
         self.values = [
             keys_GSK[..., : each.value_size] if each.values_in_keys else torch.zeros_like(keys_GSK)
             for each, keys_GSK in zip(layouts, self.keys, strict=True)
@@ -43,8 +45,8 @@ class KvCache:
 class Group:
     """Sequences that are attended for side by side, each with the same number of tokens in this step.
 
-    rows_NT: which of the step's tokens are the sequence's. slots_NS: where its keys lie, padded with scratch
-    to a multiple of the chunk. last_NT: the last position each token sees.
+    rows_NT: which of the step's tokens are the sequence's. slots_NS: where its keys lie, padded with scratch;
+    in the exact mode to a multiple of the chunk. last_NT: the last position each token sees, which is its own.
     """
 
     rows_NT: torch.Tensor
@@ -133,7 +135,7 @@ class PagedAttend:
         first_seen = 0 if window is None else max(int(group.last_NT.min()) - window + 1, 0)
         last_NR = functional.pad(last_NR, (0, num_rows - last_NR.shape[1]), value=SEES_ALL)
         for start in range(0, group.slots_NS.shape[1], ATTENTION_CHUNK):
-            end = start + ATTENTION_CHUNK
+            end = min(start + ATTENTION_CHUNK, group.slots_NS.shape[1])
             if end <= first_seen:
                 continue
             first = int((last_NR < start).sum(1).min()) // multiple * multiple
@@ -161,12 +163,12 @@ def _attend_chunks(
 ) -> torch.Tensor:
     """Online softmax over chunks of keys; a row that sees nothing of a chunk passes it unchanged."""
     batch, num_rows, _ = q_BRK.shape
-    best_BR1 = torch.full((batch, num_rows, 1), LOWEST)
-    total_BR1 = torch.zeros(batch, num_rows, 1)
+    best_BR1 = q_BRK.new_full((batch, num_rows, 1), LOWEST)
+    total_BR1 = q_BRK.new_zeros(batch, num_rows, 1)
     o_BRV = q_BRK.new_zeros(batch, num_rows, values_GSV.shape[2])
     for chunk in chunks:
         k_BCK, v_BCV = (
-            x.index_select(1, chunk.slots).view(batch, ATTENTION_CHUNK, -1) for x in (keys_GSK, values_GSV)
+            x.index_select(1, chunk.slots).view(batch, -1, x.shape[2]) for x in (keys_GSK, values_GSV)
         )
         scores_BRC = torch.bmm(q_BRK[:, chunk.first :], k_BCK.transpose(1, 2))
         if softcap is not None:

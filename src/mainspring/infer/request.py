@@ -29,10 +29,14 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
-    """What one step brought a request: an id and its log-probability, or the reason for the end, or both."""
+    """What one step brought a request: an id and its log-probability, or the reason for the end, or both.
+
+    `end` is the end token that was chosen, which is no part of the answer, with its log-probability.
+    """
 
     ids: tuple[int, ...] = ()
     logprobs: tuple[float, ...] = ()
+    end: tuple[int, float] | None = None
     finish_reason: FinishReason | None = None
     error: str | None = None
 

@@ -105,8 +105,8 @@ class Scheduler:
 
     def _make_room(self, sequence: Sequence, num_tokens: int, works: list[Work]) -> bool:
         """Grow a running sequence; if need be, the youngest ones that have no work yet go back to wait."""
-        busy = {id(work.sequence) for work in works}
         while not self._grow(sequence, num_tokens):
+            busy = {id(work.sequence) for work in works}
             victim = next((s for s in reversed(self.running) if id(s) not in busy), sequence)
             self.running.remove(victim)
             self._give_up_blocks(victim)

@@ -146,18 +146,18 @@ def _attend_runs(
     scoring: Scoring,
 ) -> torch.Tensor:
     """Each run of (length, source length, count) as one batch; rows behind the last run get zeros."""
+    num_rows, num_source_rows = (sum(run[at] * run[2] for run in runs) for at in (0, 1))
+    q_THK, k_MGK, v_MGV = qkv[0][:num_rows], qkv[1][:num_source_rows], qkv[2][:num_source_rows]
+    # Split and not sliced: every slice's gradient would be a tensor of the size of the whole.
+    q_split = q_THK.split([length * count for length, _, count in runs])
+    kv_split = [x.split([length * count for _, length, count in runs]) for x in (k_MGK, v_MGV)]
     out: list[torch.Tensor] = []
-    start = source_start = 0
-    for length, source_length, count in runs:
-        end, source_end = start + length * count, source_start + source_length * count
-        q_BHLK = qkv[0][start:end].unflatten(0, (-1, length)).transpose(1, 2)
-        k_BGMK, v_BGMV = (
-            x[source_start:source_end].unflatten(0, (-1, source_length)).transpose(1, 2) for x in qkv[1:]
-        )
+    for run, q, k, v in zip(runs, q_split, *kv_split, strict=True):
+        q_BHLK = q.unflatten(0, (-1, run[0])).transpose(1, 2)
+        k_BGMK, v_BGMV = (x.unflatten(0, (-1, run[1])).transpose(1, 2) for x in (k, v))
         out.append(attend_batch(q_BHLK, k_BGMK, v_BGMV, scoring).transpose(1, 2).flatten(0, 1))
-        start, source_start = end, source_end
-    if start < len(qkv[0]):
-        out.append(qkv[0].new_zeros(len(qkv[0]) - start, qkv[0].shape[1], qkv[2].shape[2]))
+    if num_rows < len(qkv[0]):
+        out.append(qkv[0].new_zeros(len(qkv[0]) - num_rows, qkv[0].shape[1], qkv[2].shape[2]))
     return torch.cat(out)
 
 

@@ -30,7 +30,7 @@ def backward_jointly(
     joint, plain = _kinds(learner)
     states: list[torch.Tensor] = []
     features: list[Features | None] = []
-    for batch in batches:
+    for batch in learner.late(batches):
         states.append(torch.get_rng_state())
         features.append(learner.runner.look(batch, lambda outputs: _features(joint, outputs)))
     sums, gradients = _differentiate(learner, joint, features, batches, counts)
@@ -41,7 +41,7 @@ def backward_jointly(
             total = total + (each.features(outputs, outputs.batch) * gradient).sum()
         return learner.scaler.scale(total), more
 
-    return learner.ranks.total([sums, *learner.runner.backward(batches, loss_of, states)])
+    return learner.ranks.total([sums, *learner.runner.backward(learner.late(batches), loss_of, states)])
 
 
 def measure_jointly(
@@ -56,7 +56,7 @@ def measure_jointly(
         parts.append(learner.mean(plain, outputs, counts)[1])
         return _features(joint, outputs)
 
-    for batch in batches:
+    for batch in learner.late(batches):
         features.append(learner.runner.look(batch, look))
     parts.append(_differentiate(learner, joint, features, batches, counts)[0])
     return learner.ranks.total(parts)

@@ -4,7 +4,7 @@ items -> packed batches -> annotators -> model -> objective and penalties -> gra
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -12,7 +12,7 @@ from torch import nn
 
 from mainspring.errors import ConfigError, MainspringError
 from mainspring.models.model import Model
-from mainspring.train.annotate import Annotator, annotate
+from mainspring.train.annotate import Annotator, LateAnnotator, annotate, check_needs
 from mainspring.train.batch import Batch, Item, pack
 from mainspring.train.config import TrainConfig
 from mainspring.train.guard import Guard, Verdict
@@ -71,7 +71,25 @@ class Learner:
         sizes = [sum(segment.num_tokens + len(segment.source) for segment in unit) for unit in units]
         packed = pack(items, max([self.config.plan.micro_batch_tokens, *sizes]), couples=couples)
         with self.config.plan.autocast():
-            return [annotate(batch, self.annotators) for batch in self.runner.level(packed)]
+            made = [
+                annotate(batch, self._annotators(late=False)) for batch in self.runner.level(packed)
+            ]
+        late = self._annotators(late=True)
+        for each in self.losses():
+            for batch in made:
+                check_needs(batch, each.needs, late, each.kind)
+        return made
+
+    def _annotators(self, *, late: bool) -> list[Annotator]:
+        return [each for each in self.annotators if isinstance(each, LateAnnotator) == late]
+
+    def late(self, batches: Sequence[Batch]) -> Iterator[Batch]:
+        """Each batch, when it is asked for, with what late annotators add."""
+        annotators = self._annotators(late=True)
+        for batch in batches:
+            with self.config.plan.autocast():
+                made = annotate(batch, annotators)
+            yield made
 
     def learn(self, batches: Sequence[Batch], lr: float, step: int, guard: Guard) -> Learnt:
         """Update the weights once, unless the guard says no.
@@ -118,7 +136,8 @@ class Learner:
             return measure_jointly(self, batches, counts)
         losses = self.losses()
         parts = [
-            self.runner.look(batch, lambda outputs: self.mean(losses, outputs, counts)[1]) for batch in batches
+            self.runner.look(batch, lambda outputs: self.mean(losses, outputs, counts)[1])
+            for batch in self.late(batches)
         ]
         return self.ranks.total(part for part in parts if part is not None)
 
@@ -132,7 +151,7 @@ class Learner:
             loss, sums = self.mean(losses, outputs, counts)
             return self.scaler.scale(loss), sums
 
-        return self.ranks.total(self.runner.backward(batches, loss_of))
+        return self.ranks.total(self.runner.backward(self.late(batches), loss_of))
 
     def losses(self) -> list[Objective]:
         """The objective and the penalties that look at outputs."""

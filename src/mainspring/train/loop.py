@@ -171,7 +171,7 @@ def _learner(
     needs = list(dict.fromkeys(need for each in (objective, *looking) for need in each.needs))
     return Learner(
         runner=runner, objective=objective, penalties=penalties, parameters=parameters, config=config,
-        annotators=find_annotators(needs, runner, annotators, objective.kind),
+        annotators=find_annotators(needs, runner, annotators),
         optimizer=runner.build_optimizer(config.optim),
     )  # fmt: skip
 

@@ -35,6 +35,12 @@ class Outputs:
         return -cross_entropy(self.trained_logits_NV, target_N, reduction="none")
 
     @cached_property
+    def entropy_N(self) -> torch.Tensor:
+        """Entropy of what the model would say at the trained tokens, in nats."""
+        logp_NV = self.trained_logits_NV.log_softmax(-1)
+        return -(logp_NV.exp() * logp_NV).sum(-1)
+
+    @cached_property
     def logp_T(self) -> torch.Tensor:
         """Log p(target) of every token, 0 where nothing is trained."""
         return self.spread(self.trained_logp_N)

@@ -16,6 +16,7 @@ from mainspring.registry import Registry
 from mainspring.train.config import TrainConfig
 from mainspring.train.objectives.kinds import ObjectiveKind
 from mainspring.train.objectives.sft import Sft
+from mainspring.train.rollout_recipe import RolloutRecipe
 from mainspring.train.sources.kinds import ItemSourceKind, SourceKind
 
 Published = dict[str, Any]
@@ -53,6 +54,9 @@ class Recipe(Config):
     )
     max_tokens: int = Field(
         default=2048, ge=2, description="ids of a segment at most, the model's context at most"
+    )
+    rollout: RolloutRecipe | None = Field(
+        default=None, description="how prompts are answered and judged, where the data are prompts"
     )
     objective: ObjectiveKind = Field(default=Sft(), description="towards what")
     transform: Transform = Field(default=Full(), description="what of the model trains")

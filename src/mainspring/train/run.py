@@ -24,7 +24,6 @@ from mainspring.progress import say
 from mainspring.registry import Registry
 from mainspring.runs import Run, Runs
 from mainspring.tokenizer.base import Tokenizer
-from mainspring.train.config import TrainConfig
 from mainspring.train.feed import Feed
 from mainspring.train.forecast import Forecast, forecast
 from mainspring.train.loop import Result, begin, train
@@ -32,7 +31,7 @@ from mainspring.train.metrics import StepReport
 from mainspring.train.objectives.base import Objective
 from mainspring.train.parallel import ranks_of
 from mainspring.train.recipe import Recipe
-from mainspring.train.session import Session
+from mainspring.train.session import Rollout, Session
 from mainspring.train.sources.base import Opening, Source, hold_out
 
 KIND = "train"
@@ -82,7 +81,7 @@ def run_recipe(
 def plan_recipe(registry: Registry, recipe: Recipe) -> Forecast:
     """What a run would take, measured on its first step; nothing is kept."""
     opened = _open(registry, recipe)
-    with tempfile.TemporaryDirectory() as folder, opened.session(Path(folder)) as session:
+    with tempfile.TemporaryDirectory() as folder, opened.session(registry, recipe, Path(folder)) as session:
         return forecast(session)
 
 
@@ -91,9 +90,11 @@ def _train(
 ) -> Artifact:
     opened = _open(registry, recipe)
     say(f"run {run.id}; if it is stopped, `mainspring train --resume {run.id}` goes on with it")
+    folder = runs.folder(run.id)
     result = train(
-        opened.base.model, opened.data, opened.objective, recipe.train, runs.folder(run.id),
-        validation=opened.validation, on_step=on_step, accept=accept,
+        opened.base.model, opened.data, opened.objective, recipe.train, folder,
+        rollout=opened.rollout(registry, recipe, folder), validation=opened.validation, on_step=on_step,
+        accept=accept,
     )  # fmt: skip
     return _write(registry, recipe, opened.base, run, result)
 
@@ -106,12 +107,18 @@ class _Opened:
     data: Source | Feed
     validation: Source | None
     objective: Objective
-    config: TrainConfig
 
-    def session(self, folder: Path) -> AbstractContextManager[Session]:
+    def rollout(self, registry: Registry, recipe: Recipe, folder: Path) -> Rollout | None:
+        """What answers prompts, where the recipe has it; what failed is kept in the run's folder."""
+        if recipe.rollout is None:
+            return None
+        return recipe.rollout.open(self.base.model, self.base.tokenizer, registry, folder, recipe.train.seed)
+
+    def session(self, registry: Registry, recipe: Recipe, folder: Path) -> AbstractContextManager[Session]:
         return begin(
-            self.base.model, self.data, self.objective, self.config, folder, validation=self.validation
-        )
+            self.base.model, self.data, self.objective, recipe.train, folder,
+            rollout=self.rollout(registry, recipe, folder), validation=self.validation,
+        )  # fmt: skip
 
 
 def _open(registry: Registry, recipe: Recipe) -> _Opened:
@@ -123,7 +130,7 @@ def _open(registry: Registry, recipe: Recipe) -> _Opened:
     data, validation = _open_data(recipe, opening)
     recipe.transform.apply(base.model, seed=recipe.train.seed, name=recipe.name)
     objective = recipe.objective.fitted(base.tokenizer)
-    return _Opened(base=base, data=data, validation=validation, objective=objective, config=recipe.train)
+    return _Opened(base=base, data=data, validation=validation, objective=objective)
 
 
 def _open_base(registry: Registry, recipe: Recipe) -> _Base:
@@ -203,7 +210,8 @@ def _write(registry: Registry, recipe: Recipe, base: _Base, run: Run, result: Re
         else:
             copy_beside(base.folder, folder)
 
-    parents = {**base.parents, **recipe.data.parents(registry)}
+    judges = recipe.rollout.parents(registry) if recipe.rollout else {}
+    parents = {**base.parents, **recipe.data.parents(registry), **judges}
     kind = "adapter" if is_adapter else "model"
     made = artifacts.write(
         registry.root, kind, recipe.name, fill, config=facts, parents=parents, license=base.license

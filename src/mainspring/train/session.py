@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -30,10 +30,15 @@ VALID_LOSS = "valid_loss"
 class Rollout(Protocol):
     """Turns prompts into what the model says to them now: the items that are learnt.
 
-    `updates`: how many updates learn from the same answers.
+    updates: how many updates learn from the same answers. settings: of what kind it is, for the fingerprint of
+    a run. facts: of the last answers, such as their mean reward, for the run's metrics.
     """
 
     updates: int
+    settings: Mapping[str, Any]
+
+    @property
+    def facts(self) -> Mapping[str, float]: ...
 
     def __call__(self, items: Sequence[Item], step: int) -> list[Item]:
         """The answers, with their rewards."""
@@ -76,6 +81,7 @@ class Session:
         configs = lora.adapters_of(learner.model).configs
         return {
             "data": self.feed.fingerprint,
+            "rollout": dict(self.rollout.settings) if self.rollout else None,
             "objective": learner.objective.model_dump(mode="json"),
             "penalties": {each.kind: each.model_dump(mode="json") for each in learner.penalties},
             "config": learner.config.model_dump(mode="json"),
@@ -185,7 +191,7 @@ class Session:
         began = time.monotonic()
         lr = lr_at(number, self.num_steps, self.config.optim)
         learnt = self.learner.learn(batches, lr, number + 1, self.guard)
-        metrics = dict(learnt.metrics)
+        metrics = {**learnt.metrics, **(self.rollout.facts if self.rollout else {})}
         if learnt.skipped:
             say(learnt.skipped)
             metrics["skipped"] = 1.0

@@ -9,9 +9,13 @@ from mainspring.infer.scheduler import Work
 
 
 class Backend(Protocol):
-    """Holds the weights and the cache. Called from the engine's thread alone."""
+    """Holds the weights and the cache. Called from the engine's thread alone.
+
+    `is_exact`: a sequence's scores depend on its own ids alone, and what is made of them must as well.
+    """
 
     name: str
+    is_exact: bool
     context: int
     max_step_tokens: int
 

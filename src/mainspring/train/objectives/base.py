@@ -38,7 +38,10 @@ class Objective(Config):
 
     kind: Any
     couples: ClassVar[bool] = False
-    needs: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return ()
 
     def fitted(self, tokenizer: Tokenizer) -> Self:
         """With what it needs to know of a tokenizer."""

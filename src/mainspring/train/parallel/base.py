@@ -87,7 +87,7 @@ class Runner:
             return of(run_model(self.model, batch))
 
     def backward(
-        self, batches: Sequence[Batch], loss_of: LossOf, states: Sequence[torch.Tensor] | None = None
+        self, batches: Iterable[Batch], loss_of: LossOf, states: Sequence[torch.Tensor] | None = None
     ) -> list[Sums]:
         """Add up the gradients of all batches; `states` of random numbers are taken before each one."""
         parts: list[Sums] = []

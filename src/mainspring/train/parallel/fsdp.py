@@ -6,7 +6,7 @@ lies outside of the blocks is one more such unit. The messages must meet, so all
 Paper: arXiv:2304.11277; the second form, in which a weight stays one tensor, is torch's `fully_shard`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -79,7 +79,7 @@ class FsdpRunner(CutRunner):
             return self._root(lambda: of(run_model(self.model, batch)))
 
     def backward(
-        self, batches: Sequence[Batch], loss_of: LossOf, states: Sequence[torch.Tensor] | None = None
+        self, batches: Iterable[Batch], loss_of: LossOf, states: Sequence[torch.Tensor] | None = None
     ) -> list[Sums]:
         parts: list[Sums] = []
         for number, batch in enumerate(batches):

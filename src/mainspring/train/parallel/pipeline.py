@@ -11,7 +11,7 @@ Paper: arXiv:2104.04473, section 2.2.1 (one forward, one backward, with a flush 
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatchcase
 from typing import TypeVar
 
@@ -101,7 +101,7 @@ class PipelineRunner(CutRunner):
         return found
 
     def backward(
-        self, batches: Sequence[Batch], loss_of: LossOf, states: Sequence[torch.Tensor] | None = None
+        self, batches: Iterable[Batch], loss_of: LossOf, states: Sequence[torch.Tensor] | None = None
     ) -> list[Sums]:
         waiting: deque[tuple[torch.Tensor, torch.Tensor]] = deque()
         sent: list[distributed.Work] = []

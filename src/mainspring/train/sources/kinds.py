@@ -7,6 +7,7 @@ from pydantic import Field
 from mainspring.train.sources.chats import Chats
 from mainspring.train.sources.mixed import Mixed
 from mainspring.train.sources.pairs import Pairs
+from mainspring.train.sources.prompts import PromptRecords
 from mainspring.train.sources.rows import Rows
 from mainspring.train.sources.shards import Documents, Windows
 from mainspring.train.sources.texts import Labelled, Ranked, Tagged, Triples
@@ -14,5 +15,5 @@ from mainspring.train.sources.texts import Labelled, Ranked, Tagged, Triples
 Texts = Labelled | Tagged | Triples | Ranked
 ItemSourceKind = Annotated[Chats | Pairs | Documents | Windows | Mixed | Texts, Field(discriminator="kind")]
 SourceKind = Annotated[
-    Chats | Pairs | Documents | Windows | Mixed | Texts | Rows, Field(discriminator="kind")
+    Chats | Pairs | PromptRecords | Documents | Windows | Mixed | Texts | Rows, Field(discriminator="kind")
 ]

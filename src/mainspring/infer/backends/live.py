@@ -1,0 +1,38 @@
+"""The model as it is at this moment: for whoever changes the weights between two steps.
+
+A trainer samples with it from the very tensors that it trains. Nothing is copied, padded or probed; the adapter
+that the model answers with stays active, whatever a request says. What a row comes to may differ in its last bits
+with its neighbors. An engine keeps keys and values for later prompts, so changed weights want a new engine.
+"""
+
+import torch
+
+from mainspring.infer.backends.torch_eager import TorchEager
+from mainspring.infer.kernels import KernelPlan
+from mainspring.infer.request import EngineConfig
+from mainspring.infer.scheduler import Work
+from mainspring.models.model import Model
+
+
+class Live(TorchEager):
+    """A backend in the fast mode over a model that somebody else owns."""
+
+    name = "live"
+    is_exact = False
+    chunk = 16
+
+    def __init__(self, model: Model, config: EngineConfig) -> None:
+        plan = KernelPlan(
+            mode="fast", multiple=1, limit=config.max_step_tokens, machine="any", torch=torch.__version__,
+            threads=torch.get_num_threads(),
+        )  # fmt: skip
+        is_training = model.training
+        super().__init__(model, plan, config)
+        model.train(is_training)
+
+    def _switch(self, adapter: str | None) -> None:
+        assert adapter is None, "the owner of the model chooses the adapter"
+
+    def _group_key(self, work: Work, row: int) -> tuple[int, int]:
+        """Prompts of one length go side by side as well."""
+        return work.num_tokens, 0
