@@ -93,7 +93,7 @@ def train(
         say(_opening(session))
         session.resume(accept=accept)
         resumed_at, loss = session.state.step, None
-        metrics = Metrics(state_dir, resumed_at)
+        metrics = Metrics(state_dir, resumed_at, is_kept=session.learner.ranks.is_first)
         for report in session.steps():
             metrics.write(report)
             loss = report.loss
@@ -104,7 +104,7 @@ def train(
                 session.save()
             if on_step is not None:
                 on_step(report)
-        session.take_best()
+        session.finish()
     state = session.state
     return Result(
         steps=state.step, tokens=state.tokens, trained_tokens=state.trained_tokens, loss=loss,
@@ -137,7 +137,10 @@ def begin(
         feed = data if isinstance(data, Feed) else ItemFeed(data, config, learner.ranks)
         session = Session(learner=learner, feed=feed, rollout=rollout, validation=validation, folder=state_dir)
         check_agreement(session.fingerprints)
-        yield session
+        try:
+            yield session
+        finally:
+            session.saver.close()
         runner.close()
 
 

@@ -22,7 +22,9 @@ from mainspring.train.learner import Learner
 from mainspring.train.metrics import StepReport
 from mainspring.train.optim import lr_at
 from mainspring.train.sources.base import Source
-from mainspring.train.state import State
+from mainspring.train.ranks import from_first
+from mainspring.train.saver import Retention, Saver
+from mainspring.train.state import State, Tensors
 
 VALID_LOSS = "valid_loss"
 
@@ -58,6 +60,9 @@ class Session:
     is_over: bool = False
 
     def __post_init__(self) -> None:
+        learner = self.learner
+        self.tensors = Tensors.of(learner.runner, learner.parameters, learner.optimizer)
+        self.saver = Saver(self.tensors)
         self.state = State(step=0, cursor={}, tokens=0, trained_tokens=0.0, fingerprints=self.fingerprints)
         self._watch({})
 
@@ -100,7 +105,7 @@ class Session:
 
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        saved = states.saved(self.folder)
+        saved = from_first(states.saved(self.folder))
         if not saved:
             return
         changed = states.differences(states.fingerprints_in(saved[-1]), self.fingerprints)
@@ -109,7 +114,7 @@ class Session:
                 f"{saved[-1]} is the state of another run:\n  " + "\n  ".join(changed) + "\n"
                 "Undo these changes to go on with it, accept them, or give another `state_dir` to start again."
             )
-        self.state = states.restore(saved[-1], self.learner.parameters, self.learner.optimizer)
+        self.state = states.restore(saved[-1], self.tensors)
         self._watch(self.state.more)
         say(
             f"going on after step {self.state.step} of {self.num_steps}"
@@ -123,6 +128,7 @@ class Session:
         for step in self.feed.steps(self.state.cursor):
             batches = self._batches(step, self.state.step // self.updates)
             for _ in range(self.updates):
+                self.saver.check()
                 report = self._update(batches, self.state.step)
                 self.state = State(
                     step=report.step, cursor=step.cursor, tokens=self.state.tokens + report.tokens,
@@ -138,8 +144,9 @@ class Session:
                 return
 
     def save(self) -> None:
-        """Keep the state."""
-        states.save(self.folder, self.state, self.learner.parameters, self.learner.optimizer)
+        """Keep the state; it is written while the run goes on."""
+        kept = Retention(last=self.config.keep_last, every=self.config.keep_every_steps)
+        self.saver.save(self.folder, self.state, kept)
 
     def is_saved(self, step: int) -> bool:
         """Whether this step's state is to be kept. Answers are not: it lies where new ones are asked for."""
@@ -147,11 +154,12 @@ class Session:
         is_last = step == self.num_steps or self.is_over
         return is_last or (is_asked and step % self.config.save_every_steps < self.updates)
 
-    def take_best(self) -> None:
-        """The weights of the best evaluation instead of the last, where the settings ask for them."""
+    def finish(self) -> None:
+        """Wait for what is being written; take the best evaluation's weights, where the settings ask for them."""
+        self.saver.wait()
         if self.config.restore_best and self.best.step not in (None, self.state.step):
             (folder,) = states.saved(self.folder / "best")
-            states.restore(folder, self.learner.parameters, self.learner.optimizer)
+            states.restore(folder, self.tensors)
             say(
                 f"the weights are those after step {self.best.step}, whose validation loss was {self.best.value:.4f}"
             )
@@ -174,7 +182,7 @@ class Session:
         if self.config.restore_best:
             folder = self.folder / "best"
             folder.mkdir(exist_ok=True)
-            states.save(folder, self.state, self.learner.parameters, self.learner.optimizer, kept=1)
+            self.saver.save(folder, self.state, Retention(last=1))
 
     def _batches(self, step: Step, number: int) -> list[Batch]:
         items = step.items if self.rollout is None else self.rollout(step.items, number)

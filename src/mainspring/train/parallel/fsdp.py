@@ -46,7 +46,6 @@ class FsdpRunner(CutRunner):
     def cut(self) -> None:
         assert self.ranks.mesh is not None
         mesh = self.ranks.mesh["data"]
-        self._whole_lengths = {name: shape[0] for name, shape in self.shapes.items()}
         self._root = _Root(self.model)
         for stack in [each for each in self.model.modules() if isinstance(each, Stack)]:
             for block in stack.blocks:
@@ -94,8 +93,9 @@ class FsdpRunner(CutRunner):
         """Torch has added them up behind each block."""
 
     def part(self, name: str) -> Part:
-        rows = self._rows(self._whole_lengths[name])
-        return Part(dim=0, start=rows.start)
+        if name not in self.shapes:
+            return Part(is_kept=self.ranks.is_first)  # a buffer
+        return Part(dim=0, start=self._rows(self.shapes[name][0]).start)
 
     def local(self, tensor: torch.Tensor) -> torch.Tensor:
         return tensor.to_local() if isinstance(tensor, DTensor) else tensor
