@@ -118,7 +118,7 @@ class Tensors:
         own = {key: each for key, each in kept.items() if each is not None}
         afresh = restore_state(self.optimizer, self.parameters, own)
         if afresh:
-            say(f"another optimizer has written {folder.name}: {len(afresh)} weights begin with it afresh")
+            say(f"another kind of optimizer was saved: it begins afresh with {len(afresh)} weights ({afresh[0]}, ...)")
 
     def _remembered(self, saved: "Pieces", key: str) -> torch.Tensor | None:
         """What the optimizer remembers of a weight, or of this process's part of it."""

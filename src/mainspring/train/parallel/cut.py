@@ -48,7 +48,7 @@ class CutRunner(Runner):
     def frozen(self) -> Self:
         model = copy.deepcopy(self._origin)
         for name, parameter in model.named_parameters():
-            parameter.data = self.whole(name)
+            parameter.data = self.whole(name).clone()  # what is not cut would go on with the run
         return type(self)(model.requires_grad_(False), self.plan, self.ranks)
 
     def clip(self, parameters: Parameters, max_norm: float) -> float:
