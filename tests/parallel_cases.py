@@ -131,14 +131,12 @@ KINDS: dict[str, Case] = {
 }
 MORE: dict[str, Case] = {
     "clm, experts": Case(family=mixtral.tiny, objective=CausalLm(), items=documents),
-    "sft, checkpoints, muon": Case(
-        family=llama.tiny, objective=Sft(), items=chats, optim={"kind": "muon"}, checkpointing=True
-    ),
+    "sft, checkpoints": Case(family=llama.tiny, objective=Sft(), items=chats, checkpointing=True),
     "ppo, value head": Case(
         family=gpt2.tiny, objective=PolicyGradient(average="tokens", value_coefficient=0.1),
         items=partial(rollouts, gpt2.tiny),
     ),
-    "reverse distillation of the reference": Case(
+    "policy ratios, adapter": Case(
         family=llama.tiny, objective=PolicyGradient(kl_coefficient=0.1, old="policy", sampler_cap=2.0),
         items=partial(rollouts, llama.tiny), rank=4,
     ),

@@ -42,7 +42,9 @@ class Mixture(nn.Module):
         self.shared_gate = nn.Linear(width, 1, bias=False) if spec.has_shared_gate else None
 
     def forward(self, x_TD: torch.Tensor, around: Pass) -> torch.Tensor:
-        chosen_TC, weight_TC = route(self.router(x_TD).float(), self.spec, self.balance)
+        scores_TE = self.router(x_TD)
+        scores_TE = scores_TE.to(torch.promote_types(scores_TE.dtype, torch.float32))  # at least fp32
+        chosen_TC, weight_TC = route(scores_TE, self.spec, self.balance)
         slot_S = chosen_TC.flatten().argsort(stable=True)
         token_S = slot_S // self.spec.num_chosen
         counts = chosen_TC.flatten().bincount(minlength=self.spec.num_experts).tolist()

@@ -23,6 +23,7 @@ from mainspring.models.parts.attention import Attention
 from mainspring.models.parts.block import Block
 from mainspring.models.parts.ffn import Glu, Mlp
 from mainspring.models.parts.moe import Mixture
+from mainspring.train.optim import Muon, OptimConfig
 from mainspring.train.parallel.base import Parameters, Part, add_up
 from mainspring.train.parallel.cut import CutRunner
 from mainspring.train.ranks import Group
@@ -49,6 +50,14 @@ class TensorRunner(CutRunner):
             for name in ("mixer", "ffn"):
                 if getattr(block, name) is not None:
                     self._cut_region(f"blocks.{place}.{name}", getattr(block, name))
+
+    def build_optimizer(self, config: OptimConfig) -> torch.optim.Optimizer:
+        if isinstance(config, Muon):
+            raise ConfigError(
+                f"plan.tensor={self.ranks.model_size} leaves pieces of matrices, and optim.kind=muon needs whole ones. "
+                "Take adamw, or plan.parallel=fsdp."
+            )
+        return super().build_optimizer(config)
 
     def whole(self, name: str) -> torch.Tensor:
         found = self.model.get_parameter(name).detach()
