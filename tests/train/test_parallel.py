@@ -23,43 +23,62 @@ from mainspring.train.objectives.sft import Sft
 from mainspring.train.parallel import open_runner
 from mainspring.train.parallel.tensor import _reasons
 from mainspring.train.plan import Plan
-from parallel_cases import KINDS, ON_FOUR, PLANS, Case, Items, differences, documents, run, start
+from parallel_cases import (
+    CASES,
+    KINDS,
+    ON_FOUR,
+    PLANS,
+    Case,
+    Items,
+    compare,
+    differences,
+    documents,
+    follow,
+    start,
+)
 
 CLOSE = 1e-9
-STEPS = 20
+FEW = 5  # the whole table, of 20 steps, is printed by parallel_cases.py
 LAYOUTS = [plan for plan in PLANS if plan != "8 accumulated"]
-HALF = {"ddp": {"micro_batch_tokens": 24}}
 
 
 class StopError(Exception):
     pass
 
 
-def test_accumulation_changes_nothing():
-    found = differences(1, [*KINDS], ["8 accumulated"], "fp64", 3)
-    assert max(found.values()) < CLOSE
+@pytest.fixture(scope="module")
+def on_two(tmp_path_factory):
+    """What two processes did, in one start: the folder, and how far every run lies from one process's."""
+    folder = tmp_path_factory.mktemp("two")
+    cells = [(kind, plan) for kind in KINDS for plan in LAYOUTS]
+    start(2, do_all, folder, cells)
+    return folder, compare(folder, 2, cells, "fp64", FEW)
+
+
+def do_all(folder, cells):
+    follow(folder, cells, "fp64", FEW)
+    stop_and_resume(folder)
+    disagree(folder)
 
 
 @pytest.mark.slow
-def test_two_processes_follow_one_whatever_is_learnt_and_however_it_is_cut():
-    found = differences(2, [*KINDS], LAYOUTS, "fp64", 5)
+def test_two_processes_follow_one_whatever_is_learnt_and_however_it_is_cut(on_two):
+    _, found = on_two
     assert len(found) == len(KINDS) * len(LAYOUTS)
     assert {cell: value for cell, value in found.items() if not value < CLOSE} == {}
 
 
 @pytest.mark.slow
 def test_four_processes_and_grids_follow_one():
-    found = differences(4, ["clm"], LAYOUTS, "fp64", STEPS)
+    found = differences(4, ["clm"], LAYOUTS, "fp64", FEW)
     assert len(found) == len(ON_FOUR)
     assert max(found.values()) < CLOSE
 
 
-def test_a_wrong_mean_would_be_seen():
+def test_a_wrong_mean_would_be_seen(monkeypatch):
     right = differences(1, ["sft"], ["8 accumulated"], "fp64", 2)["sft", "8 accumulated"]
-    case = KINDS["sft"]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(KINDS, "sft", replace(case, objective=MeanOfMeans()))
-        wrong = differences(1, ["sft"], ["8 accumulated"], "fp64", 2)["sft", "8 accumulated"]
+    monkeypatch.setitem(CASES, "sft", replace(CASES["sft"], objective=MeanOfMeans()))
+    wrong = differences(1, ["sft"], ["8 accumulated"], "fp64", 2)["sft", "8 accumulated"]
     assert right < CLOSE < 1e-3 < wrong
 
 
@@ -121,10 +140,9 @@ def stop_and_resume(folder):
 
 
 @pytest.mark.slow
-def test_a_stopped_run_goes_on_to_the_same_bits_and_any_layout_reads_its_state(tmp_path):
-    start(2, stop_and_resume, tmp_path)
-    for plan in LAYOUTS:  # this process reads the state behind step 6 of each, and goes on from step 4
-        folder = tmp_path / plan
+def test_a_stopped_run_goes_on_to_the_same_bits_and_any_layout_reads_its_state(on_two):
+    for plan in LAYOUTS:  # in two processes they did; this one goes on from their states behind step 4
+        folder = on_two[0] / plan
         with pytest.raises(ConfigError, match="machine.ranks: 2 then, 1 now"):
             learn(folder, "ddp")
         steps = []
@@ -132,7 +150,7 @@ def test_a_stopped_run_goes_on_to_the_same_bits_and_any_layout_reads_its_state(t
         last.rename(folder / "later")
         again = learn(folder, "ddp", accept=True, on_step=lambda report: steps.append(report.step))
         assert steps == [5, 6]
-        assert far(again, torch.load(tmp_path / f"{plan}.pt")) < CLOSE
+        assert far(again, torch.load(on_two[0] / f"{plan}.pt")) < CLOSE
 
 
 # --- what is refused ------------------------------------------------------------------------------------
@@ -152,8 +170,9 @@ def disagree(folder):
 
 
 @pytest.mark.slow
-def test_ranks_that_disagree_are_told_all_differences_before_the_first_step(tmp_path):
-    start(2, disagree, tmp_path)
+def test_ranks_that_disagree_are_told_all_differences_before_the_first_step(on_two):
+    assert not (on_two[0] / "config").exists()
+    assert not list((on_two[0] / "data").glob("step-*"))
 
 
 @pytest.mark.parametrize(
