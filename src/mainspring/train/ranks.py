@@ -103,6 +103,11 @@ def from_first(value: T) -> T:
     return box[0]
 
 
+def is_first() -> bool:
+    """Whether this process is alone or the first of all: it speaks and writes for them."""
+    return not _is_started() or distributed.get_rank() == 0
+
+
 def find_ranks(model_size: int = 1, counted: int = 0) -> Ranks:
     """All processes of torch.distributed where it was started, else this one alone.
 
