@@ -1,5 +1,7 @@
 """mainspring train: a recipe to an adapter or a model, as a run that can be resumed."""
 
+import contextlib
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -27,6 +29,10 @@ def train(
     is_plan: Annotated[
         bool, typer.Option("--plan", help="Say what the run would be and take, and end.")
     ] = False,
+    budget: Annotated[
+        str | None,
+        typer.Option("--budget", metavar="TIME", help="Derive size and length of a new model: 90s, 30m, 2h."),
+    ] = None,
     resume: Annotated[
         str | None, typer.Option("--resume", metavar="RUN", help="Go on with a run that was stopped.")
     ] = None,
@@ -40,7 +46,7 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train by a recipe; without one, an adapter on the lessons that feedback gave."""
-    _check_usage(resume, accept, files, settings)
+    _check_usage(resume, accept, budget, files, settings)
     with open_workspace(workspace) as opened:
         if is_list:
             _list(opened, workspace, as_json=as_json)
@@ -49,7 +55,11 @@ def train(
         from mainspring.train.run import plan_recipe, run_recipe
 
         if resume is None:
-            recipe = load_recipe(preset, files or (), settings or ())
+            recipe = (
+                _from_budget(opened, preset, files, settings, budget, as_json=as_json)
+                if budget
+                else load_recipe(preset, files or (), settings or ())
+            )
             _check_feedback(opened, recipe)
             if is_plan:
                 _show_plan(recipe, plan_recipe(opened.registry, recipe), as_json=as_json)
@@ -71,6 +81,25 @@ def train(
         else f"models describe {made.reference}"
     )
     show.end(workspace, folder, after, "train --list")
+
+
+def _from_budget(
+    workspace: "Workspace",
+    preset: str,
+    files: list[Path] | None,
+    settings: list[str] | None,
+    budget: str,
+    *,
+    as_json: bool,
+) -> "Recipe":
+    """The recipe that a time gives, with what was derived said: on standard output unless that is for JSON."""
+    from mainspring.train.budget import load_budgeted, parse_budget
+
+    found = load_budgeted(workspace.registry, preset, files or (), settings or (), parse_budget(budget))
+    with contextlib.redirect_stdout(sys.stderr if as_json else sys.stdout):
+        show.table([[each.what, each.value, each.why] for each in found.derived], ["", "derived", "why"])
+        print(flush=True)
+    return found.recipe
 
 
 def _show_plan(recipe: "Recipe", forecast: "Forecast", *, as_json: bool) -> None:
@@ -96,10 +125,16 @@ def _show_plan(recipe: "Recipe", forecast: "Forecast", *, as_json: bool) -> None
 
 
 def _check_usage(
-    resume: str | None, accept: bool, files: list[Path] | None, settings: list[str] | None
+    resume: str | None,
+    accept: bool,
+    budget: str | None,
+    files: list[Path] | None,
+    settings: list[str] | None,
 ) -> None:
-    if resume is not None and (files or settings):
-        raise UserError(f"-c and -o are of a new run; {resume} keeps its own settings. Leave them out.")
+    if resume is not None and (files or settings or budget):
+        raise UserError(
+            f"-c, -o and --budget are of a new run; {resume} keeps its own settings. Leave them out."
+        )
     if accept and resume is None:
         raise UserError("--accept is for --resume RUN: a new run has nothing to differ from.")
 

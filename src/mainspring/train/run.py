@@ -40,7 +40,7 @@ OnStep = Callable[[StepReport], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Base:
+class Base:
     """The model to train and where it came from; `parents` by role."""
 
     model: Model
@@ -81,7 +81,7 @@ def run_recipe(
 
 def plan_recipe(registry: Registry, recipe: Recipe) -> Forecast:
     """What a run would take, measured on its first step; nothing is kept."""
-    opened = _open(registry, recipe)
+    opened = open_recipe(registry, recipe)
     with tempfile.TemporaryDirectory() as folder, opened.session(Path(folder)) as session:
         return forecast(session)
 
@@ -89,7 +89,7 @@ def plan_recipe(registry: Registry, recipe: Recipe) -> Forecast:
 def _train(
     registry: Registry, runs: Runs, recipe: Recipe, run: Run, *, accept: bool, on_step: OnStep | None
 ) -> Artifact:
-    opened = _open(registry, recipe)
+    opened = open_recipe(registry, recipe)
     say(f"run {run.id}; if it is stopped, `mainspring train --resume {run.id}` goes on with it")
     result = train(
         opened.base.model, opened.data, opened.objective, recipe.train, runs.folder(run.id),
@@ -99,10 +99,10 @@ def _train(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Opened:
+class Opened:
     """A recipe with its model rewritten and its data read."""
 
-    base: _Base
+    base: Base
     data: Source | Feed
     validation: Source | None
     objective: Objective
@@ -114,7 +114,8 @@ class _Opened:
         )
 
 
-def _open(registry: Registry, recipe: Recipe) -> _Opened:
+def open_recipe(registry: Registry, recipe: Recipe) -> Opened:
+    """The model and the data of a recipe, ready for a session."""
     base = _open_base(registry, recipe)
     opening = Opening(
         registry=registry, tokenizer=base.tokenizer, model=base.model.config,
@@ -123,21 +124,21 @@ def _open(registry: Registry, recipe: Recipe) -> _Opened:
     data, validation = _open_data(recipe, opening)
     recipe.transform.apply(base.model, seed=recipe.train.seed, name=recipe.name)
     objective = recipe.objective.fitted(base.tokenizer)
-    return _Opened(base=base, data=data, validation=validation, objective=objective, config=recipe.train)
+    return Opened(base=base, data=data, validation=validation, objective=objective, config=recipe.train)
 
 
-def _open_base(registry: Registry, recipe: Recipe) -> _Base:
+def _open_base(registry: Registry, recipe: Recipe) -> Base:
     base = _find_base(registry, recipe)
     if recipe.head is None:
         return base
     return replace(base, model=recipe.head.put_on(base.model, recipe.train.seed))
 
 
-def _find_base(registry: Registry, recipe: Recipe) -> _Base:
+def _find_base(registry: Registry, recipe: Recipe) -> Base:
     if isinstance(recipe.model, str):
         artifact = registry.get(recipe.model, verify=True)
         folder = registry.folder(artifact)
-        return _Base(
+        return Base(
             model=load(folder), tokenizer=Tokenizer.load(folder), folder=folder,
             parents={"base": artifact.reference}, license=artifact.license,
         )  # fmt: skip
@@ -149,7 +150,7 @@ def _find_base(registry: Registry, recipe: Recipe) -> _Base:
             f"`model.vocab_size` is {config.vocab_size:,}, but the tokenizer {found.reference} has "
             f"{tokenizer.vocab_size:,} ids. Leave it out: it is taken from the tokenizer."
         )
-    return _Base(
+    return Base(
         model=fresh(config, recipe.train.seed), tokenizer=tokenizer, folder=None,
         parents={"tokenizer": found.reference}, license=found.license,
     )  # fmt: skip
@@ -180,7 +181,7 @@ def _open_data(recipe: Recipe, opening: Opening) -> tuple[Source | Feed, Source 
     return data, validation
 
 
-def _write(registry: Registry, recipe: Recipe, base: _Base, run: Run, result: Result) -> Artifact:
+def _write(registry: Registry, recipe: Recipe, base: Base, run: Run, result: Result) -> Artifact:
     is_adapter = recipe.name in adapters.adapters_of(base.model).configs
     facts: dict[str, Any] = {
         "base_fingerprint": adapters.base_fingerprint(base.model),
