@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from mainspring.cli import (
     ask,
+    constitution,
     data,
     demo,
     doctor,
@@ -24,6 +25,7 @@ from mainspring.cli import (
     promote,
     scale,
     serve,
+    teach,
     tokenizer,
     trace,
     train,
@@ -62,6 +64,8 @@ app.add_typer(tokenizer.app, name="tokenizer")
 app.add_typer(models.app, name="models")
 app.command("train")(train.train)
 app.command("scale")(scale.scale)
+app.command("teach")(teach.teach)
+app.add_typer(constitution.app, name="constitution")
 app.command("merge")(merge.merge)
 app.command("parity")(parity.parity)
 app.command("trace")(trace.trace)

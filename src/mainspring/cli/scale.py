@@ -6,10 +6,9 @@ import typer
 
 from mainspring.cli import show
 from mainspring.cli.base import DEFAULT, AsJson, Files, Settings, WorkspacePath, open_workspace
-from mainspring.errors import BusyError, UserError
+from mainspring.errors import UserError
 
 if TYPE_CHECKING:
-    from mainspring.app import Workspace
     from mainspring.train.law_store import Stored
 
 AHEAD = (1, 10, 100)  # times the work of the largest rung, for forecasts
@@ -39,8 +38,6 @@ def scale(
         from mainspring.train.law_store import read_law
         from mainspring.train.recipe import load_recipe
 
-        if resume is not None:
-            _check_run(opened, resume)
         recipe = None if resume else load_recipe(preset, files or (), settings or ())
         seconds = parse_budget(budget) if budget else 0.0
         made, run = run_ladder(opened.registry, opened.runs, recipe, seconds, resume=resume)
@@ -85,16 +82,3 @@ def _print(stored: "Stored") -> None:
         for each in _forecasts(stored)
     ]  # fmt: skip
     show.table(rows, ["work", "best parameters", "tokens", "forecast loss", "95 %"])
-
-
-def _check_run(workspace: "Workspace", run_id: str) -> None:
-    from mainspring.train.ladder import KIND
-
-    found = next((run for run in workspace.runs.list(KIND) if run.id == run_id), None)
-    if found is None:
-        workspace.runs.get(run_id)  # says that there is none
-        raise UserError(f"{run_id} is not a run of `scale`.")
-    if found.status == "done":
-        raise UserError(f"{run_id} is done; it made {found.result.get('scaling-law')}.")
-    if found.status == "running":
-        raise BusyError(f"{run_id} is running as process {found.pid}. Wait until it is done.")

@@ -4,7 +4,8 @@
 
 Size: where a law was fitted (`mainspring scale`), the one whose forecast is lowest; else 20 tokens a parameter
 (arXiv:2203.15556). A text is gone through four times at most, and what is read again counts less (arXiv:2305.16264).
-Batch and learning rate: arXiv:2401.02954, eq. 1, fitted there from 1e17 operations on and carried on below.
+Batch and learning rate: arXiv:2401.02954, eq. 1, fitted there to runs of 1e17 operations and more. Below, the batch
+is carried on and the learning rate stays what it is at 1e17, for the formula's would grow until runs are lost.
 """
 
 import math
@@ -30,6 +31,7 @@ from mainspring.train.shape import BACKWARD, SIZE_KEYS, WIDTHS, shaped, work_per
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 RATIO = 20  # tokens a parameter
+LEAST_FITTED = 1e17  # floating-point operations of the smallest runs that the learning rate was fitted to
 PROBE = 0.05  # of the budget, for the pace of the chosen model's steps
 CLOSING = 0.01  # of the budget, for opening data and writing the model
 SAVES, REPORTS = 20, 100  # over the run
@@ -79,8 +81,8 @@ def batch_tokens(work: float) -> float:
 
 
 def learning_rate(work: float) -> float:
-    """Highest learning rate of AdamW for such a run (arXiv:2401.02954, eq. 1)."""
-    return 0.3118 * work**-0.1250
+    """Highest learning rate of AdamW for such a run (arXiv:2401.02954, eq. 1, from its smallest run on)."""
+    return 0.3118 * max(work, LEAST_FITTED) ** -0.1250
 
 
 def sizes_for(recipe: Recipe, corpus: Corpus, speeds: Speeds, seconds: float) -> list[Size]:
@@ -199,7 +201,8 @@ def _hyperparameters(
     tokens = min(seconds / pace.seconds_per_token, MAX_PASSES * corpus.unique)
     work, length = work_per_token(config) * tokens, row_length(recipe, config)
     rows = max(1, round(batch_tokens(work) / length))
-    speed = f"{1 / pace.seconds_per_token:,.0f} tok/s, {work_per_token(config) / pace.seconds_per_token / 1e9:,.0f} GFLOP/s"
+    rate = 1 / pace.seconds_per_token
+    speed = f"{rate:,.0f} tok/s, {work_per_token(config) * rate / 1e9:,.0f} GFLOP/s"
     said = [
         Derived(what="speed", value=speed, why="measured on this model"),
         Derived(
@@ -210,7 +213,13 @@ def _hyperparameters(
     found: dict[str, Any] = {"items_per_step": rows}
     if recipe.train.optim.kind == "adamw":
         found["optim"] = {"lr": float(f"{learning_rate(work):.2e}")}
-        said.append(Derived(what="learning rate", value=f"{found['optim']['lr']:g}", why="0.3118 C^-0.1250"))
+        said.append(
+            Derived(
+                what="learning rate",
+                value=f"{found['optim']['lr']:g}",
+                why=f"0.3118 C^-0.1250, C at least {LEAST_FITTED:g}",
+            )
+        )
     return found, said
 
 

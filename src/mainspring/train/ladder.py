@@ -30,6 +30,7 @@ from mainspring.train.recipe import Recipe
 from mainspring.train.run import open_recipe
 from mainspring.train.scaling import Observation, effective_tokens, fit
 from mainspring.train.shape import BACKWARD, shaped
+from mainspring.train.stopped import check_stopped
 
 KIND = "scale"
 NUM_SIZES, LEVELS, STRIDE = 4, 3, 3
@@ -74,6 +75,7 @@ def run_ladder(
         config = {"recipe": recipe.model_dump(mode="json"), "rungs": msgspec.to_builtins(rungs)}
         run = runs.start(KIND, config)
     else:
+        check_stopped(runs, KIND, resume)
         run = runs.resume(resume)
     try:
         made = _climb(registry, run, runs.folder(run.id))
