@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Generator, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 import yaml
@@ -54,22 +54,31 @@ STEPS = "steps.jsonl"
 class ConstitutionConfig(GenerateConfig):
     """What a model is asked to correct, by what, and how often."""
 
-    principles: Path | None = Field(
-        default=None, description="a YAML list, or a text of one principle a line; none: those of the package"
+    principles: tuple[str, ...] | Path | None = Field(
+        default=None,
+        description="sentences, or a file of them: a YAML list or a text of one a line; none: the package's own",
     )
     revisions: int = Field(
         default=1, ge=0, description="critiques and revisions of an answer; 0 makes no lessons"
     )
     compare: bool = Field(default=True, description="make pairs, too")
 
+    def pinned(self, registry: Registry) -> Self:
+        """With its principles written out, too."""
+        found = tuple(read_principles(self.principles))
+        return super().pinned(registry).model_copy(update={"principles": found})
 
-def read_principles(path: Path | None) -> list[str]:
-    """Principles, one a sentence.
+
+def read_principles(given: tuple[str, ...] | Path | None) -> list[str]:
+    """Principles, one a sentence: those given, of a file, or the package's own.
 
     Raises:
         ConfigError: a file that cannot be read, or holds none.
 
     """
+    if isinstance(given, tuple):
+        return list(given)
+    path = given
     own = resources.files("mainspring.train").joinpath("principles.txt")
     try:
         text = own.read_text(encoding="utf-8") if path is None else path.read_text(encoding="utf-8")
@@ -101,18 +110,14 @@ def constitute(
         UserError: nothing was worth keeping.
 
     """
-    with begun(registry, runs, KIND, config, ConstitutionConfig, resume=resume) as (
-        run,
-        settings,
-        prompts,
-        journal,
-    ):
-        principles = read_principles(settings.principles)
+    with begun(registry, runs, KIND, config, ConstitutionConfig, resume=resume) as began:
+        run, settings, prompts, journal = began
+        principles = read_principles(settings.principles)  # those that it began with
         model = open_model(settings.model, settings.adapter)
         made = generate(
             prompts, lambda prompt: _correct(prompt, settings, principles), model, journal, at_once=settings.at_once
         )  # fmt: skip
-        facts = {"principles": principles, "run": run.id}
+        facts = {"prompts": run.config["prompts"], "run": run.id}
         lessons, pairs = [each for each in made if each.lesson], [each for each in made if each.pair]
         kept = _keep(registry, settings, settings.name, lessons, facts)
         kept += _keep(registry, settings, f"{settings.name}-pairs", pairs, facts)
@@ -188,12 +193,10 @@ def _keep(
         (folder / STEPS).write_bytes(encode(made))
         (folder / REVIEW).write_text(_review(name, made), encoding="utf-8")
 
-    said = {**config.model_dump(mode="json"), **facts, "entries": len(made), TO_REVIEW: True}
+    said = {**config.facts(), **facts, "entries": len(made), TO_REVIEW: True}
     return [
         registry.add(
-            artifacts.write(
-                registry.root, "dataset", name, fill, config=said, parents=config.pinned(registry)
-            )
+            artifacts.write(registry.root, "dataset", name, fill, config=said, parents=config.parents())
         )
     ]
 

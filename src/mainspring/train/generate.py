@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Self, TypeVar
 
 import msgspec
 from pydantic import Field
@@ -47,10 +47,19 @@ class GenerateConfig(Config):
     seed: int = Field(default=0, ge=0, description="another seed gives other answers")
     at_once: int = Field(default=16, ge=1, description="prompts that are worked on side by side")
 
-    def pinned(self, registry: Registry) -> dict[str, str]:
-        """The versions of the model and its adapter, as settings and as parents."""
-        found = {"model": registry.get(self.model).reference}
-        return found | ({"adapter": registry.get(self.adapter).reference} if self.adapter else {})
+    def pinned(self, registry: Registry) -> Self:
+        """With what its names stand for now: what a run is resumed by."""
+        adapter = registry.get(self.adapter).reference if self.adapter else None
+        model = registry.get(self.model).reference
+        return self.model_copy(update={"model": model, "adapter": adapter, "prompts": self.prompts.resolve()})
+
+    def parents(self) -> dict[str, str]:
+        """Who was asked, by role."""
+        return {"model": self.model} | ({"adapter": self.adapter} if self.adapter else {})
+
+    def facts(self) -> dict[str, Any]:
+        """What decides the answers, beside the prompts."""
+        return self.model_dump(mode="json", exclude={"prompts", "at_once"})
 
     def sampling(self, prompt: "Prompt", step: str) -> Sampling:
         """How a step of a prompt is answered."""
@@ -198,8 +207,8 @@ def begun(
     """
     if resume is None:
         assert given is not None, "a new run needs settings"
-        pinned = given.model_copy(update=given.pinned(registry))
-        prompts = read_prompts(registry, pinned.prompts)
+        pinned = given.pinned(registry)
+        read_prompts(registry, pinned.prompts)  # what is wrong with them is told before a run begins
         stored = {"settings": pinned.model_dump(mode="json"), "prompts": sha256_of(pinned.prompts)}
         run = runs.start(kind, stored)
     else:

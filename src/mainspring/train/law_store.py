@@ -10,13 +10,13 @@ from pathlib import Path
 import msgspec
 
 from mainspring import artifact as artifacts
-from mainspring.artifact import Artifact, fingerprint_of
+from mainspring.artifact import Artifact
 from mainspring.errors import MissingExtraError
 from mainspring.progress import say
 from mainspring.registry import Registry
 from mainspring.train.recipe import Recipe
 from mainspring.train.scaling import Fit, Observation
-from mainspring.train.shape import family_of
+from mainspring.train.shape import is_of_family
 
 KIND = "scaling-law"
 LAW, PLOT = "law.json", "scaling.png"
@@ -43,7 +43,7 @@ def save_law(registry: Registry, recipe: Recipe, stored: Stored, *, run: str) ->
 
     parents = recipe.data.parents(registry)
     name = registry.get(next(iter(parents.values()))).name
-    config = {"law": msgspec.to_builtins(law), "family": fingerprint_of(family_of(recipe.model)), "run": run}
+    config = {"law": msgspec.to_builtins(law), "model": recipe.model, "run": run}
     return registry.add(artifacts.write(registry.root, KIND, name, fill, config=config, parents=parents))
 
 
@@ -57,10 +57,10 @@ def find_law(registry: Registry, recipe: Recipe) -> tuple[Artifact, Fit] | None:
     """The newest law of models of this family on these data."""
     if isinstance(recipe.model, str):
         return None
-    family, parents = fingerprint_of(family_of(recipe.model)), recipe.data.parents(registry)
+    parents = recipe.data.parents(registry)
     for reference in reversed(registry.list(KIND)):
         found = registry.get(reference)
-        if (found.config["family"], found.parents) == (family, parents):
+        if found.parents == parents and is_of_family(recipe.model, found.config["model"]):
             return found, read_law(registry, found).fit
     return None
 

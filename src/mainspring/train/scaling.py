@@ -23,10 +23,10 @@ GRID = {  # the paper's starting points: log A, log B, log E, alpha, beta
     "log_a": (0, 5, 10, 15, 20, 25), "log_b": (0, 5, 10, 15, 20, 25), "log_e": (-1, -0.5, 0, 0.5, 1),
     "alpha": (0, 0.5, 1, 1.5, 2), "beta": (0, 0.5, 1, 1.5, 2),
 }  # fmt: skip
-STARTS = 400  # of the grid's, those with the lowest loss, that go down
+STARTS = 200  # of the grid's, those with the lowest loss, that go down
 ITERATIONS = 400
 ENOUGH, PATIENCE = 1e-6, 12  # a part of the loss by which no start has fallen in so many steps: the end
-DRAWS = 200  # refits to losses drawn again, for intervals
+DRAWS = 100  # refits to losses drawn again, for intervals
 REPEATED_WORTH = (
     15.387756  # passes after which repeating a text has given most of what it can: R*_D of the paper
 )
@@ -67,7 +67,7 @@ class Law:
 class Fit:
     """A law with what is not known of it.
 
-    draws: constants of refits, as `_theta` orders them. residuals: logs of the runs' losses less the law's, as
+    draws: constants of refits, log A, log B, log E, alpha, beta. residuals: logs of the runs' losses less the law's, as
     wide as those of new runs are.
     """
 
@@ -78,7 +78,7 @@ class Fit:
     def interval(self, parameters: float, tokens: float, *, share: float = 0.95) -> tuple[float, float]:
         """Between what a new run's loss should lie, in nats: the law's doubt and the runs' own scatter together."""
         log_n, log_d = np.log([float(parameters)]), np.log([float(tokens)])
-        logs = _log_loss(np.asarray(self.draws), log_n, log_d)[0][:, 0]
+        logs = _log_loss(np.asarray(self.draws), log_n, log_d)[:, 0]
         scatter = np.random.default_rng(1).choice(np.asarray(self.residuals), len(logs))
         low, high = np.quantile(logs + scatter, [(1 - share) / 2, (1 + share) / 2])
         return float(np.exp(low)), float(np.exp(high))
@@ -117,7 +117,7 @@ def fit(observations: Sequence[Observation]) -> Fit:
             f"The loss of these runs does not fall with size and tokens (alpha {law.alpha:.2f}, beta "
             f"{law.beta:.2f}). Give the ladder more time, so that its runs differ by more than their scatter."
         )
-    values = _log_loss(best[None], log_n, log_d)[0][0]
+    values = _log_loss(best[None], log_n, log_d)[0]
     widened = (log_l - values) * _widening(len(log_l))
     drawn = np.random.default_rng(0).choice(widened, (DRAWS, len(log_l)))
     draws = _descend(np.repeat(best[None], DRAWS, 0), log_n, log_d, values + drawn)
@@ -137,20 +137,26 @@ def _law(theta: np.ndarray) -> Law:
     return Law(e=math.exp(log_e), a=math.exp(log_a), b=math.exp(log_b), alpha=alpha, beta=beta)
 
 
-def _log_loss(theta: np.ndarray, log_n: np.ndarray, log_d: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Log L and its derivatives: theta (S, 5), log_n and log_d (n,) -> (S, n), (S, n, 5)."""
+def _terms(theta: np.ndarray, log_n: np.ndarray, log_d: np.ndarray) -> np.ndarray:
+    """Logs of A / N^alpha, B / D^beta and E: theta (S, 5), log_n and log_d (n,) -> (3, S, n)."""
     log_a, log_b, log_e, alpha, beta = (theta[:, at, None] for at in range(NUM_CONSTANTS))
-    terms = np.stack(np.broadcast_arrays(log_a - alpha * log_n, log_b - beta * log_d, log_e + 0 * log_n), -1)
-    top = terms.max(-1, keepdims=True)
-    value = top[..., 0] + np.log(np.exp(terms - top).sum(-1))
-    share = np.exp(terms - value[..., None])
-    slopes = [-share[..., 0] * log_n, -share[..., 1] * log_d]
-    return value, np.stack([share[..., 0], share[..., 1], share[..., 2], *slopes], -1)
+    return np.stack([log_a - alpha * log_n, log_b - beta * log_d, log_e + 0 * log_n])
+
+
+def _log_loss(theta: np.ndarray, log_n: np.ndarray, log_d: np.ndarray) -> np.ndarray:
+    """Log L, shape (S, n)."""
+    return np.logaddexp.reduce(_terms(theta, log_n, log_d))
+
+
+def _slopes(theta: np.ndarray, log_n: np.ndarray, log_d: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """Derivatives of log L by the constants, shape (S, n, 5)."""
+    of_n, of_d, of_e = np.exp(_terms(theta, log_n, log_d) - value)
+    return np.stack([of_n, of_d, of_e, -of_n * log_n, -of_d * log_d], -1)
 
 
 def _objective(theta: np.ndarray, log_n: np.ndarray, log_d: np.ndarray, log_l: np.ndarray) -> np.ndarray:
     """Sum of the Huber losses, (S,); log_l is (1, n) or (S, n)."""
-    size = np.abs(_log_loss(theta, log_n, log_d)[0] - log_l)
+    size = np.abs(_log_loss(theta, log_n, log_d) - log_l)
     return np.where(size <= DELTA, size**2 / 2, DELTA * (size - DELTA / 2)).sum(-1)
 
 
@@ -160,7 +166,8 @@ def _descend(theta: np.ndarray, log_n: np.ndarray, log_d: np.ndarray, log_l: np.
     now = _objective(theta, log_n, log_d, log_l)
     idle = 0
     for _ in range(ITERATIONS):
-        value, slope = _log_loss(theta, log_n, log_d)
+        value = _log_loss(theta, log_n, log_d)
+        slope = _slopes(theta, log_n, log_d, value)
         rest = value - log_l
         weight = DELTA / np.maximum(np.abs(rest), DELTA)
         weighted = slope * weight[..., None]

@@ -12,7 +12,6 @@ WIDTH, INNER, LAYERS, HEADS, KV_HEADS = SIZE_KEYS = (
     "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads"
 )  # fmt: skip
 WIDTHS = (32, 64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 896, 1024, 1280, 1536, 2048)
-ALIKE = 384  # models of one family are the same at one width
 BACKWARD = 2  # a backward pass is the work of two forward ones
 
 
@@ -36,9 +35,10 @@ def shaped(published: Published, width: int) -> Published:
     return {**published, **made}
 
 
-def family_of(published: Published) -> Published:
-    """What all sizes of a family have in common."""
-    return shaped(published, ALIKE)
+def is_of_family(model: Published, base: Published) -> bool:
+    """Whether a model has the proportions of another one, as `shaped` rounds them."""
+    width = model.get(WIDTH)
+    return isinstance(width, int) and shaped(base, width) == model
 
 
 def work_per_token(config: ModelConfig) -> int:

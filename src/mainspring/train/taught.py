@@ -64,9 +64,9 @@ def teach(
             (folder / LESSONS).write_bytes(encode(lines))
             (folder / DROPPED).write_bytes(encode([each for each in made if not each.lesson]))
 
-        facts = {**settings.model_dump(mode="json"), "lessons": len(kept), "run": run.id}
+        facts = {**settings.facts(), "prompts": run.config["prompts"], "lessons": len(kept), "run": run.id}
         dataset = artifacts.write(
-            registry.root, "dataset", settings.name, fill, config=facts, parents=settings.pinned(registry)
+            registry.root, "dataset", settings.name, fill, config=facts, parents=settings.parents()
         )
         registry.add(dataset)
     return dataset, runs.end(run.id, "done", {"dataset": dataset.reference}), dropped
