@@ -34,6 +34,7 @@ RATIO = 20  # tokens a parameter
 LEAST_FITTED = 1e17  # floating-point operations of the smallest runs that the learning rate was fitted to
 PROBE = 0.05  # of the budget, for the pace of the chosen model's steps
 CLOSING = 0.01  # of the budget, for opening data and writing the model
+MIN_SIZES = 3  # fewer tell nothing of how the loss falls with size
 SAVES, REPORTS = 20, 100  # over the run
 
 Load = Callable[[Mapping[str, Any]], Recipe]
@@ -95,7 +96,7 @@ def sizes_for(recipe: Recipe, corpus: Corpus, speeds: Speeds, seconds: float) ->
         tokens = min(seconds / speeds.seconds_per_token(work), MAX_PASSES * corpus.unique)
         worth = effective_tokens(tokens, corpus.unique)
         found.append(Size(width=width, parameters=parameters, work=work, tokens=tokens, worth=worth))
-        if tokens < parameters:
+        if tokens < parameters and len(found) >= MIN_SIZES:
             break
     return found
 

@@ -20,7 +20,7 @@ from mainspring.errors import ConfigError, UserError
 from mainspring.progress import say
 from mainspring.registry import Registry
 from mainspring.runs import Run, Runs
-from mainspring.train.budget import RATIO, Size, batch_tokens, learning_rate, sizes_for
+from mainspring.train.budget import MIN_SIZES, RATIO, Size, batch_tokens, learning_rate, sizes_for
 from mainspring.train.corpus import VALIDATION, Corpus, num_held, read_corpus, row_length
 from mainspring.train.journal import Journal
 from mainspring.train.law_store import Stored, save_law
@@ -121,8 +121,8 @@ def _validated(registry: Registry, recipe: Recipe, corpus: Corpus) -> Recipe:
 def _spread(sizes: Sequence[Size]) -> list[Size]:
     """A few sizes, evenly apart by the logarithm of their parameters, that learn neither too little nor too much."""
     fitting = [size for size in sizes if RATIO / WIDE <= size.tokens / size.parameters <= RATIO * WIDE]
-    if len(fitting) < 3:
-        fitting = sorted(sizes, key=lambda size: abs(math.log(size.tokens / size.parameters / RATIO)))[:3]
+    if len(fitting) < MIN_SIZES:
+        fitting = sorted(sizes, key=lambda size: abs(math.log(size.tokens / size.parameters / RATIO)))[:MIN_SIZES]
     fitting.sort(key=lambda size: size.parameters)
     low, high = math.log(fitting[0].parameters), math.log(fitting[-1].parameters)
     wanted = [low + (high - low) * at / (NUM_SIZES - 1) for at in range(NUM_SIZES)]
