@@ -16,7 +16,7 @@ def config(**values):
 
 
 def test_a_forecast_counts_what_the_run_will_do_and_changes_nothing(tmp_path, model, source):
-    lora.add(model, lora.LoraConfig(rank=4), "a")
+    lora.add(model, lora.Lora(rank=4), "a")
     before = [each.detach().clone() for each in model.parameters()]
     with begin(model, source, Sft(), config(), tmp_path) as session:
         found = forecast(session)

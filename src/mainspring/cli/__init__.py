@@ -23,6 +23,7 @@ from mainspring.cli import (
     models,
     parity,
     promote,
+    runs,
     scale,
     serve,
     teach,
@@ -66,6 +67,7 @@ app.command("train")(train.train)
 app.command("scale")(scale.scale)
 app.command("teach")(teach.teach)
 app.add_typer(constitution.app, name="constitution")
+app.add_typer(runs.app, name="runs")
 app.command("merge")(merge.merge)
 app.command("parity")(parity.parity)
 app.command("trace")(trace.trace)

@@ -178,7 +178,7 @@ def _list(workspace: "Workspace", path: Path, *, as_json: bool) -> None:
         show.result({"runs": runs})
         return
     show.table([_row(run) for run in runs], ["run", "status", "started", "result"])
-    stopped = [f"train --resume {run.id}" for run in runs if run.status in ("killed", "failed")]
+    stopped = [f"{run.kind} --resume {run.id}" for run in runs if run.status in ("killed", "failed")]
     show.end(path, path / "runs", *(stopped[:1] or ["train"]))
 
 

@@ -11,6 +11,7 @@ Shapes: T tokens of a batch, N of them trained, S segments, M tokens of the enco
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 
@@ -27,7 +28,7 @@ class Segment:
     weight: how much `ids[i]` is trained as the answer to what stands before it; the first id's is never used.
     name: what errors call it. role: its part in the item, such as "chosen". label: of the whole segment.
     reward: of an answer. targets: what is to be said at each token itself; `weight` is then of that. source: ids
-    that an encoder reads. extras: more numbers, one a token, of the token `ids[i]` as `weight` is.
+    that an encoder reads. extras: more numbers, one or a row a token, of the token `ids[i]` as `weight` is.
     """
 
     ids: Sequence[int]
@@ -38,7 +39,7 @@ class Segment:
     reward: float | None = None
     targets: Sequence[int] | None = None
     source: Sequence[int] = ()
-    extras: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    extras: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
     @property
     def num_tokens(self) -> int:
@@ -185,10 +186,13 @@ def _targets(segment: Segment) -> Sequence[int]:
     return [*segment.ids[1:], NO_TARGET] if segment.targets is None else segment.targets
 
 
-def _at_targets(segment: Segment, values: Sequence[float]) -> Sequence[float]:
-    """Numbers of the tokens, put where these are the target."""
-    return [*values[1:], 0.0] if segment.targets is None else values
+def _at_targets(segment: Segment, values: Sequence[Any]) -> Sequence[Any]:
+    """Numbers of the tokens, or rows of numbers, put where these are the target."""
+    if segment.targets is not None:
+        return values
+    last = values[0]
+    return [*values[1:], [0.0] * len(last) if isinstance(last, Sequence) else 0.0]
 
 
-def _joined(parts: Sequence[Sequence[float]], dtype: torch.dtype) -> torch.Tensor:
+def _joined(parts: Sequence[Sequence[Any]], dtype: torch.dtype) -> torch.Tensor:
     return torch.tensor([value for part in parts for value in part], dtype=dtype)

@@ -30,15 +30,15 @@ def backward_jointly(
         states.append(torch.get_rng_state())
         with torch.no_grad():
             outputs = learner.outputs(batch)
-            features.append([each.features(outputs, batch) for each in joint])
+            features.append([each.features(outputs, outputs.batch) for each in joint])
     sums, gradients = _differentiate(learner, joint, features, batches, counts)
     parts = [sums]
     for batch, state, flowing in zip(batches, states, gradients, strict=True):
         torch.set_rng_state(state)
         outputs = learner.outputs(batch)
-        total, more = learner.mean(plain, outputs, batch, counts)
+        total, more = learner.mean(plain, outputs, counts)
         for each, gradient in zip(joint, flowing, strict=True):
-            total = total + (each.features(outputs, batch) * gradient).sum()
+            total = total + (each.features(outputs, outputs.batch) * gradient).sum()
         learner.scaler.scale(total).backward()
         parts.append(more)
     return learner.ranks.total(parts)
@@ -53,8 +53,8 @@ def measure_jointly(
     parts, features = [], []
     for batch in batches:
         outputs = learner.outputs(batch)
-        features.append([each.features(outputs, batch) for each in joint])
-        parts.append(learner.mean(plain, outputs, batch, counts)[1])
+        features.append([each.features(outputs, outputs.batch) for each in joint])
+        parts.append(learner.mean(plain, outputs, counts)[1])
     with torch.enable_grad():
         parts.append(_differentiate(learner, joint, features, batches, counts)[0])
     return learner.ranks.total(parts)

@@ -122,7 +122,9 @@ def _spread(sizes: Sequence[Size]) -> list[Size]:
     """A few sizes, evenly apart by the logarithm of their parameters, that learn neither too little nor too much."""
     fitting = [size for size in sizes if RATIO / WIDE <= size.tokens / size.parameters <= RATIO * WIDE]
     if len(fitting) < MIN_SIZES:
-        fitting = sorted(sizes, key=lambda size: abs(math.log(size.tokens / size.parameters / RATIO)))[:MIN_SIZES]
+        fitting = sorted(sizes, key=lambda size: abs(math.log(size.tokens / size.parameters / RATIO)))[
+            :MIN_SIZES
+        ]
     fitting.sort(key=lambda size: size.parameters)
     low, high = math.log(fitting[0].parameters), math.log(fitting[-1].parameters)
     wanted = [low + (high - low) * at / (NUM_SIZES - 1) for at in range(NUM_SIZES)]
@@ -178,9 +180,11 @@ def _train(registry: Registry, recipe: Recipe, rung: Rung, folder: Path) -> Clim
         "save_every_steps": max(10, rung.steps // 4), "report_every_steps": max(1, rung.steps // 4),
         "optim": {**values["train"]["optim"], "lr": rung.lr},
     }  # fmt: skip
-    opened = open_recipe(registry, build(Recipe, values))
+    own = build(Recipe, values)
+    opened = open_recipe(registry, own)
     result = train(
-        opened.base.model, opened.data, opened.objective, opened.config, folder, validation=opened.validation
-    )
+        opened.base.model, opened.data, opened.objective, own.train, folder, penalties=own.penalties,
+        validation=opened.validation,
+    )  # fmt: skip
     assert result.best is not None, "a rung is validated at its end"
     return Climbed(name=rung.name, loss=result.best, seconds=time.monotonic() - began)

@@ -12,12 +12,20 @@ from torch import nn
 
 from mainspring.errors import ConfigError, MainspringError
 from mainspring.models.model import Model
-from mainspring.train.annotate import Annotator, annotate
+from mainspring.train.annotate import Annotator, LateAnnotator, annotate, check_needs
 from mainspring.train.batch import Batch, Item, pack
 from mainspring.train.config import TrainConfig
 from mainspring.train.guard import Guard, Verdict
 from mainspring.train.joint import backward_jointly, measure_jointly
-from mainspring.train.objectives.base import JointObjective, Loss, Objective, Penalty, WeightPenalty
+from mainspring.train.objectives.base import (
+    Addition,
+    JointObjective,
+    Loss,
+    Objective,
+    Penalty,
+    Regulator,
+    WeightPenalty,
+)
 from mainspring.train.optim import clip, set_lr
 from mainspring.train.outputs import Outputs, run_model
 from mainspring.train.ranks import Ranks
@@ -43,13 +51,14 @@ class Learner:
 
     model: Model
     objective: Objective
-    penalties: Sequence[Penalty | WeightPenalty]
+    penalties: Sequence[Addition]
     annotators: Sequence[Annotator]
     parameters: Mapping[str, nn.Parameter]
     optimizer: torch.optim.Optimizer
     config: TrainConfig
     ranks: Ranks
     scaler: torch.amp.GradScaler = field(init=False)
+    _observed: dict[str, torch.Tensor] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self.scaler = self.config.plan.scaler()
@@ -61,7 +70,15 @@ class Learner:
         sizes = [sum(segment.num_tokens + len(segment.source) for segment in unit) for unit in units]
         packed = pack(items, max([self.config.plan.micro_batch_tokens, *sizes]), couples=couples)
         with self.config.plan.autocast():
-            return [annotate(batch, self.annotators) for batch in packed]
+            made = [annotate(batch, self._annotators(late=False)) for batch in packed]
+        late = self._annotators(late=True)
+        for each in self.losses():
+            for batch in made:
+                check_needs(batch, each.needs, late, each.kind)
+        return made
+
+    def _annotators(self, *, late: bool) -> list[Annotator]:
+        return [each for each in self.annotators if isinstance(each, LateAnnotator) == late]
 
     def learn(self, batches: Sequence[Batch], lr: float, step: int, guard: Guard) -> Learnt:
         """Update the weights once, unless the guard says no.
@@ -73,6 +90,7 @@ class Learner:
         """
         counts = self.ranks.total(batch.counts() for batch in batches)
         self.optimizer.zero_grad(set_to_none=True)
+        self._observed.clear()
         sums = self.backward(batches, counts)
         self.ranks.add_gradients(self.parameters.values())
         sums |= self._backward_weights()
@@ -83,6 +101,7 @@ class Learner:
         if verdict.action == "take":
             set_lr(self.optimizer, lr)
             self.scaler.step(self.optimizer)
+            sums |= self._regulate()
         self.scaler.update()
         tokens = self.ranks.total([{"tokens": float(sum(len(batch.ids) for batch in batches))}])["tokens"]
         return Learnt(
@@ -108,7 +127,7 @@ class Learner:
         with torch.no_grad():
             if any(isinstance(each, JointObjective) for each in self.losses()):
                 return measure_jointly(self, batches, counts)
-            parts = [self.mean(self.losses(), self.outputs(batch), batch, counts)[1] for batch in batches]
+            parts = [self.mean(self.losses(), self.outputs(batch), counts)[1] for batch in batches]
         return self.ranks.total(parts)
 
     def backward(self, batches: Sequence[Batch], counts: Counts) -> dict[str, float]:
@@ -117,7 +136,7 @@ class Learner:
             return backward_jointly(self, batches, counts)
         parts = []
         for batch in batches:
-            loss, sums = self.mean(self.losses(), self.outputs(batch), batch, counts)
+            loss, sums = self.mean(self.losses(), self.outputs(batch), counts)
             self.scaler.scale(loss).backward()
             parts.append(sums)
         return self.ranks.total(parts)
@@ -126,22 +145,36 @@ class Learner:
         """The objective and the penalties that look at outputs."""
         return [self.objective, *(each for each in self.penalties if isinstance(each, Penalty))]
 
+    def regulators(self) -> list[Regulator]:
+        """What moves numbers without gradients."""
+        return [each for each in self.penalties if isinstance(each, Regulator)]
+
+    def moved(self) -> dict[str, torch.Tensor]:
+        """What regulators move, by name: beside what trains, the rest of a state."""
+        found = [each.moves(self.model) for each in self.regulators()]
+        return {name: each for some in found for name, each in some.items()}
+
     def outputs(self, batch: Batch) -> Outputs:
-        """One forward."""
+        """One forward; `batch` of what it gives has what late annotators add."""
         with self.config.plan.autocast():
-            return run_model(self.model, batch)
+            watches = any(each.watches_routers for each in (*self.losses(), *self.regulators()))
+            batch = annotate(batch, self._annotators(late=True))
+            return run_model(self.model, batch, watches_routers=watches)
 
     def mean(
-        self, losses: Sequence[Objective], outputs: Outputs, batch: Batch, counts: Counts
+        self, losses: Sequence[Objective], outputs: Outputs, counts: Counts
     ) -> tuple[torch.Tensor, dict[str, float]]:
         """This batch's part of the mean loss of the step, and of what is reported."""
         total, sums = torch.zeros(()), {"loss": 0.0}
         for each in losses:
             with self.config.plan.autocast():
-                loss = each(outputs, batch)
+                loss = each(outputs, outputs.batch)
             mean, metrics = self.scaled(each, loss, counts)
             total, value = total + mean, sums["loss"] + metrics.pop("loss")
             sums |= {**metrics, "loss": value}
+        for each in self.regulators() if torch.is_grad_enabled() else ():
+            seen, before = each.observe(outputs), self._observed.get(each.kind)
+            self._observed[each.kind] = seen if before is None else before + seen
         return total, sums
 
     def scaled(self, each: Objective, loss: Loss, counts: Counts) -> tuple[torch.Tensor, dict[str, float]]:
@@ -158,6 +191,15 @@ class Learner:
             mean = mean * each.coefficient
             metrics[each.kind] = float(mean.detach())
         return mean, {"loss": float(mean.detach()), **metrics}
+
+    @torch.no_grad()
+    def _regulate(self) -> dict[str, float]:
+        """Let regulators move their numbers by what all ranks saw, the same on every rank."""
+        metrics: dict[str, float] = {}
+        for each in self.regulators():
+            observed = torch.stack(self.ranks.gather(self._observed[each.kind])).sum(0)
+            metrics |= each.regulate(self.model, observed)
+        return metrics
 
     def _backward_weights(self) -> dict[str, float]:
         """Penalties of the weights alone, the same on every rank."""

@@ -6,6 +6,9 @@ from pathlib import Path
 
 from mainspring.device import peak_rss_bytes
 
+NAME = "metrics.jsonl"
+VALID_LOSS = "valid_loss"  # among the metrics of a step after which the held-out items were looked at
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepReport:
@@ -29,7 +32,7 @@ class Metrics:
     """metrics.jsonl of a run; what a killed run wrote after its last state is dropped."""
 
     def __init__(self, state_dir: Path, after_step: int) -> None:
-        self.path = state_dir / "metrics.jsonl"
+        self.path = state_dir / NAME
         lines = self.path.read_text().splitlines(keepends=True) if self.path.exists() else []
         self.path.write_text("".join(lines[:after_step]))
 

@@ -54,8 +54,9 @@ class Speeds:
 def measure_pace(registry: Registry, recipe: Recipe, seconds: float) -> Pace:
     """Train a recipe's model for about so long, and forget it."""
     train = recipe.train.model_copy(update={"steps": MANY})
-    opened = open_recipe(registry, recipe.model_copy(update={"train": train, "validation": None}))
-    with tempfile.TemporaryDirectory() as folder, opened.session(Path(folder)) as session:
+    endless = recipe.model_copy(update={"train": train, "validation": None})
+    opened = open_recipe(registry, endless)
+    with tempfile.TemporaryDirectory() as folder, opened.session(registry, endless, Path(folder)) as session:
         reports = session.steps()
         next(reports)  # the first step is slower: it allocates
         began, tokens, steps = time.monotonic(), 0, 0

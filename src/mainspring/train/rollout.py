@@ -9,11 +9,11 @@ that is resumed, or shared by other ranks, says the same again.
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
@@ -94,8 +94,18 @@ class Rollouts:
         self._model, self._reward, self._config = model, reward, config
         self._decode, self._end_ids, self._folder, self._seed = decode, tuple(end_ids), folder, seed
         self.updates = config.updates
-        self.settings = {**config.model_dump(mode="json"), "reward": reward.kind, "seed": seed}
+        self.settings: Mapping[str, Any] = {
+            **config.model_dump(mode="json"),
+            "reward": reward.kind,
+            "seed": seed,
+        }
         self.report: RolloutReport | None = None
+
+    @property
+    def facts(self) -> dict[str, float]:
+        """Of the last answers: `rollout_reward` and the like."""
+        report = self.report
+        return {} if report is None else {f"rollout_{name}": value for name, value in asdict(report).items()}
 
     def __call__(self, items: Sequence[Item], step: int) -> list[Item]:
         """Each prompt's answers, with weight 1, `sampler_logp` and `advantage` on every token said.

@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import torch
 
-from mainspring.adapt import lora
+from mainspring.adapt import base as adapters
 from mainspring.errors import ConfigError
 from mainspring.progress import say
 from mainspring.train import state as states
@@ -19,21 +19,24 @@ from mainspring.train.config import TrainConfig
 from mainspring.train.feed import Feed, Step
 from mainspring.train.guard import Best, EarlyStop, Guard
 from mainspring.train.learner import Learner
-from mainspring.train.metrics import StepReport
+from mainspring.train.metrics import VALID_LOSS, StepReport
 from mainspring.train.optim import lr_at
 from mainspring.train.sources.base import Source
 from mainspring.train.state import State
-
-VALID_LOSS = "valid_loss"
 
 
 class Rollout(Protocol):
     """Turns prompts into what the model says to them now: the items that are learnt.
 
-    `updates`: how many updates learn from the same answers.
+    updates: how many updates learn from the same answers. settings: of what kind it is, for the fingerprint of
+    a run. facts: of the last answers, such as their mean reward, for the run's metrics.
     """
 
     updates: int
+    settings: Mapping[str, Any]
+
+    @property
+    def facts(self) -> Mapping[str, float]: ...
 
     def __call__(self, items: Sequence[Item], step: int) -> list[Item]:
         """The answers, with their rewards."""
@@ -72,14 +75,15 @@ class Session:
     @cached_property
     def fingerprints(self) -> dict[str, Any]:
         """Of what run its states are."""
-        learner, adapter = self.learner, lora.active(self.learner.model)
-        configs = lora.adapters_of(learner.model).configs
+        learner, adapter = self.learner, adapters.active(self.learner.model)
+        configs = adapters.adapters_of(learner.model).configs
         return {
             "data": self.feed.fingerprint,
+            "rollout": dict(self.rollout.settings) if self.rollout else None,
             "objective": learner.objective.model_dump(mode="json"),
             "penalties": {each.kind: each.model_dump(mode="json") for each in learner.penalties},
             "config": learner.config.model_dump(mode="json"),
-            "model": lora.base_fingerprint(learner.model),
+            "model": adapters.base_fingerprint(learner.model),
             "adapter": configs[adapter].model_dump(mode="json") if adapter else None,
             "machine": {
                 "torch": torch.__version__, "threads": torch.get_num_threads(), "ranks": learner.ranks.size,
@@ -145,7 +149,8 @@ class Session:
         """The weights of the best evaluation instead of the last, where the settings ask for them."""
         if self.config.restore_best and self.best.step not in (None, self.state.step):
             (folder,) = states.saved(self.folder / "best")
-            states.restore(folder, self.learner.parameters, self.learner.optimizer)
+            best = states.restore(folder, self.learner.parameters, self.learner.optimizer)
+            self._move(best.more)
             say(
                 f"the weights are those after step {self.best.step}, whose validation loss was {self.best.value:.4f}"
             )
@@ -155,13 +160,21 @@ class Session:
         self.stop = EarlyStop(self.config.stop, more.get("stop"))
         self.best = Best(more.get("best"))
         self.is_over = more.get("is_over", False)
+        self._move(more)
         if "scaler" in more:
             self.learner.scaler.load_state_dict(more["scaler"])
+
+    def _move(self, more: Any) -> None:
+        """What regulators moved, back to where it was kept: few numbers, exact as JSON."""
+        for name, moved in self.learner.moved().items():
+            if name in more.get("moved", {}):
+                moved.copy_(torch.tensor(more["moved"][name], dtype=moved.dtype))
 
     def _watched(self) -> dict[str, Any]:
         return {
             "guard": self.guard.state(), "stop": self.stop.state(), "best": self.best.state(),
-            "is_over": self.is_over, "scaler": self.learner.scaler.state_dict(),
+            "is_over": self.is_over, "moved": {name: each.tolist() for name, each in self.learner.moved().items()},
+            "scaler": self.learner.scaler.state_dict(),
         }  # fmt: skip
 
     def _keep_best(self) -> None:
@@ -185,7 +198,7 @@ class Session:
         began = time.monotonic()
         lr = lr_at(number, self.num_steps, self.config.optim)
         learnt = self.learner.learn(batches, lr, number + 1, self.guard)
-        metrics = dict(learnt.metrics)
+        metrics = {**learnt.metrics, **(self.rollout.facts if self.rollout else {})}
         if learnt.skipped:
             say(learnt.skipped)
             metrics["skipped"] = 1.0
