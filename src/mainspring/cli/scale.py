@@ -38,16 +38,17 @@ def scale(
         from mainspring.train.law_store import read_law
         from mainspring.train.recipe import load_recipe
 
-        recipe = None if resume else load_recipe(preset, files or (), settings or ())
         seconds = parse_budget(budget) if budget else 0.0
+        recipe = None if resume else load_recipe(preset, files or (), settings or ())
         made, run = run_ladder(opened.registry, opened.runs, recipe, seconds, resume=resume)
         stored, folder = read_law(opened.registry, made), opened.registry.folder(made)
+    dataset = ", ".join(made.parents.values())
     if as_json:
         facts = {"law": stored.fit.law, "runs": stored.runs, "forecasts": _forecasts(stored)}
         show.result({made.kind: made.reference, "run": run.id, **facts, "folder": folder})
         return
     _print(stored)
-    show.end(workspace, folder, "train pretrain --budget 30m -o data.dataset=DATASET")
+    show.end(workspace, folder, f"train pretrain --budget 30m -o data.dataset={dataset}")
 
 
 def _forecasts(stored: "Stored") -> list[dict[str, float]]:
