@@ -46,7 +46,7 @@ OnStep = Callable[[StepReport], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Base:
+class Base:
     """The model to train and where it came from; `parents` by role."""
 
     model: Model
@@ -96,7 +96,7 @@ def _start(registry: Registry, runs: Runs, recipe: Recipe | None, resume: str | 
 
 def plan_recipe(registry: Registry, recipe: Recipe) -> Forecast:
     """What a run would take, measured on its first step; nothing is kept."""
-    opened = _open(registry, recipe)
+    opened = open_recipe(registry, recipe)
     with tempfile.TemporaryDirectory() as folder, opened.session(registry, recipe, Path(folder)) as session:
         return forecast(session)
 
@@ -104,7 +104,7 @@ def plan_recipe(registry: Registry, recipe: Recipe) -> Forecast:
 def _train(
     registry: Registry, runs: Runs, recipe: Recipe, run: Run, *, accept: bool, on_step: OnStep | None
 ) -> Artifact:
-    opened = _open(registry, recipe)
+    opened = open_recipe(registry, recipe)
     say(f"run {run.id}; if it is stopped, `mainspring train --resume {run.id}` goes on with it")
     folder = runs.folder(run.id)
     with tracked(recipe.tracker, folder, recipe.model_dump(mode="json"), on_step) as told:
@@ -128,10 +128,10 @@ def _finish(registry: Registry, recipe: Recipe, opened: "_Opened", run: Run, res
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Opened:
+class Opened:
     """A recipe with its model rewritten and its data read."""
 
-    base: _Base
+    base: Base
     data: Source | Feed
     validation: Source | None
     objective: Objective
@@ -151,7 +151,8 @@ class _Opened:
         )  # fmt: skip
 
 
-def _open(registry: Registry, recipe: Recipe) -> _Opened:
+def open_recipe(registry: Registry, recipe: Recipe) -> Opened:
+    """The model and the data of a recipe, ready for a session."""
     base = _open_base(registry, recipe)
     opening = Opening(
         registry=registry, tokenizer=base.tokenizer, model=base.model.config,
@@ -163,7 +164,7 @@ def _open(registry: Registry, recipe: Recipe) -> _Opened:
         base.model.head.requires_grad_(True)
     objective = recipe.objective.fitted(base.tokenizer)
     teachers = _teachers(registry, recipe, objective)
-    return _Opened(base=base, data=data, validation=validation, objective=objective, annotators=teachers)
+    return Opened(base=base, data=data, validation=validation, objective=objective, annotators=teachers)
 
 
 def _teachers(registry: Registry, recipe: Recipe, objective: Objective) -> list[Annotator]:
@@ -195,18 +196,18 @@ def _merge_adapter(model: Model, name: str) -> None:
         lora.merge(model, name)
 
 
-def _open_base(registry: Registry, recipe: Recipe) -> _Base:
+def _open_base(registry: Registry, recipe: Recipe) -> Base:
     base = _find_base(registry, recipe)
     if recipe.head is None:
         return base
     return replace(base, model=recipe.head.put_on(base.model, recipe.train.seed))
 
 
-def _find_base(registry: Registry, recipe: Recipe) -> _Base:
+def _find_base(registry: Registry, recipe: Recipe) -> Base:
     if isinstance(recipe.model, str):
         artifact = registry.get(recipe.model, verify=True)
         folder = registry.folder(artifact)
-        return _Base(
+        return Base(
             model=load(folder), tokenizer=Tokenizer.load(folder), folder=folder,
             parents={"base": artifact.reference}, license=artifact.license,
         )  # fmt: skip
@@ -218,7 +219,7 @@ def _find_base(registry: Registry, recipe: Recipe) -> _Base:
             f"`model.vocab_size` is {config.vocab_size:,}, but the tokenizer {found.reference} has "
             f"{tokenizer.vocab_size:,} ids. Leave it out: it is taken from the tokenizer."
         )
-    return _Base(
+    return Base(
         model=fresh(config, recipe.train.seed), tokenizer=tokenizer, folder=None,
         parents={"tokenizer": found.reference}, license=found.license,
     )  # fmt: skip
@@ -249,7 +250,7 @@ def _open_data(recipe: Recipe, opening: Opening) -> tuple[Source | Feed, Source 
     return data, validation
 
 
-def _write(registry: Registry, recipe: Recipe, opened: _Opened, run: Run, result: Result) -> Artifact:
+def _write(registry: Registry, recipe: Recipe, opened: Opened, run: Run, result: Result) -> Artifact:
     base = opened.base
     is_adapter = recipe.name in adapters.adapters_of(base.model).configs
     facts: dict[str, Any] = {
@@ -293,7 +294,7 @@ def _write(registry: Registry, recipe: Recipe, opened: _Opened, run: Run, result
     return registry.add(made)
 
 
-def _anchor(opened: _Opened, config: FisherConfig) -> Anchor:
+def _anchor(opened: Opened, config: FisherConfig) -> Anchor:
     """Where the model stands, and how much each of its weights matters there."""
     if isinstance(opened.data, Feed):
         raise ConfigError("Packed rows are no items to estimate from. Set `data.kind` to documents.")
