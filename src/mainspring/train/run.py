@@ -119,7 +119,7 @@ def _train(
     return made
 
 
-def _finish(registry: Registry, recipe: Recipe, opened: "_Opened", run: Run, result: Result) -> Artifact:
+def _finish(registry: Registry, recipe: Recipe, opened: "Opened", run: Run, result: Result) -> Artifact:
     """What the first process does with what all have trained."""
     plot_metrics(result.metrics.parent)
     if recipe.head is not None:
