@@ -12,6 +12,7 @@ from mainspring.errors import BusyError, NotFoundError, UserError
 
 if TYPE_CHECKING:
     from mainspring.app import Workspace
+    from mainspring.artifact import Artifact
     from mainspring.runs import Run
     from mainspring.train.forecast import Forecast
     from mainspring.train.recipe import Recipe
@@ -45,21 +46,50 @@ def train(
         if is_list:
             _list(opened, workspace, as_json=as_json)
             return
-        from mainspring.train.recipe import load_recipe
-        from mainspring.train.run import plan_recipe, run_recipe
+        from mainspring.train.ranks import is_first, started
 
-        if resume is None:
-            recipe = load_recipe(preset, files or (), settings or ())
-            _check_feedback(opened, recipe)
-            if is_plan:
-                _show_plan(recipe, plan_recipe(opened.registry, recipe), as_json=as_json)
-                return
-            _tell_killed(opened)
-            made, run = run_recipe(opened.registry, opened.runs, recipe)
-        else:
-            _check_run(opened, resume)
-            made, run = run_recipe(opened.registry, opened.runs, None, resume=resume, accept=accept)
-        folder = opened.registry.folder(made)
+        with started():
+            found = _run(
+                opened, preset, files, settings, resume, is_plan=is_plan, accept=accept, as_json=as_json
+            )
+            if found is not None and is_first():
+                _tell(opened, workspace, *found, as_json=as_json)
+
+
+def _run(
+    workspace: "Workspace",
+    preset: str,
+    files: list[Path] | None,
+    settings: list[str] | None,
+    resume: str | None,
+    *,
+    is_plan: bool,
+    accept: bool,
+    as_json: bool,
+) -> "tuple[Artifact, Run] | None":
+    """What a run made, in all processes that take part; nothing of a plan, which is shown."""
+    from mainspring.train.ranks import is_first
+    from mainspring.train.recipe import load_recipe
+    from mainspring.train.run import plan_recipe, run_recipe
+
+    if resume is not None:
+        if is_first():
+            _check_run(workspace, resume)
+        return run_recipe(workspace.registry, workspace.runs, None, resume=resume, accept=accept)
+    recipe = load_recipe(preset, files or (), settings or ())
+    _check_feedback(workspace, recipe)
+    if is_plan:
+        forecast = plan_recipe(workspace.registry, recipe)
+        if is_first():
+            _show_plan(recipe, forecast, as_json=as_json)
+        return None
+    if is_first():
+        _tell_killed(workspace)
+    return run_recipe(workspace.registry, workspace.runs, recipe)
+
+
+def _tell(workspace: "Workspace", path: Path, made: "Artifact", run: "Run", *, as_json: bool) -> None:
+    folder = workspace.registry.folder(made)
     facts = {name: made.config[name] for name in ("steps", "trained_tokens", "loss")}
     if as_json:
         show.result({made.kind: made.reference, "run": run.id, **facts, "folder": folder})
@@ -70,7 +100,7 @@ def train(
         if made.reference.startswith("adapter/feedback")
         else f"models describe {made.reference}"
     )
-    show.end(workspace, folder, after, "train --list")
+    show.end(path, folder, after, "train --list")
 
 
 def _show_plan(recipe: "Recipe", forecast: "Forecast", *, as_json: bool) -> None:

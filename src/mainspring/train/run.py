@@ -33,8 +33,9 @@ from mainspring.train.loop import Result, begin, train
 from mainspring.train.metrics import StepReport
 from mainspring.train.objectives.base import Objective
 from mainspring.train.objectives.distill import Distill
+from mainspring.train.parallel import ranks_of
 from mainspring.train.plots import plot_metrics
-from mainspring.train.ranks import find_ranks
+from mainspring.train.ranks import from_first, is_first
 from mainspring.train.recipe import Recipe
 from mainspring.train.session import Rollout, Session
 from mainspring.train.sources.base import Opening, Source, hold_out
@@ -66,22 +67,31 @@ def run_recipe(
 ) -> tuple[Artifact, Run]:
     """Train by a recipe, or go on with a run that was stopped (which keeps its own recipe).
 
+    Where torchrun started several processes they all call this; the first one keeps the run and the registry.
+
     Returns:
         The adapter or model that came out, registered, and the run.
 
     """
-    if resume is None:
-        assert recipe is not None, "a new run needs a recipe"
-        run = runs.start(KIND, recipe.pinned(registry).model_dump(mode="json"))
-    else:
-        run = runs.resume(resume)
+    run = from_first(_start(registry, runs, recipe, resume) if is_first() else None)
+    assert run is not None
     try:
         made = _train(registry, runs, build(Recipe, run.config), run, accept=accept, on_step=on_step)
         device.release_memory()
     except BaseException as error:
-        runs.end(run.id, "failed", {"error": f"{type(error).__name__}: {error}"})
+        if is_first():
+            runs.end(run.id, "failed", {"error": f"{type(error).__name__}: {error}"})
         raise
-    return made, runs.end(run.id, "done", {made.kind: made.reference})
+    if is_first():
+        runs.end(run.id, "done", {made.kind: made.reference})
+    return made, runs.get(run.id)
+
+
+def _start(registry: Registry, runs: Runs, recipe: Recipe | None, resume: str | None) -> Run:
+    if resume is not None:
+        return runs.resume(resume)
+    assert recipe is not None, "a new run needs a recipe"
+    return runs.start(KIND, recipe.pinned(registry).model_dump(mode="json"))
 
 
 def plan_recipe(registry: Registry, recipe: Recipe) -> Forecast:
@@ -104,7 +114,14 @@ def _train(
             rollout=opened.rollout(registry, recipe, folder), validation=opened.validation, on_step=told,
             accept=accept,
         )  # fmt: skip
-    plot_metrics(folder)
+    made = from_first(_finish(registry, recipe, opened, run, result) if is_first() else None)
+    assert made is not None
+    return made
+
+
+def _finish(registry: Registry, recipe: Recipe, opened: "_Opened", run: Run, result: Result) -> Artifact:
+    """What the first process does with what all have trained."""
+    plot_metrics(result.metrics.parent)
     if recipe.head is not None:
         _merge_adapter(opened.base.model, recipe.name)
     return _write(registry, recipe, opened, run, result)
@@ -225,7 +242,7 @@ def _open_data(recipe: Recipe, opening: Opening) -> tuple[Source | Feed, Source 
             raise ConfigError(
                 "Packed rows hold nothing out. Give a `validation` of its own, such as another split."
             )
-        data = data.feed(recipe.train, find_ranks())
+        data = data.feed(recipe.train, ranks_of(recipe.train.plan))
     validation = recipe.validation.open(opening) if recipe.validation else None
     if recipe.validation_fraction:
         data, validation = hold_out(data, recipe.validation_fraction, recipe.train.seed)
