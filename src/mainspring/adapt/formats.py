@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 
 from mainspring.adapt import base as adapters
-from mainspring.adapt import ia3, lora
+from mainspring.adapt import ia3, ia3_files, lora
 from mainspring.adapt.base import Adapter
 from mainspring.adapt.bottleneck import Bottleneck
 from mainspring.adapt.ia3 import Ia3, Scale
@@ -68,7 +68,7 @@ class LoraFormat(Format):
         values = {
             "r": config.rank, "lora_alpha": config.alpha, "lora_dropout": config.dropout, "bias": "none",
             "use_rslora": config.rslora, "use_dora": config.dora,
-            "target_modules": _modules(model, found),
+            "target_modules": _modules(model, [published[path] for path in found]),
         }  # fmt: skip
         return values, tensors
 
@@ -96,37 +96,31 @@ class LoraFormat(Format):
 
 
 class Ia3Format(Format):
-    """ia3_l of shape (O, 1) on outputs, (1, I) on inputs."""
+    """ia3_l of every matrix, see ia3_files.py; `fan_in_fan_out` says that GPT-2's are stored turned."""
 
     peft_type, config = "IA3", Ia3
     required: ClassVar = ("target_modules",)
-    refused: ClassVar = ("fan_in_fan_out", "modules_to_save")
+    refused: ClassVar = ("modules_to_save",)
 
     def write(self, model: Model, name: str) -> Written:
-        found = _parts(model, name, Scale)
-        published = _published(model, found)
-        tensors = {
-            f"{PREFIX}{published[path]}.ia3_l": scale.scale_X.detach().unsqueeze(0 if scale.is_input else 1)
-            for path, scale in found.items()
-        }
-        inputs = [path for path, scale in found.items() if scale.is_input]
-        return {
-            "target_modules": _modules(model, found),
-            "feedforward_modules": _modules(model, inputs),
-        }, tensors
+        vectors = ia3_files.written(model, _parts(model, name, Scale))
+        inputs = [published for published, vector in vectors.items() if len(vector) == 1]
+        settings = {
+            "target_modules": _modules(model, vectors), "feedforward_modules": _modules(model, inputs),
+            "fan_in_fan_out": any(each.is_transposed for each in names_of(model.config).entries(model.config)),
+        }  # fmt: skip
+        return settings, {f"{PREFIX}{published}.ia3_l": vector for published, vector in vectors.items()}
 
     def read(self, model: Model, name: str, config: dict[str, Any], tensors: Tensors, folder: Path) -> None:
-        by_path = _by_path(model, folder, tensors, ("ia3_l",))
-        is_input = {path: found["ia3_l"].shape[0] == 1 for path, found in by_path.items()}
-        for path, linear in adapters.linears_at(model, list(by_path)).items():
-            shape = (1, linear.in_features) if is_input[path] else (linear.out_features, 1)
-            _check(folder, path, by_path[path], {"ia3_l": shape})
-        inputs = {path for path in by_path if is_input[path]}
-        sides = {"inputs": sorted(_names(inputs)), "outputs": sorted(_names(set(by_path) - inputs))}
+        vectors = {key.removeprefix(PREFIX).removesuffix(".ia3_l"): each for key, each in tensors.items()}
+        found = ia3_files.read(model, vectors, folder)
+        is_input = {path: is_input for path, (_, is_input) in found.items()}
+        inputs = {path for path in found if is_input[path]}
+        sides = {"inputs": sorted(_names(inputs)), "outputs": sorted(_names(set(found) - inputs))}
         made = ia3.put_on(model, build(Ia3, sides), name, is_input)
         with torch.no_grad():
             for path, scale in made.items():
-                scale.scale_X.copy_(by_path[path]["ia3_l"].flatten())
+                scale.scale_X.copy_(found[path][0])
 
 
 class PromptFormat(Format):
@@ -249,13 +243,13 @@ def _published(model: Model, paths: Iterable[str]) -> dict[str, str]:
     return everything
 
 
-def _modules(model: Model, paths: Collection[str]) -> list[str]:
+def _modules(model: Model, published: Collection[str]) -> list[str]:
     """What peft is told to look for: names that end so, or whole names where others end so too (BERT's `dense`)."""
-    published, names = published_names(model), set[str]()
-    for path in paths:
-        last = published[path].rpartition(".")[2]
-        alike = {each for each, name in published.items() if name.rpartition(".")[2] == last}
-        names.add(last if alike <= set(paths) else published[path])
+    everything, names = ia3_files.paths_by_name(model), set[str]()
+    for each in published:
+        last = each.rpartition(".")[2]
+        alike = {name for name in everything if name.rpartition(".")[2] == last}
+        names.add(last if alike <= set(published) else each)
     return sorted(names)
 
 
