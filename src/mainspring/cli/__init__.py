@@ -27,6 +27,7 @@ from mainspring.cli import (
     tokenizer,
     trace,
     train,
+    tune,
 )
 from mainspring.cli import eval as evaluate
 from mainspring.errors import MainspringError
@@ -61,6 +62,7 @@ app.command("fetch")(fetch.fetch)
 app.add_typer(tokenizer.app, name="tokenizer")
 app.add_typer(models.app, name="models")
 app.command("train")(train.train)
+app.command("tune")(tune.tune)
 app.add_typer(runs.app, name="runs")
 app.command("merge")(merge.merge)
 app.command("parity")(parity.parity)

@@ -88,6 +88,13 @@ def plan_recipe(registry: Registry, recipe: Recipe) -> Forecast:
         return forecast(session)
 
 
+def try_recipe(registry: Registry, recipe: Recipe, folder: Path, on_step: OnStep) -> Model:
+    """The model that a recipe trains in a folder, from its last state there; nothing is registered."""
+    opened = _open(registry, recipe)
+    opened.train(registry, recipe, folder, accept=False, on_step=on_step)
+    return opened.base.model
+
+
 def _train(
     registry: Registry, runs: Runs, recipe: Recipe, run: Run, *, accept: bool, on_step: OnStep | None
 ) -> Artifact:
@@ -95,11 +102,7 @@ def _train(
     say(f"run {run.id}; if it is stopped, `mainspring train --resume {run.id}` goes on with it")
     folder = runs.folder(run.id)
     with tracked(recipe.tracker, folder, recipe.model_dump(mode="json"), on_step) as told:
-        result = train(
-            opened.base.model, opened.data, opened.objective, recipe.train, folder,
-            rollout=opened.rollout(registry, recipe, folder), validation=opened.validation, on_step=told,
-            accept=accept,
-        )  # fmt: skip
+        result = opened.train(registry, recipe, folder, accept=accept, on_step=told)
     plot_metrics(folder)
     return _write(registry, recipe, opened.base, run, result)
 
@@ -118,6 +121,15 @@ class _Opened:
         if recipe.rollout is None:
             return None
         return recipe.rollout.open(self.base.model, self.base.tokenizer, registry, folder, recipe.train.seed)
+
+    def train(
+        self, registry: Registry, recipe: Recipe, folder: Path, *, accept: bool, on_step: OnStep | None
+    ) -> Result:
+        return train(
+            self.base.model, self.data, self.objective, recipe.train, folder,
+            rollout=self.rollout(registry, recipe, folder), validation=self.validation, on_step=on_step,
+            accept=accept,
+        )  # fmt: skip
 
     def session(self, registry: Registry, recipe: Recipe, folder: Path) -> AbstractContextManager[Session]:
         return begin(
