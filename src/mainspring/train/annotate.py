@@ -13,7 +13,7 @@ from typing import ClassVar, Protocol
 
 import torch
 
-from mainspring.adapt import lora
+from mainspring.adapt import base as adapters
 from mainspring.errors import ConfigError
 from mainspring.models.model import Model
 from mainspring.train.batch import Batch
@@ -49,7 +49,7 @@ class _Reference:
 
     def __init__(self, model: Model) -> None:
         self._model = model
-        self._frozen = None if lora.active(model) else copy.deepcopy(model).requires_grad_(False)
+        self._frozen = None if adapters.active(model) else copy.deepcopy(model).requires_grad_(False)
 
     def outputs(self, batch: Batch) -> Outputs:
         if self._frozen is not None:
@@ -182,9 +182,9 @@ def check_needs(batch: Batch, needs: Sequence[str], late: Sequence[Annotator], n
 @contextmanager
 def without_adapter(model: Model) -> Iterator[None]:
     """The model as its adapters found it."""
-    before = lora.active(model)
-    lora.activate(model, None)
+    before = adapters.active(model)
+    adapters.activate(model, None)
     try:
         yield
     finally:
-        lora.activate(model, before)
+        adapters.activate(model, before)

@@ -17,7 +17,15 @@ from mainspring.train.batch import Batch, Item, pack
 from mainspring.train.config import TrainConfig
 from mainspring.train.guard import Guard, Verdict
 from mainspring.train.joint import backward_jointly, measure_jointly
-from mainspring.train.objectives.base import JointObjective, Loss, Objective, Penalty, WeightPenalty
+from mainspring.train.objectives.base import (
+    Addition,
+    JointObjective,
+    Loss,
+    Objective,
+    Penalty,
+    Regulator,
+    WeightPenalty,
+)
 from mainspring.train.optim import clip, set_lr
 from mainspring.train.outputs import Outputs, run_model
 from mainspring.train.ranks import Ranks
@@ -43,13 +51,14 @@ class Learner:
 
     model: Model
     objective: Objective
-    penalties: Sequence[Penalty | WeightPenalty]
+    penalties: Sequence[Addition]
     annotators: Sequence[Annotator]
     parameters: Mapping[str, nn.Parameter]
     optimizer: torch.optim.Optimizer
     config: TrainConfig
     ranks: Ranks
     scaler: torch.amp.GradScaler = field(init=False)
+    _observed: dict[str, torch.Tensor] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self.scaler = self.config.plan.scaler()
@@ -81,6 +90,7 @@ class Learner:
         """
         counts = self.ranks.total(batch.counts() for batch in batches)
         self.optimizer.zero_grad(set_to_none=True)
+        self._observed.clear()
         sums = self.backward(batches, counts)
         self.ranks.add_gradients(self.parameters.values())
         sums |= self._backward_weights()
@@ -91,6 +101,7 @@ class Learner:
         if verdict.action == "take":
             set_lr(self.optimizer, lr)
             self.scaler.step(self.optimizer)
+            sums |= self._regulate()
         self.scaler.update()
         tokens = self.ranks.total([{"tokens": float(sum(len(batch.ids) for batch in batches))}])["tokens"]
         return Learnt(
@@ -134,10 +145,21 @@ class Learner:
         """The objective and the penalties that look at outputs."""
         return [self.objective, *(each for each in self.penalties if isinstance(each, Penalty))]
 
+    def regulators(self) -> list[Regulator]:
+        """What moves numbers without gradients."""
+        return [each for each in self.penalties if isinstance(each, Regulator)]
+
+    def moved(self) -> dict[str, torch.Tensor]:
+        """What regulators move, by name: beside what trains, the rest of a state."""
+        found = [each.moves(self.model) for each in self.regulators()]
+        return {name: each for some in found for name, each in some.items()}
+
     def outputs(self, batch: Batch) -> Outputs:
         """One forward; `batch` of what it gives has what late annotators add."""
         with self.config.plan.autocast():
-            return run_model(self.model, annotate(batch, self._annotators(late=True)))
+            watches = any(each.watches_routers for each in (*self.losses(), *self.regulators()))
+            batch = annotate(batch, self._annotators(late=True))
+            return run_model(self.model, batch, watches_routers=watches)
 
     def mean(
         self, losses: Sequence[Objective], outputs: Outputs, counts: Counts
@@ -150,6 +172,9 @@ class Learner:
             mean, metrics = self.scaled(each, loss, counts)
             total, value = total + mean, sums["loss"] + metrics.pop("loss")
             sums |= {**metrics, "loss": value}
+        for each in self.regulators() if torch.is_grad_enabled() else ():
+            seen, before = each.observe(outputs), self._observed.get(each.kind)
+            self._observed[each.kind] = seen if before is None else before + seen
         return total, sums
 
     def scaled(self, each: Objective, loss: Loss, counts: Counts) -> tuple[torch.Tensor, dict[str, float]]:
@@ -166,6 +191,15 @@ class Learner:
             mean = mean * each.coefficient
             metrics[each.kind] = float(mean.detach())
         return mean, {"loss": float(mean.detach()), **metrics}
+
+    @torch.no_grad()
+    def _regulate(self) -> dict[str, float]:
+        """Let regulators move their numbers by what all ranks saw, the same on every rank."""
+        metrics: dict[str, float] = {}
+        for each in self.regulators():
+            observed = torch.stack(self.ranks.gather(self._observed[each.kind])).sum(0)
+            metrics |= each.regulate(self.model, observed)
+        return metrics
 
     def _backward_weights(self) -> dict[str, float]:
         """Penalties of the weights alone, the same on every rank."""

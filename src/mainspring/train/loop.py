@@ -21,7 +21,7 @@ from mainspring.train.config import TrainConfig
 from mainspring.train.feed import Feed, ItemFeed
 from mainspring.train.learner import Learner
 from mainspring.train.metrics import Metrics, StepReport, line
-from mainspring.train.objectives.base import Objective, Penalty, WeightPenalty
+from mainspring.train.objectives.base import Addition, Objective, Penalty
 from mainspring.train.optim import build_optimizer
 from mainspring.train.ranks import find_ranks
 from mainspring.train.session import Rollout, Session
@@ -54,7 +54,7 @@ def train(
     config: TrainConfig,
     state_dir: Path,
     *,
-    penalties: Sequence[Penalty | WeightPenalty] = (),
+    penalties: Sequence[Addition] = (),
     annotators: Sequence[Annotator] = (),
     rollout: Rollout | None = None,
     validation: Source | None = None,
@@ -118,7 +118,7 @@ def begin(
     config: TrainConfig,
     state_dir: Path,
     *,
-    penalties: Sequence[Penalty | WeightPenalty] = (),
+    penalties: Sequence[Addition] = (),
     annotators: Sequence[Annotator] = (),
     rollout: Rollout | None = None,
     validation: Source | None = None,
@@ -134,7 +134,7 @@ def _learner(
     model: Model,
     objective: Objective,
     config: TrainConfig,
-    penalties: Sequence[Penalty | WeightPenalty],
+    penalties: Sequence[Addition],
     annotators: Sequence[Annotator],
 ) -> Learner:
     objective.prepare(model)
@@ -147,7 +147,7 @@ def _learner(
     needs = list(dict.fromkeys(need for each in (objective, *looking) for need in each.needs))
     return Learner(
         model=model, objective=objective, penalties=penalties, parameters=parameters, config=config,
-        ranks=find_ranks(), annotators=find_annotators(needs, model, annotators),
+        ranks=find_ranks(), annotators=find_annotators(needs, model, [*annotators, *objective.annotators()]),
         optimizer=build_optimizer(parameters, config.optim),
     )  # fmt: skip
 

@@ -38,7 +38,7 @@ class CmaEs(Config):
 
     kind: Literal["cmaes"] = "cmaes"
     population: int | None = Field(
-        default=None, ge=2, description="trials of a generation; none: by dimensions"
+        default=None, ge=4, description="trials of a generation; none: by dimensions"
     )
 
     def build(self, seed: int) -> "optuna.samplers.BaseSampler":

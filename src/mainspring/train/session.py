@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import torch
 
-from mainspring.adapt import lora
+from mainspring.adapt import base as adapters
 from mainspring.errors import ConfigError
 from mainspring.progress import say
 from mainspring.train import state as states
@@ -75,15 +75,15 @@ class Session:
     @cached_property
     def fingerprints(self) -> dict[str, Any]:
         """Of what run its states are."""
-        learner, adapter = self.learner, lora.active(self.learner.model)
-        configs = lora.adapters_of(learner.model).configs
+        learner, adapter = self.learner, adapters.active(self.learner.model)
+        configs = adapters.adapters_of(learner.model).configs
         return {
             "data": self.feed.fingerprint,
             "rollout": dict(self.rollout.settings) if self.rollout else None,
             "objective": learner.objective.model_dump(mode="json"),
             "penalties": {each.kind: each.model_dump(mode="json") for each in learner.penalties},
             "config": learner.config.model_dump(mode="json"),
-            "model": lora.base_fingerprint(learner.model),
+            "model": adapters.base_fingerprint(learner.model),
             "adapter": configs[adapter].model_dump(mode="json") if adapter else None,
             "machine": {
                 "torch": torch.__version__, "threads": torch.get_num_threads(), "ranks": learner.ranks.size,
@@ -149,7 +149,8 @@ class Session:
         """The weights of the best evaluation instead of the last, where the settings ask for them."""
         if self.config.restore_best and self.best.step not in (None, self.state.step):
             (folder,) = states.saved(self.folder / "best")
-            states.restore(folder, self.learner.parameters, self.learner.optimizer)
+            best = states.restore(folder, self.learner.parameters, self.learner.optimizer)
+            self._move(best.more)
             say(
                 f"the weights are those after step {self.best.step}, whose validation loss was {self.best.value:.4f}"
             )
@@ -159,13 +160,21 @@ class Session:
         self.stop = EarlyStop(self.config.stop, more.get("stop"))
         self.best = Best(more.get("best"))
         self.is_over = more.get("is_over", False)
+        self._move(more)
         if "scaler" in more:
             self.learner.scaler.load_state_dict(more["scaler"])
+
+    def _move(self, more: Any) -> None:
+        """What regulators moved, back to where it was kept: few numbers, exact as JSON."""
+        for name, moved in self.learner.moved().items():
+            if name in more.get("moved", {}):
+                moved.copy_(torch.tensor(more["moved"][name], dtype=moved.dtype))
 
     def _watched(self) -> dict[str, Any]:
         return {
             "guard": self.guard.state(), "stop": self.stop.state(), "best": self.best.state(),
-            "is_over": self.is_over, "scaler": self.learner.scaler.state_dict(),
+            "is_over": self.is_over, "moved": {name: each.tolist() for name, each in self.learner.moved().items()},
+            "scaler": self.learner.scaler.state_dict(),
         }  # fmt: skip
 
     def _keep_best(self) -> None:
