@@ -33,8 +33,8 @@ from mainspring.train.loop import Result, begin, train
 from mainspring.train.metrics import StepReport
 from mainspring.train.objectives.base import Objective
 from mainspring.train.objectives.distill import Distill
+from mainspring.train.parallel import ranks_of
 from mainspring.train.plots import plot_metrics
-from mainspring.train.ranks import find_ranks
 from mainspring.train.recipe import Recipe
 from mainspring.train.session import Rollout, Session
 from mainspring.train.sources.base import Opening, Source, hold_out
@@ -238,7 +238,7 @@ def _open_data(recipe: Recipe, opening: Opening) -> tuple[Source | Feed, Source 
             raise ConfigError(
                 "Packed rows hold nothing out. Give a `validation` of its own, such as another split."
             )
-        data = data.feed(recipe.train, find_ranks())
+        data = data.feed(recipe.train, ranks_of(recipe.train.plan))
     validation = recipe.validation.open(opening) if recipe.validation else None
     if recipe.validation_fraction:
         data, validation = hold_out(data, recipe.validation_fraction, recipe.train.seed)

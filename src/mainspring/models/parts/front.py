@@ -17,5 +17,7 @@ Blocks = Callable[[torch.Tensor, torch.Tensor, Attend], torch.Tensor]
 class Front(nn.Module):
     """Passes everything on as it is; what stands in its place may bring more rows and take them out again."""
 
-    def forward(self, x_TD: torch.Tensor, pos_T: torch.Tensor, attend: Attend, blocks: Blocks) -> torch.Tensor:
+    def forward(
+        self, x_TD: torch.Tensor, pos_T: torch.Tensor, attend: Attend, blocks: Blocks
+    ) -> torch.Tensor:
         return blocks(x_TD, pos_T, attend)
