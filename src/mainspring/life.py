@@ -25,7 +25,7 @@ STAGES = (
     Stage(
         room="train",
         purpose="one loop over batches, objectives and state",
-        commands=("train", "runs", "scale", "teach", "constitution"),
+        commands=("train", "tune", "scale", "teach", "constitution", "runs"),
     ),
     Stage(room="adapt", purpose="small trainable rewrites of a model", commands=("merge",)),
     Stage(room="infer", purpose="the engine: batched, paged, exactly repeatable", commands=("parity",)),

@@ -30,6 +30,7 @@ from mainspring.cli import (
     tokenizer,
     trace,
     train,
+    tune,
 )
 from mainspring.cli import eval as evaluate
 from mainspring.errors import MainspringError
@@ -64,6 +65,7 @@ app.command("fetch")(fetch.fetch)
 app.add_typer(tokenizer.app, name="tokenizer")
 app.add_typer(models.app, name="models")
 app.command("train")(train.train)
+app.command("tune")(tune.tune)
 app.command("scale")(scale.scale)
 app.command("teach")(teach.teach)
 app.add_typer(constitution.app, name="constitution")

@@ -19,6 +19,7 @@ DAY_S = 86_400
 RESUME = {
     "train": "train --resume",
     "data": "data build --resume",
+    "tune": "tune --resume",
     "scale": "scale --resume",
     "teach": "teach --resume",
     "constitution": "constitution --resume",

@@ -101,6 +101,13 @@ def plan_recipe(registry: Registry, recipe: Recipe) -> Forecast:
         return forecast(session)
 
 
+def try_recipe(registry: Registry, recipe: Recipe, folder: Path, on_step: OnStep) -> Model:
+    """The model that a recipe trains in a folder, from its last state there; nothing is registered."""
+    opened = open_recipe(registry, recipe)
+    opened.train(registry, recipe, folder, accept=False, on_step=on_step)
+    return opened.base.model
+
+
 def _train(
     registry: Registry, runs: Runs, recipe: Recipe, run: Run, *, accept: bool, on_step: OnStep | None
 ) -> Artifact:
@@ -108,12 +115,7 @@ def _train(
     say(f"run {run.id}; if it is stopped, `mainspring train --resume {run.id}` goes on with it")
     folder = runs.folder(run.id)
     with tracked(recipe.tracker, folder, recipe.model_dump(mode="json"), on_step) as told:
-        result = train(
-            opened.base.model, opened.data, opened.objective, recipe.train, folder,
-            penalties=recipe.penalties, annotators=opened.annotators,
-            rollout=opened.rollout(registry, recipe, folder), validation=opened.validation, on_step=told,
-            accept=accept,
-        )  # fmt: skip
+        result = opened.train(registry, recipe, folder, accept=accept, on_step=told)
     made = from_first(_finish(registry, recipe, opened, run, result) if is_first() else None)
     assert made is not None
     return made
@@ -122,9 +124,10 @@ def _train(
 def _finish(registry: Registry, recipe: Recipe, opened: "Opened", run: Run, result: Result) -> Artifact:
     """What the first process does with what all have trained."""
     plot_metrics(result.metrics.parent)
+    num_trained = sum(each.numel() for each in opened.base.model.parameters() if each.requires_grad)
     if recipe.head is not None:
         _merge_adapter(opened.base.model, recipe.name)
-    return _write(registry, recipe, opened, run, result)
+    return _write(registry, recipe, opened, run, result, num_trained=num_trained)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +145,16 @@ class Opened:
         if recipe.rollout is None:
             return None
         return recipe.rollout.open(self.base.model, self.base.tokenizer, registry, folder, recipe.train.seed)
+
+    def train(
+        self, registry: Registry, recipe: Recipe, folder: Path, *, accept: bool, on_step: OnStep | None
+    ) -> Result:
+        return train(
+            self.base.model, self.data, self.objective, recipe.train, folder,
+            penalties=recipe.penalties, annotators=self.annotators,
+            rollout=self.rollout(registry, recipe, folder), validation=self.validation, on_step=on_step,
+            accept=accept,
+        )  # fmt: skip
 
     def session(self, registry: Registry, recipe: Recipe, folder: Path) -> AbstractContextManager[Session]:
         return begin(
@@ -250,7 +263,9 @@ def _open_data(recipe: Recipe, opening: Opening) -> tuple[Source | Feed, Source 
     return data, validation
 
 
-def _write(registry: Registry, recipe: Recipe, opened: Opened, run: Run, result: Result) -> Artifact:
+def _write(
+    registry: Registry, recipe: Recipe, opened: Opened, run: Run, result: Result, *, num_trained: int
+) -> Artifact:
     base = opened.base
     is_adapter = recipe.name in adapters.adapters_of(base.model).configs
     facts: dict[str, Any] = {
@@ -280,12 +295,10 @@ def _write(registry: Registry, recipe: Recipe, opened: Opened, run: Run, result:
     judges |= {"teacher": registry.get(recipe.teacher).reference} if recipe.teacher else {}
     parents = {**base.parents, **recipe.data.parents(registry), **judges}
     kind = "adapter" if is_adapter else "model"
-    weights = list(base.model.parameters())
     card = Facts(
         kind=kind, recipe=recipe, run=run.id, parents=parents, license=base.license,
-        base_fingerprint=facts["base_fingerprint"], parameters=sum(each.numel() for each in weights),
-        trained_parameters=sum(each.numel() for each in weights if each.requires_grad),
-        context=base.model.config.context,
+        base_fingerprint=facts["base_fingerprint"], trained_parameters=num_trained,
+        parameters=sum(each.numel() for each in base.model.parameters()), context=base.model.config.context,
     )  # fmt: skip
     made = artifacts.write(
         registry.root, kind, recipe.name, fill, config=facts, parents=parents, license=base.license,
