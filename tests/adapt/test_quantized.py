@@ -17,7 +17,7 @@ def nearest(value, table):
 @pytest.mark.parametrize("kind", ["nf4", "int4"])
 def test_weights_are_the_nearest_values_of_each_block(kind):
     plain = linear()
-    quantized = QuantLinear(plain, kind, 64)
+    quantized = QuantLinear(plain, kind, 64, double=True)
     weights = plain.weight.double().flatten().tolist()
     scales = []
     for start in range(0, len(weights), 64):
@@ -43,7 +43,7 @@ def test_the_values_are_equally_likely_under_a_normal_distribution():
 
 
 def test_a_product_and_its_gradient_are_those_of_the_weights_it_stands_for():
-    quantized = QuantLinear(linear(), "nf4", 64)
+    quantized = QuantLinear(linear(), "nf4", 64, double=True)
     x = torch.randn(5, 64, requires_grad=True)
     quantized(x).square().sum().backward()
     other = x.detach().clone().requires_grad_()
@@ -52,6 +52,6 @@ def test_a_product_and_its_gradient_are_those_of_the_weights_it_stands_for():
 
 
 def test_a_weight_takes_little_more_than_half_a_byte():
-    quantized = QuantLinear(linear(256, 1024), "nf4", 64)
+    quantized = QuantLinear(linear(256, 1024), "nf4", 64, double=True)
     size = sum(each.numel() * each.element_size() for each in quantized.buffers())
     assert size / (256 * 1024) < 0.53
