@@ -90,8 +90,9 @@ class QLora(Lora):
                 plain.append(path)
             elif (linear.kind, linear.block, linear.double_quantization) != settings:
                 raise ConfigError(
-                    f"{path} is kept as {linear.kind} in blocks of {linear.block} already, not as {self.bits} in blocks "
-                    f"of {self.block}. Give `bits`, `block` and `double_quantization` as they are, or load the model anew."
+                    f"{path} is kept as {linear.kind} in blocks of {linear.block} already, not as {self.bits} in "
+                    f"blocks of {self.block}. Give `bits`, `block` and `double_quantization` as they are, or load the "
+                    "model anew."
                 )
         others = sorted(adapters.adapters_of(model).configs)
         if plain and others:

@@ -34,7 +34,8 @@ class QuantLinear(nn.Module):
 
     def __init__(self, linear: nn.Linear, kind: FourBits, block: int, *, double: bool) -> None:
         super().__init__()
-        self.kind, self.block, self.double_quantization = kind, block, double
+        self.kind: FourBits = kind
+        self.block, self.double_quantization = block, double
         self.out_features, self.in_features = linear.weight.shape
         self.dtype = linear.weight.dtype
         self.bias = linear.bias
