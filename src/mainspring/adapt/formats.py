@@ -10,20 +10,25 @@ from typing import Any, ClassVar
 import torch
 
 from mainspring.adapt import base as adapters
-from mainspring.adapt import lora
+from mainspring.adapt import lora_files
 from mainspring.adapt.base import Adapter
 from mainspring.adapt.bottleneck import Bottleneck
 from mainspring.adapt.ia3 import Ia3, Scale
 from mainspring.adapt.lora import Lora
+from mainspring.adapt.peft_names import (
+    PREFIX,
+    Tensors,
+    by_place,
+    check_shapes,
+    published_names,
+    target_modules,
+)
 from mainspring.adapt.virtual import KeysAndValues, Prefix, Prompt, Vectors
 from mainspring.config import build
 from mainspring.errors import WeightsError
-from mainspring.models.families.base import names_of
 from mainspring.models.model import Model
 
-PREFIX = "base_model.model."
 PROMPT_KEY = "prompt_embeddings"
-Tensors = Mapping[str, torch.Tensor]
 Written = tuple[dict[str, Any], dict[str, torch.Tensor]]
 
 
@@ -49,48 +54,16 @@ class LoraFormat(Format):
 
     peft_type, config = "LORA", Lora
     required: ClassVar = ("r", "lora_alpha")
-    refused: ClassVar = ("fan_in_fan_out", "rank_pattern", "alpha_pattern", "modules_to_save")
+    refused: ClassVar = (
+        "modules_to_save", "lora_bias", "use_qalora", "use_bdlora", "alora_invocation_tokens", "layer_replication",
+        "trainable_token_indices", "target_parameters", "arrow_config", "kasa_config", "monteclora_config",
+    )  # fmt: skip
 
     def write(self, model: Model, name: str) -> Written:
-        config = adapters.adapters_of(model).configs[name]
-        assert isinstance(config, Lora)
-        found, published = lora.pairs(model, name), published_names(model)
-        tensors: dict[str, torch.Tensor] = {}
-        for path, pair in found.items():
-            tensors[f"{PREFIX}{published[path]}.lora_A.weight"] = pair.a_RI.detach().contiguous()
-            tensors[f"{PREFIX}{published[path]}.lora_B.weight"] = pair.b_OR.detach().contiguous()
-            if pair.length_O is not None:
-                tensors[f"{PREFIX}{published[path]}.lora_magnitude_vector"] = (
-                    pair.length_O.detach().contiguous()
-                )
-        values = {
-            "r": config.rank, "lora_alpha": config.alpha, "lora_dropout": config.dropout, "bias": "none",
-            "use_rslora": config.rslora, "use_dora": config.dora,
-            "target_modules": _modules(published[path] for path in found),
-        }  # fmt: skip
-        return values, tensors
+        return lora_files.write(model, name)
 
     def read(self, model: Model, name: str, config: dict[str, Any], tensors: Tensors, folder: Path) -> None:
-        by_path = _by_path(model, folder, tensors, ("lora_A", "lora_B", "lora_magnitude_vector"))
-        values = {
-            "rank": config["r"], "alpha": config["lora_alpha"], "targets": sorted(_names(by_path)),
-            "rslora": bool(config.get("use_rslora")), "dora": bool(config.get("use_dora")),
-            "dropout": config.get("lora_dropout") or 0.0,
-        }  # fmt: skip
-        fitting = build(Lora, values)
-        linears = adapters.linears_at(model, list(by_path))
-        for path, found in by_path.items():
-            inputs, outputs = linears[path].in_features, linears[path].out_features
-            expected = {"lora_A": (fitting.rank, inputs), "lora_B": (outputs, fitting.rank)}
-            expected |= {"lora_magnitude_vector": (outputs,)} if fitting.dora else {}
-            _check(folder, path, found, expected)
-        made = lora.attach(model, fitting, name, paths=list(by_path), seed=None)
-        with torch.no_grad():
-            for path, pair in made.items():
-                pair.a_RI.copy_(by_path[path]["lora_A"])
-                pair.b_OR.copy_(by_path[path]["lora_B"])
-                if pair.length_O is not None:
-                    pair.length_O.copy_(by_path[path]["lora_magnitude_vector"])
+        lora_files.read(model, name, config, tensors, folder)
 
 
 class Ia3Format(Format):
@@ -109,22 +82,23 @@ class Ia3Format(Format):
             for path, scale in found.items()
         }
         values = {
-            "target_modules": _modules(published[path] for path in found),
-            "feedforward_modules": _modules(
-                published[path] for path, scale in found.items() if scale.is_input
+            "target_modules": target_modules((published[path] for path in found), model),
+            "feedforward_modules": target_modules(
+                (published[path] for path, scale in found.items() if scale.is_input), model
             ),
         }
         return values, {key: tensor.contiguous() for key, tensor in tensors.items()}
 
     def read(self, model: Model, name: str, config: dict[str, Any], tensors: Tensors, folder: Path) -> None:
-        by_path = _by_path(model, folder, tensors, ("ia3_l",))
+        paths = {published: path for path, published in published_names(model).items()}
+        by_path = by_place(model, folder, tensors, ("ia3_l",), paths)
         inputs = {path for path, found in by_path.items() if found["ia3_l"].shape[0] == 1}
         sides = {"inputs": sorted(_names(inputs)), "outputs": sorted(_names(set(by_path) - inputs))}
         linears = adapters.linears_at(model, list(by_path))
         for path, found in by_path.items():
             linear = linears[path]
             shape = (1, linear.in_features) if path in inputs else (linear.out_features, 1)
-            _check(folder, path, found, {"ia3_l": shape})
+            check_shapes(folder, path, found, {"ia3_l": shape})
         build(Ia3, sides).attach(model, name, seed=0)
         with torch.no_grad():
             for path, scale in _parts(model, name, Scale).items():
@@ -143,7 +117,7 @@ class PromptFormat(Format):
 
     def read(self, model: Model, name: str, config: dict[str, Any], tensors: Tensors, folder: Path) -> None:
         number = config["num_virtual_tokens"]
-        _check(folder, "the embedding", tensors, {PROMPT_KEY: (number, model.config.width)})
+        check_shapes(folder, "the embedding", tensors, {PROMPT_KEY: (number, model.config.width)})
         build(Prompt, {"num_virtual": number}).attach(model, name, seed=0)
         (vectors,) = _parts(model, name, Vectors).values()
         with torch.no_grad():
@@ -171,7 +145,7 @@ class PrefixFormat(Format):
         number = config["num_virtual_tokens"]
         spec = model.config.blocks[0].attention
         size = 2 * model.config.num_layers * spec.num_kv_heads * spec.head_size
-        _check(folder, "the layers", tensors, {PROMPT_KEY: (number, size)})
+        check_shapes(folder, "the layers", tensors, {PROMPT_KEY: (number, size)})
         build(Prefix, {"num_virtual": number}).attach(model, name, seed=0)
         layers = tensors[PROMPT_KEY].view(number, -1, 2, spec.num_kv_heads, spec.head_size)
         with torch.no_grad():
@@ -204,7 +178,7 @@ class BottleneckFormat(Format):
             for key, each in part.state_dict().items()
         }
         try:
-            _check(folder, "the layers", tensors, expected)
+            check_shapes(folder, "the layers", tensors, expected)
         except WeightsError:
             adapters.remove(model, name)
             raise
@@ -216,12 +190,6 @@ FORMATS: Mapping[str, Format] = {
     each.peft_type: each
     for each in (LoraFormat(), Ia3Format(), PrefixFormat(), PromptFormat(), BottleneckFormat())
 }
-
-
-def published_names(model: Model) -> dict[str, str]:
-    """Our path of a linear -> its published name."""
-    table = names_of(model.config).table(model.config)
-    return {ours.removesuffix(".weight"): name.removesuffix(".weight") for ours, name in table.items()}
 
 
 def _parts(model: Model, name: str, kind: type[Any]) -> dict[str, Any]:
@@ -236,37 +204,5 @@ def _virtual(model: Model, number: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _modules(published: Any) -> list[str]:
-    return sorted({each.rpartition(".")[2] for each in published})
-
-
 def _names(paths: Any) -> set[str]:
     return {path.rpartition(".")[2] for path in paths}
-
-
-def _by_path(
-    model: Model, folder: Path, tensors: Tensors, known: tuple[str, ...]
-) -> dict[str, dict[str, torch.Tensor]]:
-    """Tensors by our path of their linear, in the model's order."""
-    paths = {published: path for path, published in published_names(model).items()}
-    found: dict[str, dict[str, torch.Tensor]] = {}
-    for key, tensor in tensors.items():
-        module, _, what = key.removeprefix(PREFIX).removesuffix(".weight").rpartition(".")
-        if module not in paths or what not in known:
-            raise WeightsError(
-                f"The adapter in {folder} has the tensor {key}, for which this {model.config.family} model "
-                "has no place. Load it onto a model of the family it was trained on."
-            )
-        found.setdefault(paths[module], {})[what] = tensor
-    if not found:
-        raise WeightsError(f"The adapter in {folder} has no tensors. Train it again.")
-    return {path: found[path] for path in paths.values() if path in found}
-
-
-def _check(folder: Path, where: str, found: Tensors, expected: Mapping[str, tuple[int, ...]]) -> None:
-    shapes = {name: tuple(tensor.shape) for name, tensor in found.items()}
-    if shapes != expected:
-        raise WeightsError(
-            f"The adapter in {folder} does not fit {where}: it has {shapes}, expected {dict(expected)}. "
-            "Load it onto the model it was trained on."
-        )
