@@ -173,9 +173,9 @@ def test_an_adapter_of_some_layers_stays_one_of_those_in_peft_and_here(tmp_path)
     assert "blocks.0.mixer.k" not in lora.pairs(model, "a")
     store.save(model, "a", tmp_path)
     told = json.loads((tmp_path / store.CONFIG).read_text())["target_modules"]
-    assert "model.layers.1.mlp.up_proj" in told
+    assert {"q_proj", "v_proj", "model.layers.1.mlp.up_proj"} < set(told)
     wrapped = PeftModel.from_pretrained(plain, tmp_path).eval()
-    assert sum(".lora_A." in name for name, _ in wrapped.named_parameters()) == len(told) == 9
+    assert sum(".lora_A." in name for name, _ in wrapped.named_parameters()) == 9
     with torch.no_grad():
         torch.testing.assert_close(logits(model), wrapped(IDS[None]).logits[0], rtol=1e-5, atol=1e-5)
     other = tiny_llama()

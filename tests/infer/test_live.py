@@ -3,9 +3,15 @@
 import pytest
 import torch
 
+from fakes_adapters import disturb
 from fakes_engine import Received, make_model, make_request, run_together
 from mainspring.adapt import base as adapters
 from mainspring.adapt import lora
+from mainspring.adapt.bottleneck import Bottleneck
+from mainspring.adapt.ia3 import Ia3
+from mainspring.adapt.prefix import Prefix
+from mainspring.adapt.prompt import Prompt
+from mainspring.errors import ConfigError
 from mainspring.infer.backends.live import Live
 from mainspring.infer.engine import Engine
 from mainspring.infer.request import EngineConfig, Request
@@ -117,3 +123,20 @@ def test_many_rows_are_chosen_from_as_each_alone():
         assert [logprob for _, logprob in together] == pytest.approx(
             [logprob for _, logprob in alone], abs=1e-5
         )
+
+
+@pytest.mark.parametrize("config", [Ia3(), Bottleneck()])
+def test_an_adapter_that_only_changes_modules_answers_as_it_trains(config):
+    model = lively("llama")
+    config.apply(model, seed=0, name="a")
+    disturb(model, "a")
+    requests = [make_request(length, seed=length) for length in (5, 17)]
+    assert largest_difference(model, requests, answers(model, requests)) <= TOLERANCE
+
+
+@pytest.mark.parametrize("config", [Prefix(), Prompt()])
+def test_virtual_tokens_are_refused(config):
+    model = lively("llama")
+    config.apply(model, seed=0, name="a")
+    with pytest.raises(ConfigError, match=f"of kind '{config.kind}', and the engine has no place"):
+        Live(model, CONFIG)

@@ -1,23 +1,45 @@
+import json
+import random
+import shutil
+import threading
+
 import pytest
 import torch
 from torch import nn
 
-from mainspring.errors import ChecksumError
+from mainspring.errors import ChecksumError, ConfigError, MainspringError
+from mainspring.train import saver as savers
 from mainspring.train import state as states
 from mainspring.train.optim import AdamW, build_optimizer
-from mainspring.train.state import State
+from mainspring.train.parallel import Runner
+from mainspring.train.plan import Plan
+from mainspring.train.ranks import Ranks
+from mainspring.train.saver import Retention, Saver
+from mainspring.train.state import State, Tensors
+
+
+class Net(nn.Module):
+    """Two weights, and a buffer that a rule of its own moves."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Parameter(torch.randn(3, 2)), nn.Parameter(torch.randn(4))
+        self.register_buffer("balance", torch.zeros(2))
+        self.register_buffer("table", torch.arange(3.0))
 
 
 def setup(seed=0):
     torch.manual_seed(seed)
-    parameters = {"a": nn.Parameter(torch.randn(3, 2)), "b": nn.Parameter(torch.randn(4))}
-    return parameters, build_optimizer(parameters, AdamW(lr=0.1))
+    net = Net()
+    parameters = dict(net.named_parameters())
+    return Tensors.of(Runner(net, Plan(), Ranks()), parameters, build_optimizer(parameters, AdamW(lr=0.1)))
 
 
-def step(parameters, optimizer):
-    for parameter in parameters.values():
+def step(tensors):
+    for parameter in tensors.parameters.values():
         parameter.grad = torch.randn_like(parameter)
-    optimizer.step()
+    tensors.optimizer.step()
+    tensors.runner.model.balance.add_(0.5)
 
 
 def state_at(number):
@@ -27,12 +49,19 @@ def state_at(number):
     )  # fmt: skip
 
 
+def save(folder, tensors, number, retention=Retention()):
+    saver = Saver(tensors)
+    saver.save(folder, state_at(number), retention)
+    saver.wait()
+    saver.close()
+
+
 @pytest.fixture
 def saved(tmp_path):
-    parameters, optimizer = setup()
+    tensors = setup()
     for number in range(1, 5):
-        step(parameters, optimizer)
-        states.save(tmp_path, state_at(number), parameters, optimizer)
+        step(tensors)
+        save(tmp_path, tensors, number)
     return tmp_path
 
 
@@ -40,28 +69,116 @@ def test_the_last_two_states_are_kept_and_nothing_else(saved):
     assert sorted(path.name for path in saved.iterdir()) == ["step-000003", "step-000004"]
 
 
+def test_states_of_round_numbers_stay_for_good(tmp_path):
+    tensors = setup()
+    for number in range(1, 10):
+        save(tmp_path, tensors, number, Retention(last=1, every=4))
+    assert [path.name for path in states.saved(tmp_path)] == ["step-000004", "step-000008", "step-000009"]
+
+
 def test_a_restored_run_draws_and_steps_as_the_saved_one(tmp_path):
-    parameters, optimizer = setup()
-    step(parameters, optimizer)
-    states.save(tmp_path, state_at(1), parameters, optimizer)
-    step(parameters, optimizer)
-    others, other_optimizer = setup(seed=9)
-    restored = states.restore(states.saved(tmp_path)[-1], others, other_optimizer)
+    tensors = setup()
+    step(tensors)
+    random.seed(5)
+    save(tmp_path, tensors, 1)
+    step(tensors)
+    drawn = random.random()
+    others = setup(seed=9)
+    restored = states.restore(states.saved(tmp_path)[-1], others)
     assert restored == state_at(1)
-    step(others, other_optimizer)
-    for name, parameter in parameters.items():
-        assert torch.equal(others[name], parameter)
+    step(others)
+    assert random.random() == drawn
+    for name, parameter in tensors.parameters.items():
+        assert torch.equal(others.parameters[name], parameter)
+    assert torch.equal(others.runner.model.balance, torch.ones(2))
 
 
-@pytest.mark.parametrize("name", ["state.safetensors", "state.json", "manifest.json"])
-def test_a_changed_file_is_refused_with_what_is_left(saved, name):
+def test_a_buffer_that_nothing_wrote_to_is_not_kept(saved):
+    with states._opened(saved / "step-000004") as pieces:
+        assert pieces.keys("buffer/") == ["buffer/balance"]
+
+
+@pytest.mark.parametrize("change", ["edited", "truncated", "gone"])
+@pytest.mark.parametrize("name", ["tensors-00000.safetensors", "state.json", "manifest.json"])
+def test_a_changed_file_is_refused_with_what_is_left(saved, name, change):
     file = saved / "step-000004" / name
-    file.write_bytes(file.read_bytes()[:-9] + b"damaged!!")
-    parameters, optimizer = setup()
-    before = parameters["a"].clone()
+    content = file.read_bytes()
+    if change == "gone":
+        file.unlink()
+    else:
+        file.write_bytes(content[:-9] + (b"damaged!!" if change == "edited" else b""))
+    tensors = setup()
+    before = tensors.parameters["a"].clone()
     with pytest.raises(ChecksumError, match=r"step-000004.* the run then goes on from step-000003"):
-        states.restore(saved / "step-000004", parameters, optimizer)
-    assert torch.equal(parameters["a"], before)
+        states.restore(saved / "step-000004", tensors)
+    assert torch.equal(tensors.parameters["a"], before)
+
+
+def test_a_manifest_that_forgets_a_file_is_refused(saved):
+    manifest = saved / "step-000004" / "manifest.json"
+    digests = json.loads(manifest.read_text())
+    del digests["tensors-00000.safetensors"]
+    manifest.write_text(json.dumps(digests))
+    with pytest.raises(ChecksumError, match="manifest"):
+        states.restore(saved / "step-000004", setup())
+
+
+def test_a_state_of_another_shape_changes_nothing(saved):
+    tensors = setup()
+    tensors.runner.shapes["b"] = torch.Size([5])
+    before = tensors.parameters["a"].clone()
+    with pytest.raises(ConfigError, match=r"has \(4,\) for b, expected \(5,\)"):
+        states.restore(saved / "step-000004", tensors)
+    assert torch.equal(tensors.parameters["a"], before)
+
+
+def test_what_is_written_is_the_run_as_it_was_when_it_was_saved(tmp_path, monkeypatch):
+    tensors = setup()
+    gate, write = threading.Event(), savers.save_file
+    monkeypatch.setattr(savers, "save_file", lambda *args, **more: (gate.wait(5), write(*args, **more)))
+    saver = Saver(tensors)
+    expected = tensors.parameters["a"].detach().clone()
+    saver.save(tmp_path, state_at(1), Retention())
+    step(tensors)
+    saver.check()
+    assert states.saved(tmp_path) == []
+    gate.set()
+    saver.wait()
+    others = setup(seed=9)
+    states.restore(tmp_path / "step-000001", others)
+    assert torch.equal(others.parameters["a"], expected)
+    saver.close()
+
+
+def test_a_state_that_cannot_be_written_stops_the_run_and_leaves_the_others(saved):
+    saver = Saver(setup())
+    shutil.rmtree(saved / "step-000003")
+    (saved / ".writing-000005").write_text("in the way")
+    saver.save(saved, state_at(5), Retention())
+    with pytest.raises(MainspringError, match="after step 5 could not be written"):
+        for _ in range(1000):
+            saver.check()
+            threading.Event().wait(0.01)
+    assert [path.name for path in states.saved(saved)] == ["step-000004"]
+    saver.close()
+
+
+def test_pieces_of_several_processes_are_one_tensor_again(tmp_path):
+    whole = torch.arange(12.0).reshape(4, 3)
+    files = [
+        {"splits": {"weight/a": (1, 0)}, "tensors": {"weight/a": whole[:, :2].contiguous()}},
+        {
+            "splits": {"weight/a": (1, 2)},
+            "tensors": {"weight/a": whole[:, 2:].contiguous(), "weight/b": whole},
+        },
+    ]
+    for number, each in enumerate(reversed(files)):
+        path = tmp_path / f"tensors-{number:05d}.safetensors"
+        savers.save_file(each["tensors"], path, metadata={"splits": json.dumps(each["splits"])})
+    with states._opened(tmp_path) as pieces:
+        assert pieces.shape("weight/a") == (4, 3)
+        assert torch.equal(pieces.whole("weight/a"), whole)
+        assert torch.equal(pieces.whole("weight/b"), whole)
 
 
 def test_differences_are_named_by_their_dotted_key():

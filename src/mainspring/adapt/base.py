@@ -19,7 +19,7 @@ from mainspring.adapt.quantized import QuantLinear
 from mainspring.config import Config
 from mainspring.errors import ConfigError, NotFoundError
 
-BESIDE = ("value_head.", "virtual.")  # modules that lie beside a model and are none of its weights
+BESIDE = ("value_head.",)  # modules that lie beside a model and are none of its weights
 
 
 class Adapter(Config):

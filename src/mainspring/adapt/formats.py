@@ -3,14 +3,14 @@
 Shapes: R rank, I a linear's inputs, O its outputs, P virtual tokens, L layers, G key-value heads, K head size.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 
 from mainspring.adapt import base as adapters
-from mainspring.adapt import lora_files
+from mainspring.adapt import ia3, lora_files
 from mainspring.adapt.base import Adapter
 from mainspring.adapt.bottleneck import Bottleneck
 from mainspring.adapt.ia3 import Ia3, Scale
@@ -23,7 +23,8 @@ from mainspring.adapt.peft_names import (
     published_names,
     target_modules,
 )
-from mainspring.adapt.virtual import KeysAndValues, Prefix, Prompt, Vectors
+from mainspring.adapt.prefix import KeysAndValues, Prefix, size_of
+from mainspring.adapt.prompt import Prompt, Vectors
 from mainspring.config import build
 from mainspring.errors import WeightsError
 from mainspring.models.model import Model
@@ -74,34 +75,30 @@ class Ia3Format(Format):
     refused: ClassVar = ("fan_in_fan_out", "modules_to_save")
 
     def write(self, model: Model, name: str) -> Written:
-        published, found = published_names(model), _parts(model, name, Scale)
+        found = _parts(model, name, Scale)
+        published = _published(model, found)
         tensors = {
-            f"{PREFIX}{published[path]}.ia3_l": scale.scale_X.detach()[None, :]
-            if scale.is_input
-            else scale.scale_X.detach()[:, None]
+            f"{PREFIX}{published[path]}.ia3_l": scale.scale_X.detach().unsqueeze(0 if scale.is_input else 1)
             for path, scale in found.items()
         }
-        values = {
-            "target_modules": target_modules((published[path] for path in found), model),
-            "feedforward_modules": target_modules(
-                (published[path] for path, scale in found.items() if scale.is_input), model
-            ),
-        }
-        return values, {key: tensor.contiguous() for key, tensor in tensors.items()}
+        inputs = [path for path, scale in found.items() if scale.is_input]
+        return {
+            "target_modules": target_modules(model, (published[path] for path in found)),
+            "feedforward_modules": target_modules(model, (published[path] for path in inputs)),
+        }, tensors
 
     def read(self, model: Model, name: str, config: dict[str, Any], tensors: Tensors, folder: Path) -> None:
         paths = {published: path for path, published in published_names(model).items()}
         by_path = by_place(model, folder, tensors, ("ia3_l",), paths)
-        inputs = {path for path, found in by_path.items() if found["ia3_l"].shape[0] == 1}
+        is_input = {path: found["ia3_l"].shape[0] == 1 for path, found in by_path.items()}
+        for path, linear in adapters.linears_at(model, list(by_path)).items():
+            shape = (1, linear.in_features) if is_input[path] else (linear.out_features, 1)
+            check_shapes(folder, path, by_path[path], {"ia3_l": shape})
+        inputs = {path for path in by_path if is_input[path]}
         sides = {"inputs": sorted(_names(inputs)), "outputs": sorted(_names(set(by_path) - inputs))}
-        linears = adapters.linears_at(model, list(by_path))
-        for path, found in by_path.items():
-            linear = linears[path]
-            shape = (1, linear.in_features) if path in inputs else (linear.out_features, 1)
-            check_shapes(folder, path, found, {"ia3_l": shape})
-        build(Ia3, sides).attach(model, name, seed=0)
+        made = ia3.put_on(model, build(Ia3, sides), name, is_input)
         with torch.no_grad():
-            for path, scale in _parts(model, name, Scale).items():
+            for path, scale in made.items():
                 scale.scale_X.copy_(by_path[path]["ia3_l"].flatten())
 
 
@@ -113,7 +110,8 @@ class PromptFormat(Format):
 
     def write(self, model: Model, name: str) -> Written:
         (vectors,) = _parts(model, name, Vectors).values()
-        return _virtual(model, vectors.num_virtual), {PROMPT_KEY: vectors.vector_PD.detach().contiguous()}
+        settings = {"token_dim": model.config.width, "prompt_tuning_init": "RANDOM"}
+        return settings | _virtual(model, vectors.vector_PD), {PROMPT_KEY: vectors.vector_PD.detach()}
 
     def read(self, model: Model, name: str, config: dict[str, Any], tensors: Tensors, folder: Path) -> None:
         number = config["num_virtual_tokens"]
@@ -125,33 +123,29 @@ class PromptFormat(Format):
 
 
 class PrefixFormat(Format):
-    """prompt_embeddings of shape (P, L * 2 * G * K): of every layer keys, then values."""
+    """prompt_embeddings of shape (P, L * 2 * G * K): of every layer keys, then values; a net is folded into them."""
 
     peft_type, config = "PREFIX_TUNING", Prefix
     required: ClassVar = ("num_virtual_tokens",)
 
     def write(self, model: Model, name: str) -> Written:
-        found = _parts(model, name, KeysAndValues)
-        both = [each.detach().flatten(1) for layer in found.values() for each in (layer.k_PGK, layer.v_PGK)]
-        spec = model.config.blocks[0].attention
-        values = {
-            **_virtual(model, len(both[0])), "num_attention_heads": spec.num_kv_heads,
-            "token_dim": spec.num_kv_heads * spec.head_size, "prefix_projection": False,
-            "encoder_hidden_size": model.config.width,
+        (part,) = _parts(model, name, KeysAndValues).values()
+        num_heads, head_size = part.shape[2:]
+        settings = {
+            "num_attention_heads": num_heads, "token_dim": num_heads * head_size, "prefix_projection": False,
+            "encoder_hidden_size": None,
         }  # fmt: skip
-        return values, {PROMPT_KEY: torch.cat(both, 1).contiguous()}
+        table_PX = part.table().detach()
+        return settings | _virtual(model, table_PX), {PROMPT_KEY: table_PX}
 
     def read(self, model: Model, name: str, config: dict[str, Any], tensors: Tensors, folder: Path) -> None:
-        number = config["num_virtual_tokens"]
-        spec = model.config.blocks[0].attention
-        size = 2 * model.config.num_layers * spec.num_kv_heads * spec.head_size
+        number, (num_heads, head_size) = config["num_virtual_tokens"], size_of(model)
+        size = 2 * model.config.num_layers * num_heads * head_size
         check_shapes(folder, "the layers", tensors, {PROMPT_KEY: (number, size)})
         build(Prefix, {"num_virtual": number}).attach(model, name, seed=0)
-        layers = tensors[PROMPT_KEY].view(number, -1, 2, spec.num_kv_heads, spec.head_size)
+        (part,) = _parts(model, name, KeysAndValues).values()
         with torch.no_grad():
-            for at, part in enumerate(_parts(model, name, KeysAndValues).values()):
-                part.k_PGK.copy_(layers[:, at, 0])
-                part.v_PGK.copy_(layers[:, at, 1])
+            part.table().copy_(tensors[PROMPT_KEY])
 
 
 class BottleneckFormat(Format):
@@ -162,12 +156,18 @@ class BottleneckFormat(Format):
 
     def write(self, model: Model, name: str) -> Written:
         config = adapters.adapters_of(model).configs[name]
+        assert isinstance(config, Bottleneck)
+        settings = {
+            "width": config.width_in(model.config.width),
+            "where": config.where,
+            "activation": config.activation,
+        }
         tensors = {
             f"{path}.{key}": tensor.contiguous()
             for path, part in adapters.parts(model, name).items()
             for key, tensor in part.state_dict().items()
         }
-        return config.model_dump(mode="json", exclude={"kind"}), tensors
+        return settings, tensors
 
     def read(self, model: Model, name: str, config: dict[str, Any], tensors: Tensors, folder: Path) -> None:
         build(Bottleneck, {key: config[key] for key in self.required}).attach(model, name, seed=0)
@@ -196,12 +196,24 @@ def _parts(model: Model, name: str, kind: type[Any]) -> dict[str, Any]:
     return {path: part for path, part in adapters.parts(model, name).items() if isinstance(part, kind)}
 
 
-def _virtual(model: Model, number: int) -> dict[str, Any]:
-    spec = model.config.blocks[0].attention
+def _virtual(model: Model, table: torch.Tensor) -> dict[str, Any]:
     return {
-        "num_virtual_tokens": number, "num_transformer_submodules": 1, "num_layers": model.config.num_layers,
-        "token_dim": model.config.width, "num_attention_heads": spec.num_heads,
-    }  # fmt: skip
+        "num_virtual_tokens": len(table),
+        "num_layers": model.config.num_layers,
+        "num_transformer_submodules": 1,
+    }
+
+
+def _published(model: Model, paths: Iterable[str]) -> dict[str, str]:
+    """Published names of the linears at these paths, all of which must have one of their own."""
+    everything = published_names(model)
+    for path in paths:
+        if path not in everything:
+            raise WeightsError(
+                f"{path} is published as a part of a larger matrix in {model.config.family} models, so peft's "
+                "format has no name for its adapter. Train one of other linears."
+            )
+    return everything
 
 
 def _names(paths: Any) -> set[str]:

@@ -8,7 +8,8 @@ from mainspring.adapt.bottleneck import Bottleneck
 from mainspring.adapt.freeze import Freeze, Full
 from mainspring.adapt.ia3 import Ia3
 from mainspring.adapt.lora import Lora, QLora
-from mainspring.adapt.virtual import Prefix, Prompt
+from mainspring.adapt.prefix import Prefix
+from mainspring.adapt.prompt import Prompt
 
 AdapterKind = Annotated[Lora | QLora | Ia3 | Bottleneck | Prefix | Prompt, Field(discriminator="kind")]
 Transform = Annotated[

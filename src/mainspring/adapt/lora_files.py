@@ -91,7 +91,7 @@ def write(model: Model, name: str) -> tuple[dict[str, Any], dict[str, torch.Tens
         "alpha_pattern": {
             each: config.alpha * (math.sqrt(number) if config.rslora else number) for each, number in shared.items()
         },
-        "target_modules": target_modules((module.name for module in covered), model),
+        "target_modules": target_modules(model, (module.name for module in covered)),
     }  # fmt: skip
     return values, tensors
 

@@ -49,12 +49,11 @@ def published_names(model: Model) -> dict[str, str]:
     return {module.paths[0]: module.name for module in modules_of(model) if len(module.paths) == 1}
 
 
-def target_modules(covered: Iterable[str], model: Model) -> list[str]:
-    """What peft is to be told: the last parts of names or, where other linears have them too, whole names."""
+def target_modules(model: Model, covered: Iterable[str]) -> list[str]:
+    """What peft is told to look for: names that end so, or whole names where others end so too (BERT's `dense`)."""
     names = set(covered)
-    short = {name.rpartition(".")[2] for name in names}
-    is_all = {module.name for module in modules_of(model) if module.name.rpartition(".")[2] in short} == names
-    return sorted(short if is_all else names)
+    others = {module.name.rpartition(".")[2] for module in modules_of(model) if module.name not in names}
+    return sorted({name if (last := name.rpartition(".")[2]) in others else last for name in names})
 
 
 def task_type(model: Model) -> str | None:

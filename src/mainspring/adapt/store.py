@@ -31,7 +31,8 @@ def save(model: Model, name: str, folder: Path) -> None:
     values, tensors = kind.write(model, name)
     folder.mkdir(parents=True, exist_ok=True)
     # One entry: safetensors writes several in an order that changes from run to run, and so the hash.
-    save_file(tensors, folder / WEIGHTS, metadata={BASE_KEY: adapters.base_fingerprint(model)})
+    whole = {key: tensor.contiguous() for key, tensor in tensors.items()}
+    save_file(whole, folder / WEIGHTS, metadata={BASE_KEY: adapters.base_fingerprint(model)})
     common = {
         "peft_type": kind.peft_type, "task_type": task_type(model), "inference_mode": True,
         "base_model_name_or_path": None,

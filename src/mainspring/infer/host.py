@@ -75,9 +75,13 @@ class Host:
             self.engine.between_steps(lambda: store.load(self.model, folder, reference))
             try:
                 factors = lora.pairs(self.model, reference).values()
-            except ConfigError:
+            except ConfigError as error:
+                kind = adapters.adapters_of(self.model).configs[reference].kind
                 self.engine.between_steps(lambda: adapters.remove(self.model, reference))
-                raise
+                raise ConfigError(
+                    f"The adapter {reference} is of kind '{kind}'; the engine answers with those of kind 'lora' alone. "
+                    "Train one of that kind, or answer with `mainspring.models.generate.generate`."
+                ) from error
             if not linears_agree([w for pair in factors for w in (pair.a_RI, pair.b_OR)], self.plan):
                 self.engine.between_steps(lambda: adapters.remove(self.model, reference))
                 raise MainspringError(

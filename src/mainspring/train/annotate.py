@@ -5,9 +5,8 @@ An objective names them (`Objective.needs`); here stands who makes each.
 Shapes: T tokens of a batch, N of them trained, V vocabulary, k the likeliest of it.
 """
 
-import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import ClassVar, Protocol
 
@@ -18,6 +17,7 @@ from mainspring.errors import ConfigError
 from mainspring.models.model import Model
 from mainspring.train.batch import Batch
 from mainspring.train.outputs import Outputs, run_model
+from mainspring.train.parallel import Runner
 from mainspring.train.values import values
 
 
@@ -47,17 +47,15 @@ class LateAnnotator(ABC):
 class _Reference:
     """The model without its adapter or, where its own weights train, a frozen copy of it as it was."""
 
-    def __init__(self, model: Model) -> None:
-        self._model = model
-        self._frozen = None if adapters.active(model) else copy.deepcopy(model).requires_grad_(False)
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+        self._frozen = None if adapters.active(runner.model) else runner.frozen()
 
-    def outputs(self, batch: Batch) -> Outputs:
+    def look(self, batch: Batch, of: Callable[[Outputs], torch.Tensor]) -> torch.Tensor:
         if self._frozen is not None:
-            return run_model(self._frozen, batch)
-        with without_adapter(self._model):
-            outputs = run_model(self._model, batch)
-            outputs.trained_logits_NV  # noqa: B018 - the head may carry an adapter too
-            return outputs
+            return look(self._frozen, batch, of)
+        with without_adapter(self._runner.model):
+            return look(self._runner, batch, of)
 
 
 class ReferenceLogp:
@@ -65,11 +63,11 @@ class ReferenceLogp:
 
     adds = "reference_logp"
 
-    def __init__(self, model: Model) -> None:
-        self._reference = _Reference(model)
+    def __init__(self, runner: Runner) -> None:
+        self._reference = _Reference(runner)
 
     def __call__(self, batch: Batch) -> torch.Tensor:
-        return self._reference.outputs(batch).logp_T
+        return self._reference.look(batch, lambda outputs: outputs.logp_T)
 
 
 class OldLogp:
@@ -77,11 +75,11 @@ class OldLogp:
 
     adds = "old_logp"
 
-    def __init__(self, model: Model) -> None:
-        self._model = model
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
 
     def __call__(self, batch: Batch) -> torch.Tensor:
-        return run_model(self._model, batch).logp_T
+        return look(self._runner, batch, lambda outputs: outputs.logp_T)
 
 
 class Value:
@@ -89,11 +87,11 @@ class Value:
 
     adds = "value"
 
-    def __init__(self, model: Model) -> None:
-        self._model = model
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
 
     def __call__(self, batch: Batch) -> torch.Tensor:
-        return values(run_model(self._model, batch))
+        return look(self._runner, batch, values)
 
 
 class ReferenceLogits(LateAnnotator):
@@ -101,11 +99,11 @@ class ReferenceLogits(LateAnnotator):
 
     adds = "reference_logits"
 
-    def __init__(self, model: Model) -> None:
-        self._reference = _Reference(model)
+    def __init__(self, runner: Runner) -> None:
+        self._reference = _Reference(runner)
 
     def __call__(self, batch: Batch) -> torch.Tensor:
-        return self._reference.outputs(batch).trained_logits_NV
+        return self._reference.look(batch, lambda outputs: outputs.trained_logits_NV)
 
 
 class TeacherLogits(LateAnnotator):
@@ -141,14 +139,20 @@ class TeacherTopK:
 MAKERS = {maker.adds: maker for maker in (ReferenceLogp, ReferenceLogits, OldLogp, Value)}
 
 
-def find_annotators(needs: Sequence[str], model: Model, given: Sequence[Annotator]) -> list[Annotator]:
+def find_annotators(needs: Sequence[str], runner: Runner, given: Sequence[Annotator]) -> list[Annotator]:
     """Those that can be made from the model and those that were given, in the order of needs."""
     by_name = {each.adds: each for each in given}
     for need in needs:
         if need not in by_name and need in MAKERS:
-            by_name[need] = MAKERS[need](model)
+            by_name[need] = MAKERS[need](runner)
     wanted = [by_name[need] for need in needs if need in by_name]
     return [*wanted, *(each for each in given if each.adds not in needs)]
+
+
+def look(runner: Runner, batch: Batch, of: Callable[[Outputs], torch.Tensor]) -> torch.Tensor:
+    """What is made of a model's outputs; zeros where another process knows it, which is the one that needs it."""
+    found = runner.look(batch, of)
+    return torch.zeros(len(batch.ids)) if found is None else found
 
 
 @torch.no_grad()

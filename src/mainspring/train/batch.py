@@ -77,7 +77,8 @@ class Batch:
     """Packed segments: ids, pos, target int64 and weight float64, each of shape (T,).
 
     source_ids, source_pos: the encoder's stream, int64 (M,), empty where there is none; source_lengths: of its
-    segments. extras: by name, what sources and annotators add for every token, (T, ...).
+    segments. extras: by name, what sources and annotators add for every token, (T, ...). is_padding: run only so that
+    all processes run as often; nothing of it counts.
     """
 
     ids: torch.Tensor
@@ -89,6 +90,7 @@ class Batch:
     source_pos: torch.Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
     source_lengths: tuple[int, ...] = ()
     extras: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    is_padding: bool = False
 
     @property
     def lengths(self) -> list[int]:
@@ -100,6 +102,8 @@ class Batch:
 
     def counts(self) -> dict[str, float]:
         """What losses may be divided by."""
+        if self.is_padding:
+            return {}
         return {
             "tokens": float(self.weight.sum()),
             "ids": float(len(self.ids)),

@@ -26,6 +26,10 @@ class TrainConfig(Config):
     seed: int = Field(default=0, description="of the order of items and of every random number drawn")
     report_every_steps: int = Field(default=1, ge=1, description="steps between two lines of progress")
     save_every_steps: int = Field(default=10, ge=1, description="steps between two saved states")
+    keep_last: int = Field(default=2, ge=1, description="how many of the last saved states stay")
+    keep_every_steps: int = Field(
+        default=0, ge=0, description="states whose step divides by it stay for good; 0: none"
+    )
     validate_every_steps: int = Field(
         default=0, ge=0, description="steps between two looks at the validation items; 0: only at the end"
     )

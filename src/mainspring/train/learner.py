@@ -4,7 +4,7 @@ items -> packed batches -> annotators -> model -> objective and penalties -> gra
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -26,8 +26,9 @@ from mainspring.train.objectives.base import (
     Regulator,
     WeightPenalty,
 )
-from mainspring.train.optim import clip, set_lr
-from mainspring.train.outputs import Outputs, run_model
+from mainspring.train.optim import set_lr
+from mainspring.train.outputs import Outputs
+from mainspring.train.parallel import Runner
 from mainspring.train.ranks import Ranks
 
 Counts = Mapping[str, float]
@@ -49,28 +50,37 @@ class Learnt:
 class Learner:
     """The model with everything that decides an update."""
 
-    model: Model
+    runner: Runner
     objective: Objective
     penalties: Sequence[Addition]
     annotators: Sequence[Annotator]
     parameters: Mapping[str, nn.Parameter]
     optimizer: torch.optim.Optimizer
     config: TrainConfig
-    ranks: Ranks
     scaler: torch.amp.GradScaler = field(init=False)
     _observed: dict[str, torch.Tensor] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self.scaler = self.config.plan.scaler()
 
+    @property
+    def model(self) -> Model:
+        """The model, or this process's part of it."""
+        return self.runner.model
+
+    @property
+    def ranks(self) -> Ranks:
+        """This process among all."""
+        return self.runner.ranks
+
     def batches(self, items: Sequence[Item]) -> list[Batch]:
-        """Packed and annotated."""
+        """Packed and annotated; all processes at once, because models may run on several."""
         couples = any(each.couples for each in self.losses())
         units = items if couples else [(segment,) for item in items for segment in item]
         sizes = [sum(segment.num_tokens + len(segment.source) for segment in unit) for unit in units]
         packed = pack(items, max([self.config.plan.micro_batch_tokens, *sizes]), couples=couples)
         with self.config.plan.autocast():
-            made = [annotate(batch, self._annotators(late=False)) for batch in packed]
+            made = [annotate(batch, self._annotators(late=False)) for batch in self.runner.level(packed)]
         late = self._annotators(late=True)
         for each in self.losses():
             for batch in made:
@@ -79,6 +89,14 @@ class Learner:
 
     def _annotators(self, *, late: bool) -> list[Annotator]:
         return [each for each in self.annotators if isinstance(each, LateAnnotator) == late]
+
+    def late(self, batches: Sequence[Batch]) -> Iterator[Batch]:
+        """Each batch, when it is asked for, with what late annotators add."""
+        annotators = self._annotators(late=True)
+        for batch in batches:
+            with self.config.plan.autocast():
+                made = annotate(batch, annotators)
+            yield made
 
     def learn(self, batches: Sequence[Batch], lr: float, step: int, guard: Guard) -> Learnt:
         """Update the weights once, unless the guard says no.
@@ -92,20 +110,19 @@ class Learner:
         self.optimizer.zero_grad(set_to_none=True)
         self._observed.clear()
         sums = self.backward(batches, counts)
-        self.ranks.add_gradients(self.parameters.values())
+        self.runner.join(self.parameters)
         sums |= self._backward_weights()
         self.scaler.unscale_(self.optimizer)
         loss = sums.pop("loss")
-        norm = clip(self.parameters, self.config.optim.max_grad_norm)
+        norm = self.runner.clip(self.parameters, self.config.optim.max_grad_norm)
         verdict = self._judge(guard, step, loss, norm, batches)
         if verdict.action == "take":
             set_lr(self.optimizer, lr)
             self.scaler.step(self.optimizer)
             sums |= self._regulate()
         self.scaler.update()
-        tokens = self.ranks.total([{"tokens": float(sum(len(batch.ids) for batch in batches))}])["tokens"]
         return Learnt(
-            loss=loss, grad_norm=norm, tokens=int(tokens), trained_tokens=counts["tokens"], metrics=sums,
+            loss=loss, grad_norm=norm, tokens=int(counts["ids"]), trained_tokens=counts["tokens"], metrics=sums,
             skipped=verdict.reason,
         )  # fmt: skip
 
@@ -124,22 +141,26 @@ class Learner:
     def measure(self, batches: Sequence[Batch]) -> dict[str, float]:
         """The loss and its metrics without learning."""
         counts = self.ranks.total(batch.counts() for batch in batches)
-        with torch.no_grad():
-            if any(isinstance(each, JointObjective) for each in self.losses()):
-                return measure_jointly(self, batches, counts)
-            parts = [self.mean(self.losses(), self.outputs(batch), counts)[1] for batch in batches]
-        return self.ranks.total(parts)
+        if any(isinstance(each, JointObjective) for each in self.losses()):
+            return measure_jointly(self, batches, counts)
+        losses = self.losses()
+        parts = [
+            self.runner.look(batch, lambda outputs: self.mean(losses, outputs, counts)[1])
+            for batch in self.late(batches)
+        ]
+        return self.ranks.total(part for part in parts if part is not None)
 
     def backward(self, batches: Sequence[Batch], counts: Counts) -> dict[str, float]:
         """Add up the gradients of all batches; the loss and its metrics over all ranks."""
         if any(isinstance(each, JointObjective) for each in self.losses()):
             return backward_jointly(self, batches, counts)
-        parts = []
-        for batch in batches:
-            loss, sums = self.mean(self.losses(), self.outputs(batch), counts)
-            self.scaler.scale(loss).backward()
-            parts.append(sums)
-        return self.ranks.total(parts)
+        losses = self.losses()
+
+        def loss_of(_: int, outputs: Outputs) -> tuple[torch.Tensor, dict[str, float]]:
+            loss, sums = self.mean(losses, outputs, counts)
+            return self.scaler.scale(loss), sums
+
+        return self.ranks.total(self.runner.backward(self.late(batches), loss_of))
 
     def losses(self) -> list[Objective]:
         """The objective and the penalties that look at outputs."""
@@ -151,20 +172,13 @@ class Learner:
 
     def moved(self) -> dict[str, torch.Tensor]:
         """What regulators move, by name: beside what trains, the rest of a state."""
-        found = [each.moves(self.model) for each in self.regulators()]
+        found = [each.moves(self.runner.model) for each in self.regulators()]
         return {name: each for some in found for name, each in some.items()}
-
-    def outputs(self, batch: Batch) -> Outputs:
-        """One forward; `batch` of what it gives has what late annotators add."""
-        with self.config.plan.autocast():
-            watches = any(each.watches_routers for each in (*self.losses(), *self.regulators()))
-            batch = annotate(batch, self._annotators(late=True))
-            return run_model(self.model, batch, watches_routers=watches)
 
     def mean(
         self, losses: Sequence[Objective], outputs: Outputs, counts: Counts
     ) -> tuple[torch.Tensor, dict[str, float]]:
-        """This batch's part of the mean loss of the step, and of what is reported."""
+        """A batch's part of the mean loss of the step, and of what is reported; of padding, nothing."""
         total, sums = torch.zeros(()), {"loss": 0.0}
         for each in losses:
             with self.config.plan.autocast():
@@ -172,6 +186,8 @@ class Learner:
             mean, metrics = self.scaled(each, loss, counts)
             total, value = total + mean, sums["loss"] + metrics.pop("loss")
             sums |= {**metrics, "loss": value}
+        if outputs.batch.is_padding:
+            return total * 0.0, {}
         for each in self.regulators() if torch.is_grad_enabled() else ():
             seen, before = each.observe(outputs), self._observed.get(each.kind)
             self._observed[each.kind] = seen if before is None else before + seen

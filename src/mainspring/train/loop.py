@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from mainspring.adapt import base as adapters
 from mainspring.device import describe
 from mainspring.errors import ConfigError
 from mainspring.models.model import Model
@@ -21,9 +23,9 @@ from mainspring.train.config import TrainConfig
 from mainspring.train.feed import Feed, ItemFeed
 from mainspring.train.learner import Learner
 from mainspring.train.metrics import Metrics, StepReport, line
-from mainspring.train.objectives.base import Addition, Objective, Penalty
-from mainspring.train.optim import build_optimizer
-from mainspring.train.ranks import find_ranks
+from mainspring.train.objectives.base import Addition, Objective, Penalty, Regulator, WeightPenalty
+from mainspring.train.parallel import Runner, open_runner
+from mainspring.train.ranks import check_agreement
 from mainspring.train.session import Rollout, Session
 from mainspring.train.sources.base import Source
 
@@ -91,7 +93,7 @@ def train(
         say(_opening(session))
         session.resume(accept=accept)
         resumed_at, loss = session.state.step, None
-        metrics = Metrics(state_dir, resumed_at)
+        metrics = Metrics(state_dir, resumed_at, is_kept=session.learner.ranks.is_first)
         for report in session.steps():
             metrics.write(report)
             loss = report.loss
@@ -102,7 +104,7 @@ def train(
                 session.save()
             if on_step is not None:
                 on_step(report)
-        session.take_best()
+        session.finish()
     state = session.state
     return Result(
         steps=state.step, tokens=state.tokens, trained_tokens=state.trained_tokens, loss=loss,
@@ -124,31 +126,62 @@ def begin(
     validation: Source | None = None,
 ) -> Iterator[Session]:
     """A run before its first step, with its threads, its precision and its random numbers; see `train`."""
+    check_agreement(_decisions(objective, config))
     with config.plan.applied(model), _seeded(config.seed):
-        learner = _learner(model, objective, config, penalties, annotators)
+        objective.prepare(model)
+        adapters.base_fingerprint(model)  # known to the model from here on, before it is cut into parts
+        runner = open_runner(model, config.plan)
+        if rollout is not None and runner.is_cut:
+            raise ConfigError(
+                "What answers prompts needs the whole model in every process. Use plan.parallel=ddp."
+            )
+        learner = _learner(runner, objective, config, penalties, annotators)
         feed = data if isinstance(data, Feed) else ItemFeed(data, config, learner.ranks)
-        yield Session(learner=learner, feed=feed, rollout=rollout, validation=validation, folder=state_dir)
+        session = Session(
+            learner=learner, feed=feed, rollout=rollout, validation=validation, folder=state_dir
+        )
+        check_agreement(session.fingerprints)
+        try:
+            yield session
+        finally:
+            session.saver.close()
+        runner.close()
+
+
+def _decisions(objective: Objective, config: TrainConfig) -> dict[str, Any]:
+    """What must be the same on all ranks before they can do anything together."""
+    return {
+        "config": config.model_dump(mode="json"),
+        "objective": objective.model_dump(mode="json"),
+        "machine": {"torch": torch.__version__, "threads": config.plan.num_threads},
+    }
 
 
 def _learner(
-    model: Model,
+    runner: Runner,
     objective: Objective,
     config: TrainConfig,
     penalties: Sequence[Addition],
     annotators: Sequence[Annotator],
 ) -> Learner:
-    objective.prepare(model)
-    parameters = {name: each for name, each in model.named_parameters() if each.requires_grad}
-    if not parameters:
+    parameters = runner.parameters
+    if not runner.num_trained:
         raise ConfigError(
             "No weight of the model trains. Give it an adapter (lora.add), or unfreeze weights."
         )
+    of_weights = [each.kind for each in penalties if isinstance(each, WeightPenalty)]
+    if of_weights and runner.is_cut:
+        raise ConfigError(
+            f"The penalty '{of_weights[0]}' needs whole weights in every process. Use plan.parallel=ddp."
+        )
     looking = [each for each in penalties if isinstance(each, Penalty)]
+    asking = [objective, *looking, *(each for each in penalties if isinstance(each, Regulator))]
+    runner.watches_routers = any(each.watches_routers for each in asking)
     needs = list(dict.fromkeys(need for each in (objective, *looking) for need in each.needs))
     return Learner(
-        model=model, objective=objective, penalties=penalties, parameters=parameters, config=config,
-        ranks=find_ranks(), annotators=find_annotators(needs, model, [*annotators, *objective.annotators()]),
-        optimizer=build_optimizer(parameters, config.optim),
+        runner=runner, objective=objective, penalties=penalties, parameters=parameters, config=config,
+        annotators=find_annotators(needs, runner, [*annotators, *objective.annotators()]),
+        optimizer=runner.build_optimizer(config.optim),
     )  # fmt: skip
 
 
@@ -167,9 +200,8 @@ def _seeded(seed: int) -> Iterator[None]:
 
 def _opening(session: Session) -> str:
     learner = session.learner
-    num_trained = sum(each.numel() for each in learner.parameters.values())
-    num_all = sum(each.numel() for each in learner.model.parameters())
+    runner = learner.runner
     return (
-        f"training on {describe()}: {session.config.plan.describe()}; {num_trained:,} of {num_all:,} parameters; "
-        f"{learner.objective.kind} over {session.num_steps} steps"
+        f"training on {describe()}: {runner.describe()}; {runner.num_trained:,} of {runner.num_parameters:,} "
+        f"parameters; {learner.objective.kind} over {session.num_steps} steps"
     )

@@ -29,14 +29,21 @@ class StepReport:
 
 
 class Metrics:
-    """metrics.jsonl of a run; what a killed run wrote after its last state is dropped."""
+    """metrics.jsonl of a run; what a killed run wrote after its last state is dropped.
 
-    def __init__(self, state_dir: Path, after_step: int) -> None:
-        self.path = state_dir / NAME
+    `is_kept`: not where another process of the run writes them.
+    """
+
+    def __init__(self, state_dir: Path, after_step: int, *, is_kept: bool = True) -> None:
+        self.path, self._is_kept = state_dir / NAME, is_kept
+        if not is_kept:
+            return
         lines = self.path.read_text().splitlines(keepends=True) if self.path.exists() else []
         self.path.write_text("".join(lines[:after_step]))
 
     def write(self, report: StepReport) -> None:
+        if not self._is_kept:
+            return
         values = {**asdict(report), "tokens_per_s": report.tokens_per_s}
         with self.path.open("a") as stream:
             stream.write(json.dumps(values) + "\n")

@@ -34,6 +34,17 @@ class Plan(Config):
         default=False, description="forget each block's activations and compute them again for its gradient"
     )
     threads: int = Field(default=0, ge=0, description="processor threads; 0 takes every core")
+    parallel: Literal["ddp", "fsdp"] = Field(
+        default="ddp",
+        description="what processes have that share the items of a step: ddp all of the model, fsdp a part of every "
+        "weight, put together while a block runs",
+    )
+    tensor: int = Field(
+        default=1, ge=1, description="processes that share every matrix of attention and feed-forward parts"
+    )
+    pipeline: int = Field(
+        default=1, ge=1, description="processes that each hold some of the blocks, in order"
+    )
 
     @property
     def num_threads(self) -> int:

@@ -1,7 +1,7 @@
 """A recipe to an artifact: opened, trained as a run that can be killed and resumed, written with its facts."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any
 from mainspring import artifact as artifacts
 from mainspring import device
 from mainspring.adapt import base as adapters
-from mainspring.adapt import store
+from mainspring.adapt import lora, store
 from mainspring.artifact import Artifact
 from mainspring.config import build
 from mainspring.data.shard_dataset import find_tokenizer
@@ -24,20 +24,23 @@ from mainspring.progress import say
 from mainspring.registry import Registry
 from mainspring.runs import Run, Runs
 from mainspring.tokenizer.base import Tokenizer
+from mainspring.train.annotate import Annotator
 from mainspring.train.card import Facts, write_card
 from mainspring.train.feed import Feed
+from mainspring.train.fisher import Anchor, FisherConfig, estimate
 from mainspring.train.forecast import Forecast, forecast
 from mainspring.train.loop import Result, begin, train
 from mainspring.train.metrics import StepReport
 from mainspring.train.objectives.base import Objective
+from mainspring.train.objectives.distill import Distill
+from mainspring.train.parallel import ranks_of
 from mainspring.train.plots import plot_metrics
-from mainspring.train.ranks import find_ranks
 from mainspring.train.recipe import Recipe
 from mainspring.train.session import Rollout, Session
 from mainspring.train.sources.base import Opening, Source, hold_out
 from mainspring.train.trackers import tracked
 
-KIND = "train"
+KIND, ANCHOR = "train", "anchor.safetensors"
 OnStep = Callable[[StepReport], None]
 
 
@@ -97,11 +100,14 @@ def _train(
     with tracked(recipe.tracker, folder, recipe.model_dump(mode="json"), on_step) as told:
         result = train(
             opened.base.model, opened.data, opened.objective, recipe.train, folder,
+            penalties=recipe.penalties, annotators=opened.annotators,
             rollout=opened.rollout(registry, recipe, folder), validation=opened.validation, on_step=told,
             accept=accept,
         )  # fmt: skip
     plot_metrics(folder)
-    return _write(registry, recipe, opened.base, run, result)
+    if recipe.head is not None:
+        _merge_adapter(opened.base.model, recipe.name)
+    return _write(registry, recipe, opened, run, result)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +118,7 @@ class _Opened:
     data: Source | Feed
     validation: Source | None
     objective: Objective
+    annotators: Sequence[Annotator]
 
     def rollout(self, registry: Registry, recipe: Recipe, folder: Path) -> Rollout | None:
         """What answers prompts, where the recipe has it; what failed is kept in the run's folder."""
@@ -122,6 +129,7 @@ class _Opened:
     def session(self, registry: Registry, recipe: Recipe, folder: Path) -> AbstractContextManager[Session]:
         return begin(
             self.base.model, self.data, self.objective, recipe.train, folder,
+            penalties=recipe.penalties, annotators=self.annotators,
             rollout=self.rollout(registry, recipe, folder), validation=self.validation,
         )  # fmt: skip
 
@@ -134,8 +142,40 @@ def _open(registry: Registry, recipe: Recipe) -> _Opened:
     )  # fmt: skip
     data, validation = _open_data(recipe, opening)
     recipe.transform.apply(base.model, seed=recipe.train.seed, name=recipe.name)
+    if base.model.head is not None and recipe.head is not None:
+        base.model.head.requires_grad_(True)
     objective = recipe.objective.fitted(base.tokenizer)
-    return _Opened(base=base, data=data, validation=validation, objective=objective)
+    teachers = _teachers(registry, recipe, objective)
+    return _Opened(base=base, data=data, validation=validation, objective=objective, annotators=teachers)
+
+
+def _teachers(registry: Registry, recipe: Recipe, objective: Objective) -> list[Annotator]:
+    """What says a teacher's word of a batch, where the recipe names a teacher.
+
+    Raises:
+        ConfigError: a teacher that the objective does not listen to.
+
+    """
+    if not recipe.teacher:
+        return []
+    if not isinstance(objective, Distill):
+        raise ConfigError(
+            f"`teacher` is {recipe.teacher}, but the objective '{objective.kind}' listens to none. Leave it out, or "
+            "set `objective.kind` to distill."
+        )
+    teacher = load(registry.folder(registry.get(recipe.teacher, verify=True))).requires_grad_(False)
+    return [objective.annotator(teacher)]
+
+
+def _merge_adapter(model: Model, name: str) -> None:
+    """A head that was trained is in no adapter's file: what comes out is a whole model.
+
+    Raises:
+        ConfigError: an adapter that cannot be merged.
+
+    """
+    if name in adapters.adapters_of(model).configs:
+        lora.merge(model, name)
 
 
 def _open_base(registry: Registry, recipe: Recipe) -> _Base:
@@ -185,14 +225,15 @@ def _open_data(recipe: Recipe, opening: Opening) -> tuple[Source | Feed, Source 
             raise ConfigError(
                 "Packed rows hold nothing out. Give a `validation` of its own, such as another split."
             )
-        data = data.feed(recipe.train, find_ranks())
+        data = data.feed(recipe.train, ranks_of(recipe.train.plan))
     validation = recipe.validation.open(opening) if recipe.validation else None
     if recipe.validation_fraction:
         data, validation = hold_out(data, recipe.validation_fraction, recipe.train.seed)
     return data, validation
 
 
-def _write(registry: Registry, recipe: Recipe, base: _Base, run: Run, result: Result) -> Artifact:
+def _write(registry: Registry, recipe: Recipe, opened: _Opened, run: Run, result: Result) -> Artifact:
+    base = opened.base
     is_adapter = recipe.name in adapters.adapters_of(base.model).configs
     facts: dict[str, Any] = {
         "base_fingerprint": adapters.base_fingerprint(base.model),
@@ -206,6 +247,8 @@ def _write(registry: Registry, recipe: Recipe, base: _Base, run: Run, result: Re
     }
 
     def fill(folder: Path) -> None:
+        if recipe.fisher is not None:
+            _anchor(opened, recipe.fisher).save(folder / ANCHOR)
         if is_adapter:
             store.save(base.model, recipe.name, folder)
             return
@@ -216,6 +259,7 @@ def _write(registry: Registry, recipe: Recipe, base: _Base, run: Run, result: Re
             copy_beside(base.folder, folder)
 
     judges = recipe.rollout.parents(registry) if recipe.rollout else {}
+    judges |= {"teacher": registry.get(recipe.teacher).reference} if recipe.teacher else {}
     parents = {**base.parents, **recipe.data.parents(registry), **judges}
     kind = "adapter" if is_adapter else "model"
     weights = list(base.model.parameters())
@@ -230,3 +274,10 @@ def _write(registry: Registry, recipe: Recipe, base: _Base, run: Run, result: Re
         card=write_card(registry, card, result.metrics.parent),
     )  # fmt: skip
     return registry.add(made)
+
+
+def _anchor(opened: _Opened, config: FisherConfig) -> Anchor:
+    """Where the model stands, and how much each of its weights matters there."""
+    if isinstance(opened.data, Feed):
+        raise ConfigError("Packed rows are no items to estimate from. Set `data.kind` to documents.")
+    return estimate(opened.base.model, opened.data, config)

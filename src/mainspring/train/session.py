@@ -21,8 +21,10 @@ from mainspring.train.guard import Best, EarlyStop, Guard
 from mainspring.train.learner import Learner
 from mainspring.train.metrics import VALID_LOSS, StepReport
 from mainspring.train.optim import lr_at
+from mainspring.train.ranks import from_first
+from mainspring.train.saver import Retention, Saver
 from mainspring.train.sources.base import Source
-from mainspring.train.state import State
+from mainspring.train.state import State, Tensors
 
 
 class Rollout(Protocol):
@@ -56,6 +58,9 @@ class Session:
     is_over: bool = False
 
     def __post_init__(self) -> None:
+        learner = self.learner
+        self.tensors = Tensors.of(learner.runner, learner.parameters, learner.optimizer)
+        self.saver = Saver(self.tensors)
         self.state = State(step=0, cursor={}, tokens=0, trained_tokens=0.0, fingerprints=self.fingerprints)
         self._watch({})
 
@@ -86,7 +91,7 @@ class Session:
             "model": adapters.base_fingerprint(learner.model),
             "adapter": configs[adapter].model_dump(mode="json") if adapter else None,
             "machine": {
-                "torch": torch.__version__, "threads": torch.get_num_threads(), "ranks": learner.ranks.size,
+                "torch": torch.__version__, "threads": torch.get_num_threads(), "ranks": learner.ranks.world_size,
             },
         }  # fmt: skip
 
@@ -98,7 +103,7 @@ class Session:
 
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        saved = states.saved(self.folder)
+        saved = from_first(states.saved(self.folder))
         if not saved:
             return
         changed = states.differences(states.fingerprints_in(saved[-1]), self.fingerprints)
@@ -107,7 +112,7 @@ class Session:
                 f"{saved[-1]} is the state of another run:\n  " + "\n  ".join(changed) + "\n"
                 "Undo these changes to go on with it, accept them, or give another `state_dir` to start again."
             )
-        self.state = states.restore(saved[-1], self.learner.parameters, self.learner.optimizer)
+        self.state = states.restore(saved[-1], self.tensors)
         self._watch(self.state.more)
         say(
             f"going on after step {self.state.step} of {self.num_steps}"
@@ -121,6 +126,7 @@ class Session:
         for step in self.feed.steps(self.state.cursor):
             batches = self._batches(step, self.state.step // self.updates)
             for _ in range(self.updates):
+                self.saver.check()
                 report = self._update(batches, self.state.step)
                 self.state = State(
                     step=report.step, cursor=step.cursor, tokens=self.state.tokens + report.tokens,
@@ -136,8 +142,9 @@ class Session:
                 return
 
     def save(self) -> None:
-        """Keep the state."""
-        states.save(self.folder, self.state, self.learner.parameters, self.learner.optimizer)
+        """Keep the state; it is written while the run goes on."""
+        kept = Retention(last=self.config.keep_last, every=self.config.keep_every_steps)
+        self.saver.save(self.folder, self.state, kept)
 
     def is_saved(self, step: int) -> bool:
         """Whether this step's state is to be kept. Answers are not: it lies where new ones are asked for."""
@@ -145,11 +152,12 @@ class Session:
         is_last = step == self.num_steps or self.is_over
         return is_last or (is_asked and step % self.config.save_every_steps < self.updates)
 
-    def take_best(self) -> None:
-        """The weights of the best evaluation instead of the last, where the settings ask for them."""
+    def finish(self) -> None:
+        """Wait for what is being written; take the best evaluation's weights, where the settings ask for them."""
+        self.saver.wait()
         if self.config.restore_best and self.best.step not in (None, self.state.step):
             (folder,) = states.saved(self.folder / "best")
-            best = states.restore(folder, self.learner.parameters, self.learner.optimizer)
+            best = states.restore(folder, self.tensors)
             self._move(best.more)
             say(
                 f"the weights are those after step {self.best.step}, whose validation loss was {self.best.value:.4f}"
@@ -181,7 +189,7 @@ class Session:
         if self.config.restore_best:
             folder = self.folder / "best"
             folder.mkdir(exist_ok=True)
-            states.save(folder, self.state, self.learner.parameters, self.learner.optimizer, kept=1)
+            self.saver.save(folder, self.state, Retention(last=1))
 
     def _batches(self, step: Step, number: int) -> list[Batch]:
         items = step.items if self.rollout is None else self.rollout(step.items, number)

@@ -1,30 +1,37 @@
 """A run's state: everything that decides what comes next, in one folder that is whole or not there.
 
-<state_dir>/step-000120/   state.safetensors   trained weights, optimizer, torch's random state
-                           state.json          step, cursor, counters, Python's random state, fingerprints
-                           manifest.json       sha256 of both
+<state_dir>/step-000120/   tensors-00000.safetensors   trained weights, optimizer, changed buffers, random states
+                           tensors-00001.safetensors   what another process has, where the model is cut
+                           state.json                  step, cursor, counters, Python's random states, fingerprints
+                           manifest.json               sha256 of all of them
+
+A tensor that is cut lies in several files, and each says where its piece begins: a state is read by any number of
+processes, cut in any way.
 """
 
 import json
 import random
-import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
 from torch import nn
 
-from mainspring.artifact import sha256_of, sync
+from mainspring.artifact import sha256_of
 from mainspring.errors import ChecksumError, ConfigError
 from mainspring.progress import say
 from mainspring.train.optim import restore_state, state_of
+from mainspring.train.parallel import Runner
+from mainspring.train.ranks import differences as found_differences
 
-KEPT = 2
-OPTIM = "optim/"
-FILES = ("state.safetensors", "state.json")
+WEIGHT, OPTIM, BUFFER, RANDOM = "weight/", "optim/", "buffer/", "random/"
+STATE, MANIFEST = "state.json", "manifest.json"
+Split = tuple[int, int]
+"""The dimension that a tensor is cut along, and where along it a piece begins."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,35 +50,120 @@ class State:
     more: Mapping[str, Any] = field(default_factory=dict)
 
 
-def save(
-    state_dir: Path,
-    state: State,
-    parameters: Mapping[str, nn.Parameter],
-    optimizer: torch.optim.Optimizer,
-    *,
-    kept: int = KEPT,
-) -> None:
-    """Write the state under a temporary name, sync, rename; then drop all but the last `kept`."""
-    temporary = state_dir / f".writing-{state.step:06d}"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    save_file(_tensors(parameters, optimizer), temporary / "state.safetensors")
-    values = {
-        "step": state.step, "cursor": state.cursor, "tokens": state.tokens, "more": state.more,
-        "trained_tokens": state.trained_tokens, "fingerprints": state.fingerprints,
-        "python_random": random.getstate(),
-    }  # fmt: skip
-    (temporary / "state.json").write_text(json.dumps(values, indent=1))
-    manifest = {name: sha256_of(temporary / name) for name in FILES}
-    (temporary / "manifest.json").write_text(json.dumps(manifest, indent=1))
-    for path in (*temporary.iterdir(), temporary):
-        sync(path)
-    final = state_dir / f"step-{state.step:06d}"
-    shutil.rmtree(final, ignore_errors=True)
-    temporary.rename(final)
-    sync(state_dir)
-    for old in saved(state_dir)[:-kept]:
-        shutil.rmtree(old)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tensors:
+    """The tensors of a run that change: weights that train, what the optimizer remembers, and some buffers.
+
+    `versions`: of buffers as they were at the start; one that was written to since, such as the balance of a
+    router, is kept too.
+    """
+
+    runner: Runner
+    parameters: Mapping[str, nn.Parameter]
+    optimizer: torch.optim.Optimizer
+    versions: Mapping[str, int]
+
+    @classmethod
+    def of(
+        cls, runner: Runner, parameters: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer
+    ) -> "Tensors":
+        """Those of a run that has not begun."""
+        versions = {name: _version(each) for name, each in runner.model.named_buffers()}
+        return cls(runner=runner, parameters=parameters, optimizer=optimizer, versions=versions)
+
+    def here(self) -> dict[str, tuple[torch.Tensor, Split | None]]:
+        """By key, what this process is to write, and where it belongs if it is a piece."""
+        if not self.runner.is_writer:
+            return {}
+        found: dict[str, torch.Tensor] = {WEIGHT + name: each for name, each in self.parameters.items()}
+        found |= {OPTIM + key: each for key, each in state_of(self.optimizer, self.parameters).items()}
+        for name, buffer in self.runner.model.named_buffers():
+            if _version(buffer) != self.versions[name]:
+                found[BUFFER + name] = buffer
+        made: dict[str, tuple[torch.Tensor, Split | None]] = {}
+        for key, tensor in found.items():
+            part, own = self.runner.part(_name(key)), self.runner.local(tensor.detach())
+            if part.dim is None:
+                if part.is_kept:
+                    made[key] = own, None
+            elif tensor.shape != self.parameters[_name(key)].shape:  # a count of steps, the same everywhere
+                if self.runner.ranks.is_first:
+                    made[key] = own, None
+            elif own.numel():
+                made[key] = own, (part.dim, part.start)
+        return made
+
+    def put(self, saved: "Pieces", folder: Path) -> None:
+        """Take over what was saved; nothing is touched where it does not fit.
+
+        Raises:
+            ConfigError: it is of another model or adapter.
+
+        """
+        runner = self.runner
+        for name in self.parameters:
+            if (found := saved.shape(WEIGHT + name)) != tuple(runner.shapes[name]):
+                raise ConfigError(
+                    f"{folder} has {found} for {name}, expected {tuple(runner.shapes[name])}: it is the state of "
+                    "another model or adapter. Give another `state_dir`."
+                )
+        buffers = dict(runner.model.named_buffers())
+        with torch.no_grad():
+            for name, parameter in self.parameters.items():
+                runner.local(parameter).copy_(runner.narrow(name, saved.whole(WEIGHT + name)))
+            for key in saved.keys(BUFFER):
+                if _name(key) in buffers:
+                    buffers[_name(key)].copy_(saved.whole(key))
+        kept = {key.removeprefix(OPTIM): self._remembered(saved, key) for key in saved.keys(OPTIM)}
+        own = {key: each for key, each in kept.items() if each is not None}
+        afresh = restore_state(self.optimizer, self.parameters, own)
+        if afresh:
+            say(
+                f"another kind of optimizer was saved: it begins afresh with {len(afresh)} weights ({afresh[0]}, ...)"
+            )
+
+    def _remembered(self, saved: "Pieces", key: str) -> torch.Tensor | None:
+        """What the optimizer remembers of a weight, or of this process's part of it."""
+        parameter = self.parameters.get(_name(key))
+        if parameter is None:
+            return None
+        whole = saved.whole(key)
+        if whole.shape != self.runner.shapes[_name(key)]:
+            return whole
+        return self.runner.wrap(parameter, self.runner.narrow(_name(key), whole).clone())
+
+
+class Pieces:
+    """The tensors of a saved state, whichever files they lie in."""
+
+    def __init__(self, files: list[Any]) -> None:
+        self._places: dict[str, list[tuple[Split | None, Any]]] = {}
+        for file in files:
+            splits = json.loads((file.metadata() or {}).get("splits", "{}"))
+            for key in file.keys():  # noqa: SIM118 - a file of safetensors is no mapping
+                self._places.setdefault(key, []).append((splits.get(key), file))
+        for places in self._places.values():
+            places.sort(key=lambda place: place[0][1] if place[0] else 0)
+
+    def keys(self, prefix: str) -> list[str]:
+        return sorted(key for key in self._places if key.startswith(prefix))
+
+    def shape(self, key: str) -> tuple[int, ...] | None:
+        """Of the whole tensor; None where there is none."""
+        places = self._places.get(key)
+        if not places:
+            return None
+        shapes = [tuple(file.get_slice(key).get_shape()) for _, file in places]
+        if places[0][0] is None:
+            return shapes[0]
+        dim = places[0][0][0]
+        return (*shapes[0][:dim], sum(shape[dim] for shape in shapes), *shapes[0][dim + 1 :])
+
+    def whole(self, key: str) -> torch.Tensor:
+        places = self._places[key]
+        if places[0][0] is None:
+            return places[0][1].get_tensor(key)
+        return torch.cat([file.get_tensor(key) for _, file in places], dim=places[0][0][0])
 
 
 def saved(state_dir: Path) -> list[Path]:
@@ -79,28 +171,20 @@ def saved(state_dir: Path) -> list[Path]:
     return sorted(state_dir.glob("step-*"))
 
 
-def restore(folder: Path, parameters: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> State:
+def restore(folder: Path, tensors: Tensors) -> State:
     """Put weights, optimizer and random states back.
 
     Raises:
         ChecksumError: a file is missing or is not the one that was written.
+        ConfigError: it is the state of another model.
 
     """
-    _verify(folder)
-    values = json.loads((folder / "state.json").read_text())
-    tensors = load_file(folder / "state.safetensors")
-    _check_shapes(folder, tensors, parameters)
-    with torch.no_grad():
-        for name, parameter in parameters.items():
-            parameter.copy_(tensors[f"weight/{name}"])
-    kept = {key.removeprefix(OPTIM): each for key, each in tensors.items() if key.startswith(OPTIM)}
-    afresh = restore_state(optimizer, parameters, kept)
-    if afresh:
-        say(
-            f"another kind of optimizer was saved: it begins afresh with {len(afresh)} weights ({afresh[0]}, ...)"
-        )
-    torch.set_rng_state(tensors["torch_random"])
-    version, numbers, gauss = values["python_random"]
+    values, rank = _read(folder), tensors.runner.ranks.world_rank
+    with _opened(folder) as pieces:
+        tensors.put(pieces, folder)
+        number = rank if rank < len(values["python_random"]) else 0
+        torch.set_rng_state(pieces.whole(f"{RANDOM}{number}"))
+    version, numbers, gauss = values["python_random"][number]
     random.setstate((version, tuple(numbers), gauss))
     return State(
         step=values["step"], cursor=values["cursor"], tokens=values["tokens"], more=values["more"],
@@ -110,65 +194,53 @@ def restore(folder: Path, parameters: Mapping[str, nn.Parameter], optimizer: tor
 
 def fingerprints_in(folder: Path) -> dict[str, Any]:
     """What run a saved state is of."""
-    _verify(folder)
-    return json.loads((folder / "state.json").read_text())["fingerprints"]
+    return _read(folder)["fingerprints"]
 
 
-def differences(before: Mapping[str, Any], now: Mapping[str, Any], at: str = "") -> list[str]:
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """One line for each value that is not the same, by dotted key."""
-    lines: list[str] = []
-    for key in sorted({*before, *now}):
-        old, new = before.get(key), now.get(key)
-        if isinstance(old, Mapping) and isinstance(new, Mapping):
-            lines += differences(old, new, f"{at}{key}.")
-        elif old != new:
-            lines.append(f"{at}{key}: {_short(old)} then, {_short(new)} now")
-    return lines
+    return [f"{key}: {old} then, {new} now" for key, old, new in found_differences(before, now)]
 
 
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 40 else text[:16]
+@contextmanager
+def _opened(folder: Path) -> Iterator[Pieces]:
+    with ExitStack() as stack:
+        paths = sorted(folder.glob("tensors-*.safetensors"))
+        yield Pieces([stack.enter_context(safe_open(path, framework="pt")) for path in paths])
 
 
-def _tensors(
-    parameters: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer
-) -> dict[str, torch.Tensor]:
-    tensors = {"torch_random": torch.get_rng_state()}
-    for name, parameter in parameters.items():
-        tensors[f"weight/{name}"] = parameter.detach().contiguous()
-    kept = state_of(optimizer, parameters)
-    return tensors | {OPTIM + key: each.contiguous() for key, each in kept.items()}
-
-
-def _check_shapes(
-    folder: Path, tensors: Mapping[str, torch.Tensor], parameters: Mapping[str, nn.Parameter]
-) -> None:
-    for name, parameter in parameters.items():
-        found = tensors.get(f"weight/{name}")
-        if found is None or found.shape != parameter.shape:
-            shape = None if found is None else tuple(found.shape)
-            raise ConfigError(
-                f"{folder} has {shape} for {name}, expected {tuple(parameter.shape)}: it is the state of "
-                "another model or adapter. Give another `state_dir`."
-            )
-
-
-def _verify(folder: Path) -> None:
+def _read(folder: Path) -> dict[str, Any]:
+    """The numbers of a state, all of whose files are those that were written."""
     try:
-        manifest = json.loads((folder / "manifest.json").read_text())
-        found = {name: sha256_of(folder / name) for name in FILES}
+        manifest = json.loads((folder / MANIFEST).read_text())
+        found = {name: sha256_of(folder / name) for name in manifest}
     except (OSError, ValueError) as error:
         raise ChecksumError(f"The saved state {folder} is damaged: {error}. {_advice(folder)}") from error
-    for name in FILES:
-        if found[name] != manifest.get(name):
+    for name, digest in found.items():
+        if digest != manifest[name]:
             raise ChecksumError(
-                f"{folder / name} is not the file written: sha256 {found[name][:16]}, expected "
-                f"{str(manifest.get(name))[:16]}. {_advice(folder)}"
+                f"{folder / name} is not the file written: sha256 {digest[:16]}, expected "
+                f"{str(manifest[name])[:16]}. {_advice(folder)}"
             )
+    others = {path.name for path in folder.iterdir()} - {*manifest, MANIFEST}
+    if others or STATE not in manifest:
+        raise ChecksumError(
+            f"The saved state {folder} is damaged: its manifest is not the one that was written. {_advice(folder)}"
+        )
+    return json.loads((folder / STATE).read_text())
 
 
 def _advice(folder: Path) -> str:
     others = [other.name for other in saved(folder.parent) if other != folder]
     rest = f"the run then goes on from {others[-1]}" if others else "the run then starts again"
     return f"Remove that folder; {rest}."
+
+
+def _name(key: str) -> str:
+    """The weight or buffer that a key is about."""
+    return key.split("/", 2)[2] if key.startswith(OPTIM) else key.partition("/")[2]
+
+
+def _version(buffer: torch.Tensor) -> int:
+    """Grows whenever a tensor is written to."""
+    return 0 if buffer.is_inference() else buffer._version

@@ -15,6 +15,7 @@ from mainspring.train.objectives.classify import Classification
 from mainspring.train.objectives.contrastive import Contrastive, Rerank, info_nce, listwise, margins
 from mainspring.train.optim import build_optimizer
 from mainspring.train.outputs import run_model
+from mainspring.train.parallel import Runner
 from mainspring.train.ranks import Ranks
 
 
@@ -49,8 +50,8 @@ def learner(model, objective, micro_batch_tokens):
     values = {"plan": {"micro_batch_tokens": micro_batch_tokens, "dtype": "fp64"}}
     config = build(TrainConfig, values)
     return Learner(
-        model=model, objective=objective, penalties=(), annotators=(), parameters=parameters, config=config,
-        optimizer=build_optimizer(parameters, config.optim), ranks=Ranks(),
+        runner=Runner(model, config.plan, Ranks()), objective=objective, penalties=(), annotators=(), config=config,
+        parameters=parameters, optimizer=build_optimizer(parameters, config.optim),
     )  # fmt: skip
 
 

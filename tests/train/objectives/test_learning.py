@@ -24,6 +24,7 @@ from mainspring.train.objectives.preference import Preference
 from mainspring.train.objectives.reward import Reward
 from mainspring.train.optim import build_optimizer
 from mainspring.train.outputs import run_model
+from mainspring.train.parallel import Runner
 from mainspring.train.ranks import Ranks
 
 VOCAB = 288
@@ -115,10 +116,11 @@ def learner(model, objective, micro_batch_tokens, annotators=None):
     values = {"plan": {"micro_batch_tokens": micro_batch_tokens, "dtype": "fp64"}}
     config = build(TrainConfig, values)
     given = teachers(objective, torch.float64) if annotators is None else annotators
-    made = find_annotators(objective.needs, model, [*given, *objective.annotators()])
+    runner = Runner(model, config.plan, Ranks())
+    made = find_annotators(objective.needs, runner, [*given, *objective.annotators()])
     return Learner(
-        model=model, objective=objective, penalties=(), annotators=made, parameters=parameters, config=config,
-        optimizer=build_optimizer(parameters, config.optim), ranks=Ranks(),
+        runner=runner, objective=objective, penalties=(), annotators=made,
+        parameters=parameters, config=config, optimizer=build_optimizer(parameters, config.optim),
     )  # fmt: skip
 
 

@@ -4,13 +4,13 @@ import pytest
 from fakes_tokenizer import ByteTokenizer
 from mainspring.errors import ChatError, UserError
 from mainspring.train.sources.base import Opening
-from mainspring.train.sources.judged import Judged
+from mainspring.train.sources.judged import JudgedAnswers
 
 
 def opened(path, records, **settings):
     path.write_bytes(b"\n".join(msgspec.json.encode(record) for record in records))
     opening = Opening(registry=None, tokenizer=ByteTokenizer(), model=None, max_tokens=200)
-    return Judged(dataset=str(path), **settings).open(opening)
+    return JudgedAnswers(dataset=str(path), **settings).open(opening)
 
 
 def record(question, answer, label):

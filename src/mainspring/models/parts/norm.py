@@ -16,8 +16,9 @@ class OffsetRmsNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x_TD: torch.Tensor) -> torch.Tensor:
-        normed_TD = functional.rms_norm(x_TD.float(), x_TD.shape[-1:], eps=self.eps)
-        return (normed_TD * (1.0 + self.weight.float())).to(x_TD.dtype)
+        full = torch.promote_types(x_TD.dtype, torch.float32)
+        normed_TD = functional.rms_norm(x_TD.to(full), x_TD.shape[-1:], eps=self.eps)
+        return (normed_TD * (1.0 + self.weight.to(full))).to(x_TD.dtype)
 
 
 def build_norm(spec: NormSpec, width: int) -> nn.Module:

@@ -19,7 +19,7 @@ MISMATCHED = "mismatched"
 Judgement = tuple[Sequence[Message], bool]
 
 
-class Judged(DatasetConfig):
+class JudgedAnswers(DatasetConfig):
     """{"messages": [a conversation that ends with an answer], "label": true or false} a line."""
 
     kind: Literal["judged"] = "judged"

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from mainspring.train.sources.chats import Chats
-from mainspring.train.sources.judged import Judged
+from mainspring.train.sources.judged import JudgedAnswers
 from mainspring.train.sources.mixed import Mixed
 from mainspring.train.sources.pairs import Pairs
 from mainspring.train.sources.prompts import PromptRecords
@@ -15,9 +15,9 @@ from mainspring.train.sources.texts import Labelled, Ranked, Tagged, Triples
 
 Texts = Labelled | Tagged | Triples | Ranked
 ItemSourceKind = Annotated[
-    Chats | Pairs | Judged | Documents | Windows | Mixed | Texts, Field(discriminator="kind")
+    Chats | Pairs | JudgedAnswers | Documents | Windows | Mixed | Texts, Field(discriminator="kind")
 ]
 SourceKind = Annotated[
-    Chats | Pairs | Judged | PromptRecords | Documents | Windows | Mixed | Texts | Rows,
+    Chats | Pairs | JudgedAnswers | PromptRecords | Documents | Windows | Mixed | Texts | Rows,
     Field(discriminator="kind"),
 ]
