@@ -102,7 +102,7 @@ def sft(args) -> dict:
     measured = ChatSource(held, tokenizer, max_tokens=MAX_TOKENS)
     segments = [measured.item(index)[0] for index in range(measured.num_items)]
     before = answer_nll(model, segments)
-    lora.add(model, lora.LoraConfig(rank=16, alpha=32), "gsm8k")
+    lora.add(model, lora.Lora(rank=16, alpha=32), "gsm8k")
     budget = 20_000 if args.quick else 200_000
     seconds = run(
         model, source, Sft(), settings(items_per_step=16, max_trained_tokens=budget, optim={"lr": 1e-3})
@@ -135,7 +135,7 @@ def dpo(args) -> dict:
     tokenizer, model = Tokenizer.load(args.model), load(args.model)
     trained, held = pair_sources(args, tokenizer, 1000)
     before = margins(model, held)
-    lora.add(model, lora.LoraConfig(rank=16, alpha=32), "dpo")
+    lora.add(model, lora.Lora(rank=16, alpha=32), "dpo")
     config = settings(items_per_step=16, optim={"lr": 2e-4}, epochs=1)
     seconds = run(model, trained, Preference(beta=0.1), config)
     after = margins(model, held)
@@ -157,7 +157,7 @@ def reward(args) -> dict:
     tokenizer = Tokenizer.load(args.model)
     trained, held = pair_sources(args, tokenizer, 1200)
     model = with_head(load(args.model), "classify", num_labels=1, pooling="last").requires_grad_(False)
-    lora.add(model, lora.LoraConfig(rank=16, alpha=32), "reward")
+    lora.add(model, lora.Lora(rank=16, alpha=32), "reward")
     model.head.requires_grad_(True)
     seconds = run(model, trained, RewardModel(), settings(items_per_step=16, optim={"lr": 2e-4}, epochs=1))
     right = []

@@ -51,7 +51,7 @@ def make_model(seed=0):
 
 
 def give_adapter(model, name, seed):
-    lora.add(model, lora.LoraConfig(rank=8), name, seed=seed)
+    lora.add(model, lora.Lora(rank=8), name, seed=seed)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for pair in lora.pairs(model, name).values():

@@ -40,6 +40,7 @@ from mainspring.train.outputs import run_model
 
 VOCAB = 288
 ADAMW = {"kind": "adamw", "lr": 2e-3, "weight_decay": 0.05}
+KEY_BIAS = {**ADAMW, "eps": 1e-5}  # its gradient is 0 but for rounding, which Adam would make steps of
 PLANS: dict[str, dict[str, Any]] = {
     "8 accumulated": {"micro_batch_tokens": 1},
     "ddp": {"micro_batch_tokens": 24},
@@ -85,7 +86,12 @@ class Case:
 
 def documents() -> list[Item]:
     return [
-        (replace(each := segment(at, prompt=1, answer=5 + 3 * at % 7, vocab=VOCAB), weight=[1.0] * len(each.ids)),)
+        (
+            replace(
+                each := segment(at, prompt=1, answer=5 + 3 * at % 7, vocab=VOCAB),
+                weight=[1.0] * len(each.ids),
+            ),
+        )
         for at in range(11)
     ]
 
@@ -117,12 +123,14 @@ def rollouts(family: Callable[[], ModelConfig]) -> list[Item]:
 
 def triples() -> list[Item]:
     roles = ("query", "positive", "negative")
-    return [tuple(segment(3 * at + n, role=role, vocab=60) for n, role in enumerate(roles)) for at in range(8)]
+    return [
+        tuple(segment(3 * at + n, role=role, vocab=60) for n, role in enumerate(roles)) for at in range(8)
+    ]
 
 
 KINDS: dict[str, Case] = {
     "clm": Case(family=qwen3.tiny, objective=CausalLm(), items=documents),
-    "sft": Case(family=gpt2.tiny, objective=Sft(), items=chats),
+    "sft": Case(family=gpt2.tiny, objective=Sft(), items=chats, optim=KEY_BIAS),
     "dpo": Case(family=llama.tiny, objective=Preference(), items=preferences, rank=4),
     "grpo": Case(
         family=llama.tiny, objective=PolicyGradient(kl_coefficient=0.04), items=partial(rollouts, llama.tiny)
@@ -134,13 +142,15 @@ MORE: dict[str, Case] = {
     "sft, checkpoints": Case(family=llama.tiny, objective=Sft(), items=chats, checkpointing=True),
     "ppo, value head": Case(
         family=gpt2.tiny, objective=PolicyGradient(average="tokens", value_coefficient=0.1),
-        items=partial(rollouts, gpt2.tiny),
+        items=partial(rollouts, gpt2.tiny), optim=KEY_BIAS,
     ),
     "policy ratios, adapter": Case(
         family=llama.tiny, objective=PolicyGradient(kl_coefficient=0.1, old="policy", sampler_cap=2.0),
         items=partial(rollouts, llama.tiny), rank=4,
     ),
-    "contrastive": Case(family=bert.tiny, objective=Contrastive(temperature=0.3), items=triples),
+    "contrastive": Case(
+        family=bert.tiny, objective=Contrastive(temperature=0.3), items=triples, optim=KEY_BIAS
+    ),
 }  # fmt: skip
 
 
@@ -174,7 +184,7 @@ def run(case: Case, plan: Mapping[str, Any], dtype: str, steps: int, folder: Pat
     """Train it."""
     model = case.model()
     if case.rank:
-        lora.add(model, lora.LoraConfig(rank=case.rank), "a")
+        lora.add(model, lora.Lora(rank=case.rank), "a")
     values = {
         "steps": steps, "items_per_step": 8, "save_every_steps": 1000, "optim": case.optim or ADAMW,
         "plan": {"threads": 1, "micro_batch_tokens": 10_000, "dtype": dtype, **plan}, **more,
@@ -270,7 +280,9 @@ def main() -> None:
         columns = list(dict.fromkeys(plan for _, plan in found))
         print(f"{dtype}, {given.steps} steps\n| | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}")
         for kind in given.kinds:
-            print(f"| {kind} | {' | '.join(f'{found[kind, column]:.0e}' for column in columns)} |", flush=True)
+            print(
+                f"| {kind} | {' | '.join(f'{found[kind, column]:.0e}' for column in columns)} |", flush=True
+            )
 
 
 if __name__ == "__main__":

@@ -4,11 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from mainspring import runs
 from mainspring.database import Database
-from mainspring.errors import NotFoundError
+from mainspring.errors import BusyError, NotFoundError
 from mainspring.runs import Runs
 
 RUNNER = """
@@ -61,5 +62,16 @@ def test_a_run_whose_process_was_killed_is_shown_as_killed_until_it_is_resumed(k
 
 def test_an_unknown_run_is_told_with_the_command_that_lists_them(kept: Runs):
     for call in (kept.get, kept.resume):
-        with pytest.raises(NotFoundError, match=r"no run 'train-1'; `mainspring train --list`"):
+        with pytest.raises(NotFoundError, match=r"no run 'train-1'; `mainspring runs list`"):
             call("train-1")
+
+
+def test_a_run_that_goes_on_is_not_removed_and_an_ended_one_is(kept: Runs):
+    run = kept.start("train", {})
+    ended = kept.end(run.id, "failed", {})
+    for seen in (run, msgspec.structs.replace(ended, pid=ended.pid + 1)):  # running, and gone on with since
+        with pytest.raises(BusyError, match="is running as process"):
+            kept.remove(seen)
+    kept.remove(ended)
+    assert kept.list() == []
+    assert not kept.folder(run.id).exists()

@@ -1,6 +1,7 @@
 """Runs: work that takes long, its configuration, where its state lies and how it ended."""
 
 import os
+import shutil
 import time
 import uuid
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any, Literal
 import msgspec
 
 from mainspring.database import Database
-from mainspring.errors import NotFoundError
+from mainspring.errors import BusyError, NotFoundError
 
 MIGRATION = """
 CREATE TABLE runs (
@@ -70,9 +71,7 @@ class Runs:
     def get(self, run_id: str) -> Run:
         rows = self._database.rows("SELECT * FROM runs WHERE id = ?", (run_id,))
         if not rows:
-            raise NotFoundError(
-                f"There is no run '{run_id}'; `mainspring train --list` shows those there are."
-            )
+            raise NotFoundError(f"There is no run '{run_id}'; `mainspring runs list` shows those there are.")
         return _run(rows[0])
 
     def list(self, kind: str | None = None) -> list[Run]:
@@ -82,6 +81,25 @@ class Runs:
 
     def folder(self, run_id: str) -> Path:
         return self._root / run_id
+
+    def last_change(self, run: Run) -> float:
+        """When something was last written for a run, in seconds since 1970."""
+        times = [path.stat().st_mtime for path in self.folder(run.id).rglob("*") if path.is_file()]
+        return max([run.started, run.ended or 0.0, *times])
+
+    def remove(self, run: Run) -> None:
+        """Forget a run and remove its folder.
+
+        Raises:
+            BusyError: it is running, or somebody has gone on with it since `run` was read.
+
+        """
+        with self._database.write() as connection:
+            query = "DELETE FROM runs WHERE id = ? AND pid = ?"
+            is_ours = run.status != "running" and connection.execute(query, (run.id, run.pid)).rowcount
+        if not is_ours:
+            raise BusyError(f"{run.id} is running as process {self.get(run.id).pid}. Wait until it is done.")
+        shutil.rmtree(self.folder(run.id), ignore_errors=True)
 
 
 def _run(row: Any) -> Run:

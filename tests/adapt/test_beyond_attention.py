@@ -4,6 +4,7 @@ import pytest
 import torch
 from peft import PeftModel
 
+from mainspring.adapt import base as adapters
 from mainspring.adapt import lora, store
 from mainspring.models.attend import PackedAttend
 from mainspring.models.families.base import family
@@ -25,10 +26,10 @@ def scores(model):
 
 def lively(model, targets):
     """The model with an adapter that says something."""
-    lora.add(model, lora.LoraConfig(rank=4, alpha=6, targets=targets), "a")
+    lora.add(model, lora.Lora(rank=4, alpha=6, targets=targets), "a")
     for pair in lora.pairs(model, "a").values():
         torch.nn.init.normal_(pair.b_OR, std=0.1)
-    lora.activate(model, "a")
+    adapters.activate(model, "a")
     return model
 
 

@@ -6,6 +6,7 @@ import torch
 from peft import PeftModel
 
 from fakes_llama import tiny_llama
+from mainspring.adapt import base as adapters
 from mainspring.adapt import lora, store
 from mainspring.errors import WeightsError
 from mainspring.models.attend import PackedAttend
@@ -23,7 +24,7 @@ def logits(model):
 def saved(tmp_path):
     """A model with a lively adapter, and where that was saved."""
     model = tiny_llama()
-    lora.add(model, lora.LoraConfig(rank=4, alpha=6, targets=("q", "v", "down")), "a")
+    lora.add(model, lora.Lora(rank=4, alpha=6, targets=("q", "v", "down")), "a")
     torch.manual_seed(0)
     for pair in lora.pairs(model, "a").values():
         torch.nn.init.normal_(pair.b_OR, std=0.1)
@@ -42,7 +43,7 @@ def test_what_is_loaded_answers_with_the_same_bits_and_only_when_activated(saved
     plain = logits(other)
     store.load(other, folder, "again")
     assert torch.equal(logits(other), plain)
-    lora.activate(other, "again")
+    adapters.activate(other, "again")
     assert torch.equal(logits(other), logits(model))
     assert not any(
         each.requires_grad for pair in lora.pairs(other, "again").values() for each in pair.parameters()
@@ -69,12 +70,12 @@ def test_peft_loads_our_file_and_says_the_same(saved):
 def test_we_load_pefts_file_and_say_the_same(tmp_path):
     model = tiny_llama()
     theirs = with_peft(in_transformers(model), rank=4, alpha=8)
-    lora.add(model, lora.LoraConfig(rank=4, alpha=8), "same")
+    lora.add(model, lora.Lora(rank=4, alpha=8), "same")
     fill_alike(model, "same", theirs)
     theirs.save_pretrained(tmp_path)
     store.load(model, tmp_path, "loaded")
     expected = logits(model)
-    lora.activate(model, "loaded")
+    adapters.activate(model, "loaded")
     assert torch.equal(logits(model), expected)
     with torch.no_grad():
         torch.testing.assert_close(expected, theirs(IDS[None]).logits[0], rtol=1e-4, atol=1e-4)
@@ -85,17 +86,18 @@ def test_another_base_is_refused_with_both_fingerprints(saved):
     other = tiny_llama(seed=5)
     with pytest.raises(WeightsError) as caught:
         store.load(other, folder, "a")
-    assert lora.base_fingerprint(model)[:16] in str(caught.value)
-    assert lora.base_fingerprint(other)[:16] in str(caught.value)
-    assert not lora.adapters_of(other).configs
+    assert adapters.base_fingerprint(model)[:16] in str(caught.value)
+    assert adapters.base_fingerprint(other)[:16] in str(caught.value)
+    assert not adapters.adapters_of(other).configs
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"use_dora": True}, "uses use_dora"),
+        ({"use_dora": True}, "does not fit blocks.0.mixer.q"),
+        ({"rank_pattern": {"q": 2}}, "uses rank_pattern"),
         ({"bias": "all"}, "uses bias"),
-        ({"peft_type": "IA3"}, "does not describe a LoRA adapter"),
+        ({"peft_type": "VERA"}, "does not describe an adapter that is known"),
         ({"r": 5}, "does not fit blocks.0.mixer.q"),
         ({"r": 0}, "`rank` is 0"),
     ],

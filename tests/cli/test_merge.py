@@ -27,7 +27,7 @@ SETTINGS = {
 def add_adapter(registry, lessons, folder):
     base = registry.folder(registry.get("model/smollm2@1"))
     model = load(base).requires_grad_(False)
-    lora.add(model, lora.LoraConfig(), "half")
+    lora.add(model, lora.Lora(), "half")
     source = ChatSource([each.messages for each in lessons], Tokenizer.load(base), max_tokens=256)
     train(model, source, Sft(), build(TrainConfig, SETTINGS), folder)
     parents = {"base": "model/smollm2@1"}

@@ -73,7 +73,7 @@ def test_a_model_comes_from_a_gguf_file(run, tmp_path):
     [
         ([], "Rate answers"),
         (["-o", "transform.rnk=8"], "did you mean `transform.rank`?"),
-        (["--resume", "train-none"], "train --list"),
+        (["--resume", "train-none"], "runs list"),
         (["--accept"], "--resume RUN"),
         (["--resume", "x", "-o", "transform.rank=8"], "keeps its own settings"),
     ],

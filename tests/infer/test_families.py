@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from fakes_engine import FIXED, PLAN, make_request, run_alone, run_together, running
+from mainspring.adapt import base as adapters
 from mainspring.adapt import lora
 from mainspring.infer.kernels import probe
 from mainspring.models.attend import PackedAttend
@@ -71,7 +72,7 @@ def test_experts_and_latents_answer_the_same_where_products_have_one_size_alone(
 def test_an_adapter_of_experts_and_latents_answers_the_same_alone_and_together(name):
     model = lively(name)
     targets = ("kv_up", "down", "o") if name == "deepseek_v3" else ("q", "gate", "up", "down")
-    lora.add(model, lora.LoraConfig(rank=8, targets=targets), "mine")
+    lora.add(model, lora.Lora(rank=8, targets=targets), "mine")
     with torch.no_grad():
         for pair in lora.pairs(model, "mine").values():
             pair.b_OR.normal_(std=0.3)
@@ -82,7 +83,7 @@ def test_an_adapter_of_experts_and_latents_answers_the_same_alone_and_together(n
         assert run_together(engine, requests) == alone
     assert [error for *_, error in alone] == [None] * len(requests)
     for request, (ids, *_) in zip(requests, alone, strict=True):
-        lora.activate(model, request.adapter)
+        adapters.activate(model, request.adapter)
         assert ids == greedy(model, request.ids, 8)
     assert alone[::2] != alone[1::2]
 

@@ -2,8 +2,12 @@ import pytest
 
 from conftest import make_tokenizer
 from fakes_engine import PLAN, give_adapter, make_model
-from mainspring.adapt import lora, store
-from mainspring.errors import MainspringError, WeightsError
+from mainspring.adapt import base as adapters
+from mainspring.adapt import store
+from mainspring.adapt.bottleneck import Bottleneck
+from mainspring.adapt.ia3 import Ia3
+from mainspring.adapt.prefix import Prefix
+from mainspring.errors import ConfigError, MainspringError, WeightsError
 from mainspring.infer import host as hosts
 from mainspring.infer.host import Host
 from mainspring.infer.request import EngineConfig
@@ -47,9 +51,22 @@ def test_an_adapter_whose_products_are_not_exact_is_refused_and_taken_off(host, 
     monkeypatch.setattr(hosts, "linears_agree", lambda weights, plan: False)
     with pytest.raises(MainspringError, match="adapter/one@1 has the rank 8"):
         host.chat("tuned", adapter=("adapter/one@1", save_adapter(tmp_path / "one", 1)))
-    assert lora.adapters_of(host.model).configs == {}
+    assert adapters.adapters_of(host.model).configs == {}
     monkeypatch.undo()
     assert host.chat("tuned", adapter=("adapter/one@1", tmp_path / "one")).reply(ASK, Sampling(max_tokens=2))
+
+
+@pytest.mark.parametrize("config", [Ia3(), Prefix(), Bottleneck()])
+def test_an_adapter_that_the_engine_cannot_serve_is_refused_and_taken_off(host, tmp_path, config):
+    model = make_model()
+    config.apply(model, seed=0, name="trained")
+    store.save(model, "trained", tmp_path / "one")
+    with pytest.raises(
+        ConfigError, match=f"adapter/one@1 is of kind '{config.kind}'; the engine answers with"
+    ):
+        host.chat("tuned", adapter=("adapter/one@1", tmp_path / "one"))
+    assert adapters.adapters_of(host.model).configs == {}
+    assert host.chat("plain").reply(ASK, Sampling(max_tokens=2)).finish_reason
 
 
 def test_an_adapter_of_other_weights_is_refused_and_the_engine_goes_on(host, tmp_path):

@@ -3,8 +3,15 @@
 import pytest
 import torch
 
+from fakes_adapters import disturb
 from fakes_engine import Received, make_model, make_request, run_together
+from mainspring.adapt import base as adapters
 from mainspring.adapt import lora
+from mainspring.adapt.bottleneck import Bottleneck
+from mainspring.adapt.ia3 import Ia3
+from mainspring.adapt.prefix import Prefix
+from mainspring.adapt.prompt import Prompt
+from mainspring.errors import ConfigError
 from mainspring.infer.backends.live import Live
 from mainspring.infer.engine import Engine
 from mainspring.infer.request import EngineConfig, Request
@@ -71,15 +78,15 @@ def test_the_adapter_that_is_active_answers_and_stays_active():
     model = lively("qwen3")
     requests = [make_request(length, seed=length) for length in LENGTHS]
     plain = answers(model, requests)
-    lora.add(model, lora.LoraConfig(rank=4), "mine")
+    lora.add(model, lora.Lora(rank=4), "mine")
     with torch.no_grad():
         for pair in lora.pairs(model, "mine").values():
             pair.b_OR.normal_(std=0.3)
     found = answers(model, requests)
-    assert lora.active(model) == "mine"
+    assert adapters.active(model) == "mine"
     assert largest_difference(model, requests, found) <= TOLERANCE
     assert [ids for ids, *_ in plain] != [ids for ids, *_ in found]
-    lora.activate(model, None)
+    adapters.activate(model, None)
     assert answers(model, requests) == plain
 
 
@@ -116,3 +123,20 @@ def test_many_rows_are_chosen_from_as_each_alone():
         assert [logprob for _, logprob in together] == pytest.approx(
             [logprob for _, logprob in alone], abs=1e-5
         )
+
+
+@pytest.mark.parametrize("config", [Ia3(), Bottleneck()])
+def test_an_adapter_that_only_changes_modules_answers_as_it_trains(config):
+    model = lively("llama")
+    config.apply(model, seed=0, name="a")
+    disturb(model, "a")
+    requests = [make_request(length, seed=length) for length in (5, 17)]
+    assert largest_difference(model, requests, answers(model, requests)) <= TOLERANCE
+
+
+@pytest.mark.parametrize("config", [Prefix(), Prompt()])
+def test_virtual_tokens_are_refused(config):
+    model = lively("llama")
+    config.apply(model, seed=0, name="a")
+    with pytest.raises(ConfigError, match=f"of kind '{config.kind}', and the engine has no place"):
+        Live(model, CONFIG)

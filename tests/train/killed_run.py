@@ -21,7 +21,7 @@ def report(step):
 
 if __name__ == "__main__":
     model = tiny_llama()
-    lora.add(model, lora.LoraConfig(rank=4), "a")
+    lora.add(model, lora.Lora(rank=4), "a")
     source = ChatSource(conversations("red", "green", "blue", "none", "all"), ByteTokenizer(), max_tokens=128)
     values = {
         "epochs": 12, "items_per_step": 2, "save_every_steps": 3,

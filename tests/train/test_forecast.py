@@ -16,7 +16,7 @@ def config(**values):
 
 
 def test_a_forecast_counts_what_the_run_will_do_and_changes_nothing(tmp_path, model, source):
-    lora.add(model, lora.LoraConfig(rank=4), "a")
+    lora.add(model, lora.Lora(rank=4), "a")
     before = [each.detach().clone() for each in model.parameters()]
     with begin(model, source, Sft(), config(), tmp_path) as session:
         found = forecast(session)
@@ -32,8 +32,11 @@ def test_a_forecast_counts_what_the_run_will_do_and_changes_nothing(tmp_path, mo
 
 def test_a_run_that_does_not_fit_is_refused_with_what_helps(tmp_path, model, source, monkeypatch):
     monkeypatch.setattr(forecasts, "_available", lambda resident: 10**6)
-    with begin(model, source, Sft(), config(), tmp_path) as session, pytest.raises(
-        DoesNotFitError,
-        match=r"(?s)micro_batch_tokens` \(now 256\).*checkpointing=true.*transform.kind=lora",
+    with (
+        begin(model, source, Sft(), config(), tmp_path) as session,
+        pytest.raises(
+            DoesNotFitError,
+            match=r"(?s)micro_batch_tokens` \(now 256\).*checkpointing=true.*transform.kind=lora",
+        ),
     ):
         forecast(session)

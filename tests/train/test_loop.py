@@ -30,7 +30,7 @@ def config(**values):
 
 def adapted(rank=4):
     model = tiny_llama()
-    lora.add(model, lora.LoraConfig(rank=rank), "a")
+    lora.add(model, lora.Lora(rank=rank), "a")
     return model
 
 

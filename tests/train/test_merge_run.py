@@ -5,6 +5,7 @@ from fakes_bpe import make_tokenizer
 from fakes_llama import tiny_llama
 from fakes_workspace import lesson
 from mainspring import artifact as artifacts
+from mainspring.adapt import base as adapters
 from mainspring.adapt import lora, store
 from mainspring.config import build
 from mainspring.data.document import Document
@@ -38,7 +39,7 @@ def workspace(registry):
     def adapter(seed):
         def fill(folder):
             base = load(registry.folder(registry.get("model/c@1")))
-            lora.add(base, lora.LoraConfig(rank=2), "x", seed=seed)
+            lora.add(base, lora.Lora(rank=2), "x", seed=seed)
             torch.manual_seed(seed)
             for pair in lora.pairs(base, "x").values():
                 torch.nn.init.normal_(pair.b_OR, std=0.05)
@@ -113,7 +114,7 @@ def test_adapters_that_add_up_become_an_adapter(workspace):
     assert report.artifact.parents["base"] == "model/c@1"
     model = load(workspace.folder(workspace.get("model/c@1")))
     store.load(model, workspace.folder(report.artifact), "made")
-    assert lora.adapters_of(model).configs["made"].rank == 4
+    assert adapters.adapters_of(model).configs["made"].rank == 4
 
 
 def test_adapters_whose_products_are_elected_among_become_a_model(workspace):

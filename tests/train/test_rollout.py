@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from mainspring.adapt import base as adapters
 from mainspring.adapt import lora
 from mainspring.config import Config
 from mainspring.errors import ConfigError, ContextLengthError, MainspringError
@@ -104,14 +105,14 @@ def test_an_active_adapter_is_sampled_from(tmp_path):
     model, source = lively("qwen2"), prompts()
     say = rollouts(model, tmp_path)
     plain = say(items_of(source), 0)
-    lora.add(model, lora.LoraConfig(rank=4), "mine")
+    lora.add(model, lora.Lora(rank=4), "mine")
     with torch.no_grad():
         for pair in lora.pairs(model, "mine").values():
             pair.b_OR.normal_(std=0.2)
     adapted = say(items_of(source), 0)
     assert largest_difference(model, adapted) <= TOLERANCE
     assert [s.ids for item in adapted for s in item] != [s.ids for item in plain for s in item]
-    assert lora.active(model) == "mine"
+    assert adapters.active(model) == "mine"
     assert all(pair.b_OR.requires_grad for pair in lora.pairs(model, "mine").values())
 
 

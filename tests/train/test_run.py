@@ -5,7 +5,7 @@ import pytest
 from fakes_bpe import CHATML, make_tokenizer
 from fakes_workspace import lesson, other_process, pipe, recipe, tune, tune_slowly
 from mainspring import artifact as artifacts
-from mainspring.adapt import lora
+from mainspring.adapt import base as adapters
 from mainspring.data.document import Document
 from mainspring.data.shard import write_shards
 from mainspring.errors import ChecksumError, ConfigError
@@ -27,7 +27,7 @@ def test_an_adapter_names_what_it_was_made_of(workspace, dataset):
     adapter, run = tune(workspace, recipe())
     base = workspace.registry.get("model/smollm2")
     assert adapter.parents == {"base": base.reference, "dataset": dataset.reference}
-    fingerprint = lora.base_fingerprint(load(workspace.registry.folder(base)))
+    fingerprint = adapters.base_fingerprint(load(workspace.registry.folder(base)))
     assert (adapter.config["base_fingerprint"], adapter.config["run"]) == (fingerprint, run.id)
     assert (run.status, run.result) == ("done", {"adapter": adapter.reference})
     assert (adapter.config["steps"], run.config["data"]["dataset"]) == (6, dataset.reference)

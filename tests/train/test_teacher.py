@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from mainspring.adapt import base as adapters
 from mainspring.adapt import lora
 from mainspring.errors import ChatError, ContextLengthError
 from mainspring.train.batch import Segment
@@ -26,11 +27,11 @@ def test_the_likelihood_of_an_answer_is_that_of_an_independent_model_whatever_is
 
 def test_the_active_adapter_answers(model, source):
     plain = answer_nll(model, [source.item(0)[0]])
-    lora.add(model, lora.LoraConfig(), "a")
+    lora.add(model, lora.Lora(), "a")
     for pair in lora.pairs(model, "a").values():
         torch.nn.init.normal_(pair.b_OR, std=0.1)
     assert answer_nll(model, [source.item(0)[0]]) != plain
-    lora.activate(model, None)
+    adapters.activate(model, None)
     assert answer_nll(model, [source.item(0)[0]]) == plain
 
 

@@ -1,32 +1,17 @@
 """The kinds of transforms that a recipe may name."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
-from torch import nn
 
-from mainspring.adapt import lora
-from mainspring.config import Config
+from mainspring.adapt.bottleneck import Bottleneck
+from mainspring.adapt.freeze import Freeze, Full
+from mainspring.adapt.ia3 import Ia3
+from mainspring.adapt.lora import Lora, QLora
+from mainspring.adapt.prefix import Prefix
+from mainspring.adapt.prompt import Prompt
 
-
-class Full(Config):
-    """All weights train."""
-
-    kind: Literal["full"] = "full"
-
-    def apply(self, model: nn.Module, *, seed: int, name: str) -> None:
-        """Unfreeze every weight."""
-        model.requires_grad_(True)
-
-
-class Lora(lora.LoraConfig):
-    """A low-rank adapter beside frozen weights."""
-
-    kind: Literal["lora"] = "lora"
-
-    def apply(self, model: nn.Module, *, seed: int, name: str) -> None:
-        """Put it on and freeze the rest."""
-        lora.add(model, self, name, seed=seed)
-
-
-Transform = Annotated[Full | Lora, Field(discriminator="kind")]
+AdapterKind = Annotated[Lora | QLora | Ia3 | Bottleneck | Prefix | Prompt, Field(discriminator="kind")]
+Transform = Annotated[
+    Full | Freeze | Lora | QLora | Ia3 | Bottleneck | Prefix | Prompt, Field(discriminator="kind")
+]

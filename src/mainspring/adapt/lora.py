@@ -1,90 +1,120 @@
-"""Low-rank adapters: several of them on one frozen model, one active at a time.
+"""Low-rank adapters: beside a frozen linear W stand two small factors.
 
-Paper: arXiv:2106.09685, section 4.1: y = W x + (alpha / rank) B A x, A random, B zero at the start.
-Ours: the linears of one model share one Adapters record, so switching costs one assignment and no walk.
+Paper: arXiv:2106.09685, section 4.1: y = W x + (alpha / rank) B A x, A random, B zero at the start. rslora scales
+by alpha / sqrt(rank) (arXiv:2312.03732, eq. 3). dora learns the length of every row of the sum as well
+(arXiv:2402.09353, eq. 5), whose gradient does not flow through the norm (section 4.3).
 
 Shapes: T tokens, I a linear's inputs, O its outputs, R rank.
 """
 
-import hashlib
 import math
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from pydantic import Field
 from torch import nn
 from torch.nn import functional
 
-from mainspring.config import Config
-from mainspring.errors import ConfigError, NotFoundError
+from mainspring.adapt import base as adapters
+from mainspring.adapt.base import Adapter
+from mainspring.adapt.quantized import FourBits, QuantLinear
+from mainspring.errors import ConfigError
 
 TARGETS = ("q", "k", "v", "o", "gate", "up", "down")
 
 
-class LoraConfig(Config):
-    """The shape of an adapter."""
+class Lora(Adapter):
+    """Low-rank factors beside linears."""
 
+    kind: Literal["lora"] = "lora"
     rank: int = Field(default=8, ge=1, description="inner width of the two factors")
     alpha: float = Field(
         default=16.0, gt=0, description="the product of the factors is scaled by alpha / rank"
     )
     targets: tuple[str, ...] = Field(
-        default=TARGETS, min_length=1, description="names of the linears that get factors, in every layer"
+        default=TARGETS,
+        min_length=1,
+        description="names of the linears that get factors, in every layer, or all",
+    )
+    rslora: bool = Field(default=False, description="scale by alpha / sqrt(rank) instead")
+    dora: bool = Field(default=False, description="learn the length of every row beside its direction")
+    dropout: float = Field(
+        default=0.0, ge=0, lt=1, description="part of the factors' inputs left out in training"
     )
 
     @property
     def scale(self) -> float:
-        return self.alpha / self.rank
+        return self.alpha / (math.sqrt(self.rank) if self.rslora else self.rank)
+
+    def attach(self, model: nn.Module, name: str, *, seed: int) -> None:
+        """Put factors on all targets."""
+        attach(model, self, name, paths=adapters.target_paths(model, self.targets), seed=seed)
 
 
-@dataclass(slots=True)
-class Adapters:
-    """What all adapted linears of one model share."""
+class QLora(Lora):
+    """The same beside linears that are kept in 4 bits."""
 
-    active_key: str | None = None
-    configs: dict[str, LoraConfig] = field(default_factory=dict)
-    linears: dict[str, "LoraLinear"] = field(default_factory=dict)
-    fingerprint: str | None = None
+    kind: Literal["qlora"] = "qlora"  # type: ignore[assignment]
+    bits: FourBits = Field(default="nf4", description="how the frozen weights are kept")
+    block: int = Field(default=64, ge=2, description="weights that share a scale; an even number")
+
+    def attach(self, model: nn.Module, name: str, *, seed: int) -> None:
+        """Quantize all linears of the blocks, then put factors on the targets."""
+        adapters.base_fingerprint(
+            model
+        )  # that of the weights as they were: others load the adapter onto those
+        for path, linear in adapters.linears_at(model, adapters.target_paths(model, ("all",))).items():
+            if isinstance(linear, nn.Linear):
+                adapters.replace(model, path, QuantLinear(linear, self.bits, self.block))
+        super().attach(model, name, seed=seed)
 
 
 class LoraPair(nn.Module):
-    """The two factors of one linear: A (R, I) and B (O, R)."""
+    """The two factors of one linear: A (R, I) and B (O, R), and the rows' lengths where they are learnt."""
 
-    def __init__(self, base: nn.Linear, config: LoraConfig, generator: torch.Generator | None) -> None:
+    def __init__(
+        self, base: nn.Linear | QuantLinear, config: Lora, generator: torch.Generator | None
+    ) -> None:
         super().__init__()
-        self.scale = config.scale
-        like = {"dtype": base.weight.dtype, "device": base.weight.device}
+        self.scale, self.dropout = config.scale, config.dropout
+        weight = base.weight
+        like = {"dtype": weight.dtype, "device": weight.device}
         bound = 1.0 / math.sqrt(base.in_features)
         a_RI = torch.zeros(config.rank, base.in_features)
         if generator is not None:
             a_RI.uniform_(-bound, bound, generator=generator)
         self.a_RI = nn.Parameter(a_RI.to(**like))
         self.b_OR = nn.Parameter(torch.zeros(base.out_features, config.rank, **like))
+        self.length_O = nn.Parameter(weight.detach().norm(dim=1)) if config.dora else None
 
-    def forward(self, x_TI: torch.Tensor, y_TO: torch.Tensor) -> torch.Tensor:
-        """Add the factors' part to what the linear made of x, in place: y is the caller's own."""
+    def forward(self, base: nn.Linear | QuantLinear, x_TI: torch.Tensor) -> torch.Tensor:
+        """The linear's output with the factors' part, added in place: what it makes is nobody else's."""
+        y_TO = base(x_TI)
+        if self.dropout and self.training:
+            x_TI = functional.dropout(x_TI, self.dropout)
         low_TR = functional.linear(x_TI, self.a_RI) * self.scale
-        return y_TO.addmm_(low_TR.to(y_TO.dtype), self.b_OR.to(y_TO.dtype).t())
+        if self.length_O is None:
+            return y_TO.addmm_(low_TR.to(y_TO.dtype), self.b_OR.to(y_TO.dtype).t())
+        ratio_O = self.length_O / self._norm(base)
+        plain_TO = y_TO if base.bias is None else y_TO - base.bias
+        turned_TO = ratio_O * (plain_TO + functional.linear(low_TR, self.b_OR))
+        return turned_TO if base.bias is None else turned_TO + base.bias
+
+    def product(self, base: nn.Linear | QuantLinear) -> torch.Tensor:
+        """What is added to the linear's weights, (O, I)."""
+        added_OI = self.scale * (self.b_OR @ self.a_RI)
+        if self.length_O is None:
+            return added_OI
+        ratio_O = self.length_O / self._norm(base)
+        return ratio_O.unsqueeze(1) * (base.weight + added_OI) - base.weight
+
+    def _norm(self, base: nn.Linear | QuantLinear) -> torch.Tensor:
+        with torch.no_grad():
+            return (base.weight + self.scale * (self.b_OR @ self.a_RI)).norm(dim=1)
 
 
-class LoraLinear(nn.Module):
-    """A frozen linear and the factors of every adapter that covers it; with none active it is the linear."""
-
-    def __init__(self, base: nn.Linear, adapters: Adapters) -> None:
-        super().__init__()
-        self.base = base
-        self.adapters = adapters
-        self.pairs = nn.ModuleDict()
-
-    def forward(self, x_TI: torch.Tensor) -> torch.Tensor:
-        y_TO = self.base(x_TI)
-        key = self.adapters.active_key
-        if key is None or key not in self.pairs:
-            return y_TO
-        return self.pairs[key](x_TI, y_TO)
-
-
-def add(model: nn.Module, config: LoraConfig, name: str, *, seed: int = 0) -> None:
+def add(model: nn.Module, config: Lora, name: str, *, seed: int = 0) -> None:
     """Give the model a new adapter, make it active and the only thing that trains.
 
     With B at zero the model answers as before until the adapter is trained.
@@ -93,160 +123,57 @@ def add(model: nn.Module, config: LoraConfig, name: str, *, seed: int = 0) -> No
         ConfigError: the name is taken, or no linear of the model has one of the names in `config.targets`.
 
     """
-    attach(model, config, name, paths=target_paths(model, config.targets), seed=seed)
-    for parameter in model.parameters():
-        parameter.requires_grad_(False)
-    for pair in pairs(model, name).values():
-        pair.requires_grad_(True)
-    activate(model, name)
+    config.apply(model, seed=seed, name=name)
 
 
 def attach(
-    model: nn.Module, config: LoraConfig, name: str, *, paths: list[str], seed: int | None
+    model: nn.Module, config: Lora, name: str, *, paths: Sequence[str], seed: int | None
 ) -> dict[str, LoraPair]:
     """Put frozen factors on the linears at `paths` without activating them; seed None leaves A zero."""
-    adapters = adapters_of(model)
-    if name in adapters.configs:
-        raise ConfigError(
-            f"The model already has an adapter '{name}'; choose another name or remove it first."
-        )
+    adapters.check_free(model, name)
     generator = None if seed is None else torch.Generator().manual_seed(seed)
-    made: dict[str, LoraPair] = {}
-    for path in paths:
-        linear = adapters.linears.get(path) or _wrap(model, path, adapters)
-        made[path] = LoraPair(linear.base, config, generator).requires_grad_(False)
-        linear.pairs[_key(name)] = made[path]
-    adapters.configs[name] = config
+    linears = adapters.linears_at(model, paths)
+    made = {path: LoraPair(linear, config, generator) for path, linear in linears.items()}
+    adapters.put_on(model, config, name, made)
     return made
 
 
-def activate(model: nn.Module, name: str | None) -> None:
-    """Answer with this adapter from the next forward on, or with the plain model (None)."""
-    adapters = adapters_of(model)
-    if name is not None:
-        _known(adapters, name)
-    adapters.active_key = None if name is None else _key(name)
-
-
-def active(model: nn.Module) -> str | None:
-    """Name of the adapter that the model answers with."""
-    adapters = adapters_of(model)
-    return next((name for name in adapters.configs if _key(name) == adapters.active_key), None)
-
-
-def remove(model: nn.Module, name: str) -> None:
-    """Take an adapter off; linears that carry none any more become plain again."""
-    adapters = adapters_of(model)
-    _known(adapters, name)
-    if adapters.active_key == _key(name):
-        adapters.active_key = None
-    del adapters.configs[name]
-    for path, linear in list(adapters.linears.items()):
-        if _key(name) in linear.pairs:
-            del linear.pairs[_key(name)]
-        if not linear.pairs:
-            _replace(model, path, linear.base)
-            del adapters.linears[path]
-
-
 def merge(model: nn.Module, name: str) -> None:
-    """Add an adapter's product to the weights for export, and take it off: W + (alpha / rank) B A.
+    """Add an adapter's product to the weights for export, and take it off.
 
     Raises:
-        ConfigError: other adapters would then sit on weights they were not trained on.
+        ConfigError: other adapters would then sit on weights they were not trained on, or the weights are in 4 bits.
 
     """
-    adapters = adapters_of(model)
+    record = adapters.adapters_of(model)
     found = pairs(model, name)
-    if len(adapters.configs) > 1:
-        others = ", ".join(sorted(set(adapters.configs) - {name}))
+    if len(record.configs) > 1:
+        others = ", ".join(sorted(set(record.configs) - {name}))
         raise ConfigError(f"Merging '{name}' would change the base below {others}; remove those first.")
     for path, pair in found.items():
+        linear = adapters.plain_at(model, path)
+        if not isinstance(linear, nn.Linear):
+            raise ConfigError(
+                f"{path} is kept in 4 bits. Load the adapter onto the base it came from, and merge there."
+            )
         with torch.no_grad():
-            adapters.linears[path].base.weight += pair.scale * (pair.b_OR @ pair.a_RI)
-    adapters.fingerprint = None
-    remove(model, name)
+            linear.weight += pair.product(linear)
+    record.fingerprint = None
+    adapters.remove(model, name)
 
 
 def pairs(model: nn.Module, name: str) -> dict[str, LoraPair]:
-    """Factors of an adapter by the path of their linear, such as `blocks.0.mixer.q`."""
-    adapters = adapters_of(model)
-    _known(adapters, name)
-    key = _key(name)
-    covered = {path: linear for path, linear in adapters.linears.items() if key in linear.pairs}
-    return {path: linear.pairs[key] for path, linear in covered.items()}  # type: ignore[misc]
+    """Factors of an adapter by the path of their linear, such as `blocks.0.mixer.q`.
 
+    Raises:
+        ConfigError: an adapter of another kind.
 
-def adapters_of(model: nn.Module) -> Adapters:
-    """The model's one record of its adapters."""
-    found = getattr(model, "_adapters", None)
-    if found is None:
-        found = Adapters()
-        object.__setattr__(model, "_adapters", found)  # not a part of the module tree
-    return found
-
-
-def base_fingerprint(model: nn.Module) -> str:
-    """A hash over names and values of all weights but the adapters', whatever file they came from."""
-    adapters = adapters_of(model)
-    if adapters.fingerprint is None:
-        digest = hashlib.sha256()
-        tensors = [*model.named_parameters(), *model.named_buffers()]  # a router's balance is a buffer
-        weights = {_plain(path): weight for path, weight in tensors if ".pairs." not in path}
-        for path in sorted(weights):
-            weight = weights[path].detach().cpu().contiguous()
-            digest.update(f"{path} {weight.dtype} {tuple(weight.shape)}\n".encode())
-            digest.update(weight.view(torch.uint8).numpy().data)
-        adapters.fingerprint = digest.hexdigest()
-    return adapters.fingerprint
-
-
-def target_paths(model: nn.Module, targets: tuple[str, ...]) -> list[str]:
-    """Paths of the linears with one of these names, in the order of the model."""
-    linears = [_plain(path) for path, module in model.named_modules() if isinstance(module, nn.Linear)]
-    names = sorted({path.rpartition(".")[2] for path in linears})
-    for target in targets:
-        if target not in names:
-            raise ConfigError(
-                f"`targets` names '{target}', but the model has no linear of that name; "
-                f"it has {', '.join(names)}."
-            )
-    return [path for path in linears if path.rpartition(".")[2] in targets]
-
-
-def linears_at(model: nn.Module, paths: list[str]) -> dict[str, nn.Linear]:
-    """The plain linears at these paths, wrapped or not."""
-    found: dict[str, nn.Linear] = {}
-    for path in paths:
-        module = model.get_submodule(path)
-        linear = module.base if isinstance(module, LoraLinear) else module
-        assert isinstance(linear, nn.Linear), path
-        found[path] = linear
-    return found
-
-
-def _wrap(model: nn.Module, path: str, adapters: Adapters) -> LoraLinear:
-    linear = adapters.linears[path] = LoraLinear(linears_at(model, [path])[path], adapters)
-    _replace(model, path, linear)
-    return linear
-
-
-def _replace(model: nn.Module, path: str, module: nn.Module) -> None:
-    parent, _, name = path.rpartition(".")
-    setattr(model.get_submodule(parent), name, module)
-
-
-def _known(adapters: Adapters, name: str) -> None:
-    if name not in adapters.configs:
-        known = ", ".join(sorted(adapters.configs)) or "none"
-        raise NotFoundError(f"The model has no adapter '{name}'; it has: {known}. Add or load it first.")
-
-
-def _key(name: str) -> str:
-    """Module names may not hold dots nor be a method's name."""
-    return "adapter:" + name.replace(".", "%2E")
-
-
-def _plain(path: str) -> str:
-    """A path as it was before its linear was wrapped."""
-    return path.removesuffix(".base").replace(".base.", ".")
+    """
+    found = adapters.parts(model, name)
+    pairs = {path: part for path, part in found.items() if isinstance(part, LoraPair)}
+    if len(pairs) < len(found):
+        kind = adapters.adapters_of(model).configs[name].kind
+        raise ConfigError(
+            f"'{name}' is an adapter of kind '{kind}'; only lora can do this. Train one of that kind."
+        )
+    return pairs

@@ -22,6 +22,7 @@ from mainspring.cli import (
     models,
     parity,
     promote,
+    runs,
     serve,
     tokenizer,
     trace,
@@ -60,6 +61,7 @@ app.command("fetch")(fetch.fetch)
 app.add_typer(tokenizer.app, name="tokenizer")
 app.add_typer(models.app, name="models")
 app.command("train")(train.train)
+app.add_typer(runs.app, name="runs")
 app.command("merge")(merge.merge)
 app.command("parity")(parity.parity)
 app.command("trace")(trace.trace)

@@ -29,6 +29,7 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("-o", "--option", metavar="KEY=VALUE", help="One setting, by its dotted key."),
 ]
+RunId = Annotated[str, typer.Argument(metavar="RUN", help="A run, as `mainspring runs list` shows them.")]
 GoldFile = Annotated[
     Path, typer.Option("--gold", help="Questions with known answers, as JSON lines; the held-out ones count.")
 ]

@@ -49,7 +49,9 @@ def train(
         from mainspring.train.ranks import is_first, started
 
         with started():
-            found = _run(opened, preset, files, settings, resume, is_plan=is_plan, accept=accept, as_json=as_json)
+            found = _run(
+                opened, preset, files, settings, resume, is_plan=is_plan, accept=accept, as_json=as_json
+            )
             if found is not None and is_first():
                 _tell(opened, workspace, *found, as_json=as_json)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from mainspring import artifact as artifacts
-from mainspring.adapt import lora
+from mainspring.adapt import base as adapters
 from mainspring.app import PROMPT, AssistantSpec, Workspace
 from mainspring.artifact import Artifact
 from mainspring.config import build
@@ -84,7 +84,7 @@ def mean_nll(workspace: Workspace, spec: AssistantSpec, pairs: Sequence[tuple[Go
     values: list[float] = []
 
     def run() -> None:
-        lora.activate(host.model, spec.adapter)
+        adapters.activate(host.model, spec.adapter)
         values.extend(answer_nll(host.model, segments, max_tokens=MAX_NLL_TOKENS))
 
     host.engine.between_steps(run)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import msgspec
 
 from mainspring import chat, trace
-from mainspring.adapt import lora
+from mainspring.adapt import base as adapters
 from mainspring.app import ASSISTANT, CHAT_MODEL, IN_PRODUCTION, Workspace
 from mainspring.errors import NotFoundError
 from mainspring.evaluate.answers import GENERATED, Judged
@@ -116,7 +116,7 @@ def _plain_forward(host: Host, adapter: str | None, prompt: Sequence[int], limit
     found: list[int] = []
 
     def run() -> None:
-        lora.activate(host.model, adapter)
+        adapters.activate(host.model, adapter)
         found.extend(greedy(host.model, prompt, limit, host.tokenizer.end_ids))
 
     host.engine.between_steps(run)

@@ -4,8 +4,9 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from mainspring.adapt import base as adapters
 from mainspring.adapt import lora, store
-from mainspring.errors import MainspringError, WeightsError
+from mainspring.errors import ConfigError, MainspringError, WeightsError
 from mainspring.infer.backends.torch_eager import TorchEager
 from mainspring.infer.chat_model import EngineChat
 from mainspring.infer.engine import Engine
@@ -70,11 +71,19 @@ class Host:
         with self._lock:
             if reference in self._adapters:
                 return
-            lora.base_fingerprint(self.model)  # hashed here, so that running streams need not wait for it
+            adapters.base_fingerprint(self.model)  # hashed here, so that running streams need not wait for it
             self.engine.between_steps(lambda: store.load(self.model, folder, reference))
-            factors = lora.pairs(self.model, reference).values()
+            try:
+                factors = lora.pairs(self.model, reference).values()
+            except ConfigError as error:
+                kind = adapters.adapters_of(self.model).configs[reference].kind
+                self.engine.between_steps(lambda: adapters.remove(self.model, reference))
+                raise ConfigError(
+                    f"The adapter {reference} is of kind '{kind}'; the engine answers with those of kind 'lora' alone. "
+                    "Train one of that kind, or answer with `mainspring.models.generate.generate`."
+                ) from error
             if not linears_agree([w for pair in factors for w in (pair.a_RI, pair.b_OR)], self.plan):
-                self.engine.between_steps(lambda: lora.remove(self.model, reference))
+                self.engine.between_steps(lambda: adapters.remove(self.model, reference))
                 raise MainspringError(
                     f"The adapter {reference} has the rank {next(iter(factors)).a_RI.shape[0]}; products of "
                     "that width do not keep rows apart on this machine, so answers could not be repeated "

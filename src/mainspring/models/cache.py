@@ -12,17 +12,20 @@ from mainspring.models.attend import Run, Scoring, State, attend_batch
 
 
 class CachedAttend:
-    """An Attend that remembers: each forward pass brings the next tokens of `num_segments` equal segments."""
+    """An Attend that remembers: each forward pass brings the next tokens of `num_segments` equal segments.
+
+    `num_tokens` is how many of each of them have come, those of the coming forward pass among them.
+    """
 
     is_cache = True
 
     def __init__(self, num_segments: int = 1) -> None:
-        self._num_segments = num_segments
+        self.num_segments = num_segments
         self._keys: dict[int, torch.Tensor] = {}
         self._values: dict[int, torch.Tensor] = {}
         self._sources: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
         self._states: dict[int, State] = {}
-        self._num_tokens = 0
+        self.num_tokens = 0
 
     @property
     def num_numbers(self) -> int:
@@ -31,9 +34,16 @@ class CachedAttend:
 
     def positions(self, num_new: int) -> torch.Tensor:
         """pos_T of the next `num_new` tokens of every segment, which the coming forward pass brings."""
-        pos_L = torch.arange(self._num_tokens, self._num_tokens + num_new)
-        self._num_tokens += num_new
-        return pos_L.repeat(self._num_segments)
+        pos_L = torch.arange(self.num_tokens, self.num_tokens + num_new)
+        self.num_tokens += num_new
+        return pos_L.repeat(self.num_segments)
+
+    def begin_with(self, layer: int, k_PGK: torch.Tensor, v_PGV: torch.Tensor) -> None:
+        """Keys and values that every segment has before its own; without effect once a layer has some."""
+        if layer not in self._keys:
+            shape = (self.num_segments, -1, -1, -1)
+            self._keys[layer] = k_PGK.transpose(0, 1).expand(shape)
+            self._values[layer] = v_PGV.transpose(0, 1).expand(shape)
 
     def __call__(
         self, layer: int, q_THK: torch.Tensor, k_TGK: torch.Tensor, v_TGV: torch.Tensor, scoring: Scoring
@@ -64,13 +74,13 @@ class CachedAttend:
         def keep(state: State) -> None:
             self._states[layer] = state
 
-        yield Run(slice(None), self._num_segments, -1, self._states.get(layer), keep)
+        yield Run(slice(None), self.num_segments, -1, self._states.get(layer), keep)
 
     def pad(self, num_rows: int) -> int:
         return num_rows
 
     def _batched(self, x_TGK: torch.Tensor) -> torch.Tensor:
-        return x_TGK.unflatten(0, (self._num_segments, -1)).transpose(1, 2)
+        return x_TGK.unflatten(0, (self.num_segments, -1)).transpose(1, 2)
 
 
 def _grown(old_BGLK: torch.Tensor | None, new_BGLK: torch.Tensor) -> torch.Tensor:

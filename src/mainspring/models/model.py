@@ -3,9 +3,9 @@
 Shapes: T tokens (all segments flat, one behind the other), S tokens of the source, N chosen ones, D width,
 V vocabulary, C labels.
 
-    source_ids_S -> embedding -> encoder -> source_SD
-                                                |
-    ids_T, pos_T -> embedding -> blocks --------+--> hidden_TD -> head -> scores (N, V) or (N, C)
+    source_ids_S -> embedding -> encoder -----> source_SD
+                                                   |
+    ids_T, pos_T -> embedding -> front -> blocks --+--> hidden_TD -> head -> scores (N, V) or (N, C)
 """
 
 from functools import partial
@@ -16,6 +16,7 @@ from torch import nn
 from mainspring.models.attend import Attend
 from mainspring.models.config import ModelConfig, RopeSpec
 from mainspring.models.parts.base import Tables
+from mainspring.models.parts.front import Front
 from mainspring.models.parts.heads import Head
 from mainspring.models.parts.rope import Rope
 from mainspring.models.parts.stack import Stack
@@ -29,6 +30,7 @@ class Model(Stack):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config, config.width, nn.Embedding(config.vocab_size, config.width))
         self.config = config
+        self.front = Front()
         self.encoder = Stack(config.encoder, config.width) if config.encoder else None
         self.head = Head(config.head, config.width, config.vocab_size) if config.head else None
         self._ropes: dict[tuple[RopeSpec, int], Rope] = {}
@@ -52,7 +54,7 @@ class Model(Stack):
             hidden_TD, after the final norm, in the weights' dtype.
 
         """
-        return self.run(self.embedding(ids_T), pos_T, attend, partial(self._rope, pos_T), source_SD)
+        return self.front(self.embedding(ids_T), pos_T, attend, partial(self._blocks, source_SD))
 
     def encode(self, ids_S: torch.Tensor, pos_S: torch.Tensor, attend: Attend) -> torch.Tensor:
         """source_SD: hidden states of the encoder, which `forward` takes."""
@@ -63,6 +65,11 @@ class Model(Stack):
         """The head's scores of the hidden states that need them: (N, V) for tokens, (N, C) for labels."""
         assert self.head is not None, f"this {self.config.family} model has no head"
         return self.head(hidden_ND, self.embedding.weight)
+
+    def _blocks(
+        self, source_SD: torch.Tensor | None, x_TD: torch.Tensor, pos_T: torch.Tensor, attend: Attend
+    ) -> torch.Tensor:
+        return self.run(x_TD, pos_T, attend, partial(self._rope, pos_T), source_SD)
 
     def _rope(self, pos_T: torch.Tensor, spec: RopeSpec, head_size: int) -> Tables:
         key = (spec, head_size)

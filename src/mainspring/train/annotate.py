@@ -12,7 +12,7 @@ from typing import ClassVar, Protocol
 
 import torch
 
-from mainspring.adapt import lora
+from mainspring.adapt import base as adapters
 from mainspring.errors import ConfigError
 from mainspring.models.model import Model
 from mainspring.train.batch import Batch
@@ -49,7 +49,7 @@ class _Reference:
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
-        self._frozen = None if lora.active(runner.model) else runner.frozen()
+        self._frozen = None if adapters.active(runner.model) else runner.frozen()
 
     def look(self, batch: Batch, of: Callable[[Outputs], torch.Tensor]) -> torch.Tensor:
         if self._frozen is not None:
@@ -186,9 +186,9 @@ def check_needs(batch: Batch, needs: Sequence[str], late: Sequence[Annotator], n
 @contextmanager
 def without_adapter(model: Model) -> Iterator[None]:
     """The model as its adapters found it."""
-    before = lora.active(model)
-    lora.activate(model, None)
+    before = adapters.active(model)
+    adapters.activate(model, None)
     try:
         yield
     finally:
-        lora.activate(model, before)
+        adapters.activate(model, before)

@@ -50,14 +50,12 @@ def measure_jointly(
     """The loss and its metrics over all ranks, without gradients."""
     joint, plain = _kinds(learner)
     parts: list[dict[str, float]] = []
-    features: list[Features | None] = []
 
     def look(outputs: Outputs) -> Features:
         parts.append(learner.mean(plain, outputs, counts)[1])
         return _features(joint, outputs)
 
-    for batch in learner.late(batches):
-        features.append(learner.runner.look(batch, look))
+    features = [learner.runner.look(batch, look) for batch in learner.late(batches)]
     parts.append(_differentiate(learner, joint, features, batches, counts)[0])
     return learner.ranks.total(parts)
 
@@ -82,7 +80,9 @@ def _differentiate(
 
     Padding takes no part, so its gradients are zero; where another process has the features, there are none.
     """
-    here = [(own, batch) for own, batch in zip(features, batches, strict=True) if own and not batch.is_padding]
+    here = [
+        (own, batch) for own, batch in zip(features, batches, strict=True) if own and not batch.is_padding
+    ]
     gathered = learner.ranks.gather(here)
     first = sum(len(each) for each in gathered[: learner.ranks.rank])
     every = [each for theirs in gathered for each in theirs]

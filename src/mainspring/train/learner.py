@@ -17,7 +17,15 @@ from mainspring.train.batch import Batch, Item, pack
 from mainspring.train.config import TrainConfig
 from mainspring.train.guard import Guard, Verdict
 from mainspring.train.joint import backward_jointly, measure_jointly
-from mainspring.train.objectives.base import JointObjective, Loss, Objective, Penalty, WeightPenalty
+from mainspring.train.objectives.base import (
+    Addition,
+    JointObjective,
+    Loss,
+    Objective,
+    Penalty,
+    Regulator,
+    WeightPenalty,
+)
 from mainspring.train.optim import set_lr
 from mainspring.train.outputs import Outputs
 from mainspring.train.parallel import Runner
@@ -44,15 +52,19 @@ class Learner:
 
     runner: Runner
     objective: Objective
-    penalties: Sequence[Penalty | WeightPenalty]
+    penalties: Sequence[Addition]
     annotators: Sequence[Annotator]
     parameters: Mapping[str, nn.Parameter]
     optimizer: torch.optim.Optimizer
     config: TrainConfig
     scaler: torch.amp.GradScaler = field(init=False)
+    _observed: dict[str, torch.Tensor] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self.scaler = self.config.plan.scaler()
+        self.runner.watches_routers = any(
+            each.watches_routers for each in (*self.losses(), *self.regulators())
+        )
 
     @property
     def model(self) -> Model:
@@ -71,9 +83,7 @@ class Learner:
         sizes = [sum(segment.num_tokens + len(segment.source) for segment in unit) for unit in units]
         packed = pack(items, max([self.config.plan.micro_batch_tokens, *sizes]), couples=couples)
         with self.config.plan.autocast():
-            made = [
-                annotate(batch, self._annotators(late=False)) for batch in self.runner.level(packed)
-            ]
+            made = [annotate(batch, self._annotators(late=False)) for batch in self.runner.level(packed)]
         late = self._annotators(late=True)
         for each in self.losses():
             for batch in made:
@@ -101,6 +111,7 @@ class Learner:
         """
         counts = self.ranks.total(batch.counts() for batch in batches)
         self.optimizer.zero_grad(set_to_none=True)
+        self._observed.clear()
         sums = self.backward(batches, counts)
         self.runner.join(self.parameters)
         sums |= self._backward_weights()
@@ -111,6 +122,7 @@ class Learner:
         if verdict.action == "take":
             set_lr(self.optimizer, lr)
             self.scaler.step(self.optimizer)
+            sums |= self._regulate()
         self.scaler.update()
         return Learnt(
             loss=loss, grad_norm=norm, tokens=int(counts["ids"]), trained_tokens=counts["tokens"], metrics=sums,
@@ -157,6 +169,15 @@ class Learner:
         """The objective and the penalties that look at outputs."""
         return [self.objective, *(each for each in self.penalties if isinstance(each, Penalty))]
 
+    def regulators(self) -> list[Regulator]:
+        """What moves numbers without gradients."""
+        return [each for each in self.penalties if isinstance(each, Regulator)]
+
+    def moved(self) -> dict[str, torch.Tensor]:
+        """What regulators move, by name: beside what trains, the rest of a state."""
+        found = [each.moves(self.model) for each in self.regulators()]
+        return {name: each for some in found for name, each in some.items()}
+
     def mean(
         self, losses: Sequence[Objective], outputs: Outputs, counts: Counts
     ) -> tuple[torch.Tensor, dict[str, float]]:
@@ -168,7 +189,12 @@ class Learner:
             mean, metrics = self.scaled(each, loss, counts)
             total, value = total + mean, sums["loss"] + metrics.pop("loss")
             sums |= {**metrics, "loss": value}
-        return (total * 0.0, {}) if outputs.batch.is_padding else (total, sums)
+        if outputs.batch.is_padding:
+            return total * 0.0, {}
+        for each in self.regulators() if torch.is_grad_enabled() else ():
+            seen, before = each.observe(outputs), self._observed.get(each.kind)
+            self._observed[each.kind] = seen if before is None else before + seen
+        return total, sums
 
     def scaled(self, each: Objective, loss: Loss, counts: Counts) -> tuple[torch.Tensor, dict[str, float]]:
         """A loss divided by its count of the whole step, and what is reported of it."""
@@ -184,6 +210,17 @@ class Learner:
             mean = mean * each.coefficient
             metrics[each.kind] = float(mean.detach())
         return mean, {"loss": float(mean.detach()), **metrics}
+
+    @torch.no_grad()
+    def _regulate(self) -> dict[str, float]:
+        """Let regulators move their numbers by what all ranks saw, the same on every rank."""
+        metrics: dict[str, float] = {}
+        for each in self.regulators():
+            seen = [
+                own for own in self.ranks.gather(self._observed.get(each.kind)) if own is not None
+            ]  # a rank may have had no items
+            metrics |= each.regulate(self.model, torch.stack(seen).sum(0))
+        return metrics
 
     def _backward_weights(self) -> dict[str, float]:
         """Penalties of the weights alone, the same on every rank."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from mainspring.adapt import lora
+from mainspring.adapt import base as adapters
 from mainspring.device import describe
 from mainspring.errors import ConfigError
 from mainspring.models.model import Model
@@ -23,7 +23,7 @@ from mainspring.train.config import TrainConfig
 from mainspring.train.feed import Feed, ItemFeed
 from mainspring.train.learner import Learner
 from mainspring.train.metrics import Metrics, StepReport, line
-from mainspring.train.objectives.base import Objective, Penalty, WeightPenalty
+from mainspring.train.objectives.base import Addition, Objective, Penalty, WeightPenalty
 from mainspring.train.parallel import Runner, open_runner
 from mainspring.train.ranks import check_agreement
 from mainspring.train.session import Rollout, Session
@@ -56,7 +56,7 @@ def train(
     config: TrainConfig,
     state_dir: Path,
     *,
-    penalties: Sequence[Penalty | WeightPenalty] = (),
+    penalties: Sequence[Addition] = (),
     annotators: Sequence[Annotator] = (),
     rollout: Rollout | None = None,
     validation: Source | None = None,
@@ -120,7 +120,7 @@ def begin(
     config: TrainConfig,
     state_dir: Path,
     *,
-    penalties: Sequence[Penalty | WeightPenalty] = (),
+    penalties: Sequence[Addition] = (),
     annotators: Sequence[Annotator] = (),
     rollout: Rollout | None = None,
     validation: Source | None = None,
@@ -129,13 +129,17 @@ def begin(
     check_agreement(_decisions(objective, config))
     with config.plan.applied(model), _seeded(config.seed):
         objective.prepare(model)
-        lora.base_fingerprint(model)  # known to the model from here on, before it is cut into parts
+        adapters.base_fingerprint(model)  # known to the model from here on, before it is cut into parts
         runner = open_runner(model, config.plan)
         if rollout is not None and runner.is_cut:
-            raise ConfigError("What answers prompts needs the whole model in every process. Use plan.parallel=ddp.")
+            raise ConfigError(
+                "What answers prompts needs the whole model in every process. Use plan.parallel=ddp."
+            )
         learner = _learner(runner, objective, config, penalties, annotators)
         feed = data if isinstance(data, Feed) else ItemFeed(data, config, learner.ranks)
-        session = Session(learner=learner, feed=feed, rollout=rollout, validation=validation, folder=state_dir)
+        session = Session(
+            learner=learner, feed=feed, rollout=rollout, validation=validation, folder=state_dir
+        )
         check_agreement(session.fingerprints)
         try:
             yield session
@@ -157,13 +161,20 @@ def _learner(
     runner: Runner,
     objective: Objective,
     config: TrainConfig,
-    penalties: Sequence[Penalty | WeightPenalty],
+    penalties: Sequence[Addition],
     annotators: Sequence[Annotator],
 ) -> Learner:
     parameters = runner.parameters
     if not runner.num_trained:
         raise ConfigError(
             "No weight of the model trains. Give it an adapter (lora.add), or unfreeze weights."
+        )
+    watching = [
+        each.kind for each in penalties if not isinstance(each, WeightPenalty) and each.watches_routers
+    ]
+    if watching and runner.ranks.model_size > 1:
+        raise ConfigError(
+            f"'{watching[0]}' needs all that routers say in every process, once. Use plan.parallel=fsdp or ddp."
         )
     of_weights = [each.kind for each in penalties if isinstance(each, WeightPenalty)]
     if of_weights and runner.is_cut:
@@ -174,7 +185,7 @@ def _learner(
     needs = list(dict.fromkeys(need for each in (objective, *looking) for need in each.needs))
     return Learner(
         runner=runner, objective=objective, penalties=penalties, parameters=parameters, config=config,
-        annotators=find_annotators(needs, runner, annotators),
+        annotators=find_annotators(needs, runner, [*annotators, *objective.annotators()]),
         optimizer=runner.build_optimizer(config.optim),
     )  # fmt: skip
 

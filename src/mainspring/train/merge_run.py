@@ -12,7 +12,8 @@ from typing import Annotated
 from pydantic import Field
 
 from mainspring import artifact as artifacts
-from mainspring.adapt import lora, store
+from mainspring.adapt import base as adapters
+from mainspring.adapt import store
 from mainspring.adapt.merge import Linear, MergeMethod
 from mainspring.adapt.merge.adapters import add_concatenated, write_merged
 from mainspring.adapt.merge.models import merge_models
@@ -146,7 +147,7 @@ def _merge_adapters(
     segments = _segments(registry, config, registry.folder(base))
     nll: dict[str, float] = {}
     for name in (None, *names):
-        lora.activate(model, name)
+        adapters.activate(model, name)
         nll[name or base.reference] = _nll(model, segments, name or base.reference)
     config.method.check(weights)
     factors = config.method.factors(weights)
@@ -158,7 +159,7 @@ def _merge_adapters(
     else:
         add_concatenated(model, names, factors, config.name)
         store.save(model, config.name, scratch)
-        lora.activate(model, config.name)
+        adapters.activate(model, config.name)
     nll[config.name] = _nll(model, segments, "the result")
     kind: artifacts.Kind = "model" if factors is None else "adapter"
     return _Made(kind=kind, parents=_roles(base, parents), nll=nll, segments=segments)

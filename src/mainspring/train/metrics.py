@@ -6,6 +6,9 @@ from pathlib import Path
 
 from mainspring.device import peak_rss_bytes
 
+NAME = "metrics.jsonl"
+VALID_LOSS = "valid_loss"  # among the metrics of a step after which the held-out items were looked at
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepReport:
@@ -32,7 +35,7 @@ class Metrics:
     """
 
     def __init__(self, state_dir: Path, after_step: int, *, is_kept: bool = True) -> None:
-        self.path, self._is_kept = state_dir / "metrics.jsonl", is_kept
+        self.path, self._is_kept = state_dir / NAME, is_kept
         if not is_kept:
             return
         lines = self.path.read_text().splitlines(keepends=True) if self.path.exists() else []

@@ -3,6 +3,7 @@
 Shapes: T tokens of a batch, N of them trained, M tokens of the encoder's stream, D model width, V vocabulary.
 """
 
+from collections.abc import Sequence
 from functools import cached_property
 
 import torch
@@ -10,6 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from mainspring.models.attend import PackedAttend
 from mainspring.models.model import Model
+from mainspring.models.parts.moe import Routed, watched
 from mainspring.train.batch import Batch
 
 
@@ -18,6 +20,7 @@ class Outputs:
 
     def __init__(self, model: Model, batch: Batch, hidden_TD: torch.Tensor) -> None:
         self.model, self.batch, self.hidden_TD = model, batch, hidden_TD
+        self.routed: Sequence[Routed] = ()
 
     def logits(self, at_N: torch.Tensor) -> torch.Tensor:
         """The head's scores of the tokens at these indices, (N, V) or (N, C), at least in fp32."""
@@ -50,8 +53,13 @@ class Outputs:
         return x_N.new_zeros(len(self.batch.ids)).index_copy(0, self.batch.trained(), x_N)
 
 
-def run_model(model: Model, batch: Batch) -> Outputs:
-    """Run the model over a batch, each segment for itself."""
+def run_model(model: Model, batch: Batch, *, watches_routers: bool = False) -> Outputs:
+    """Run the model over a batch, each segment for itself; keep what its routers say, if that is watched."""
+    if watches_routers:
+        with watched(model) as said:
+            outputs = run_model(model, batch)
+        outputs.routed = said
+        return outputs
     if not batch.source_lengths:
         return Outputs(model, batch, model(batch.ids, batch.pos, PackedAttend(batch.lengths)))
     source_SD = model.encode(batch.source_ids, batch.source_pos, PackedAttend(batch.source_lengths))

@@ -42,7 +42,9 @@ class Plan(Config):
     tensor: int = Field(
         default=1, ge=1, description="processes that share every matrix of attention and feed-forward parts"
     )
-    pipeline: int = Field(default=1, ge=1, description="processes that each hold some of the blocks, in order")
+    pipeline: int = Field(
+        default=1, ge=1, description="processes that each hold some of the blocks, in order"
+    )
 
     @property
     def num_threads(self) -> int:

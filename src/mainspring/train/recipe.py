@@ -14,10 +14,12 @@ from mainspring.models.model import Model
 from mainspring.models.rehead import HeadKind, with_head
 from mainspring.registry import Registry
 from mainspring.train.config import TrainConfig
-from mainspring.train.objectives.kinds import ObjectiveKind
+from mainspring.train.fisher import FisherConfig
+from mainspring.train.objectives.kinds import ObjectiveKind, PenaltyKind
 from mainspring.train.objectives.sft import Sft
 from mainspring.train.rollout_recipe import RolloutRecipe
 from mainspring.train.sources.kinds import ItemSourceKind, SourceKind
+from mainspring.train.trackers import Tracker
 
 Published = dict[str, Any]
 
@@ -59,13 +61,23 @@ class Recipe(Config):
         default=None, description="how prompts are answered and judged, where the data are prompts"
     )
     objective: ObjectiveKind = Field(default=Sft(), description="towards what")
+    penalties: tuple[PenaltyKind, ...] = Field(default=(), description="what is added to the loss")
+    teacher: str = Field(
+        default="", description="the model that is imitated (distill); of the same vocabulary"
+    )
     transform: Transform = Field(default=Full(), description="what of the model trains")
+    fisher: FisherConfig | None = Field(
+        default=None, description="estimate afterwards how much each weight matters, for a later run's `ewc`"
+    )
     train: TrainConfig = Field(default=TrainConfig(), description="the run")
+    tracker: Tracker | None = Field(default=None, description="another program that is told of every step")
 
     def pinned(self, registry: Registry) -> "Recipe":
         """With the versions that its names stand for now: what a run is resumed and repeated by."""
         model = registry.get(self.model).reference if isinstance(self.model, str) else self.model
         found: dict[str, Any] = {"model": model, "data": self.data.pinned(registry)}
+        if self.teacher:
+            found["teacher"] = registry.get(self.teacher).reference
         if self.validation is not None:
             found["validation"] = self.validation.pinned(registry)
         return self.model_copy(update=found)

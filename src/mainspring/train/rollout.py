@@ -94,7 +94,11 @@ class Rollouts:
         self._model, self._reward, self._config = model, reward, config
         self._decode, self._end_ids, self._folder, self._seed = decode, tuple(end_ids), folder, seed
         self.updates = config.updates
-        self.settings: Mapping[str, Any] = {**config.model_dump(mode="json"), "reward": reward.kind, "seed": seed}
+        self.settings: Mapping[str, Any] = {
+            **config.model_dump(mode="json"),
+            "reward": reward.kind,
+            "seed": seed,
+        }
         self.report: RolloutReport | None = None
 
     @property

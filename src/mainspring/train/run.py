@@ -1,7 +1,7 @@
 """A recipe to an artifact: opened, trained as a run that can be killed and resumed, written with its facts."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,8 +9,8 @@ from typing import Any
 
 from mainspring import artifact as artifacts
 from mainspring import device
-from mainspring.adapt import lora as adapters
-from mainspring.adapt import store
+from mainspring.adapt import base as adapters
+from mainspring.adapt import lora, store
 from mainspring.artifact import Artifact
 from mainspring.config import build
 from mainspring.data.shard_dataset import find_tokenizer
@@ -24,18 +24,24 @@ from mainspring.progress import say
 from mainspring.registry import Registry
 from mainspring.runs import Run, Runs
 from mainspring.tokenizer.base import Tokenizer
+from mainspring.train.annotate import Annotator
+from mainspring.train.card import Facts, write_card
 from mainspring.train.feed import Feed
+from mainspring.train.fisher import Anchor, FisherConfig, estimate
 from mainspring.train.forecast import Forecast, forecast
 from mainspring.train.loop import Result, begin, train
 from mainspring.train.metrics import StepReport
 from mainspring.train.objectives.base import Objective
+from mainspring.train.objectives.distill import Distill
 from mainspring.train.parallel import ranks_of
+from mainspring.train.plots import plot_metrics
 from mainspring.train.ranks import from_first, is_first
 from mainspring.train.recipe import Recipe
 from mainspring.train.session import Rollout, Session
 from mainspring.train.sources.base import Opening, Source, hold_out
+from mainspring.train.trackers import tracked
 
-KIND = "train"
+KIND, ANCHOR = "train", "anchor.safetensors"
 OnStep = Callable[[StepReport], None]
 
 
@@ -101,14 +107,23 @@ def _train(
     opened = _open(registry, recipe)
     say(f"run {run.id}; if it is stopped, `mainspring train --resume {run.id}` goes on with it")
     folder = runs.folder(run.id)
-    result = train(
-        opened.base.model, opened.data, opened.objective, recipe.train, folder,
-        rollout=opened.rollout(registry, recipe, folder), validation=opened.validation, on_step=on_step,
-        accept=accept,
-    )  # fmt: skip
-    made = from_first(_write(registry, recipe, opened.base, run, result) if is_first() else None)
+    with tracked(recipe.tracker, folder, recipe.model_dump(mode="json"), on_step) as told:
+        result = train(
+            opened.base.model, opened.data, opened.objective, recipe.train, folder,
+            penalties=recipe.penalties, annotators=opened.annotators,
+            rollout=opened.rollout(registry, recipe, folder), validation=opened.validation, on_step=told,
+            accept=accept,
+        )  # fmt: skip
+    made = from_first(_finish(registry, recipe, opened, run, result) if is_first() else None)
     assert made is not None
     return made
+
+
+def _finish(registry: Registry, recipe: Recipe, opened: "_Opened", run: Run, result: Result) -> Artifact:
+    plot_metrics(result.metrics.parent)
+    if recipe.head is not None:
+        _merge_adapter(opened.base.model, recipe.name)
+    return _write(registry, recipe, opened, run, result)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +134,7 @@ class _Opened:
     data: Source | Feed
     validation: Source | None
     objective: Objective
+    annotators: Sequence[Annotator]
 
     def rollout(self, registry: Registry, recipe: Recipe, folder: Path) -> Rollout | None:
         """What answers prompts, where the recipe has it; what failed is kept in the run's folder."""
@@ -129,6 +145,7 @@ class _Opened:
     def session(self, registry: Registry, recipe: Recipe, folder: Path) -> AbstractContextManager[Session]:
         return begin(
             self.base.model, self.data, self.objective, recipe.train, folder,
+            penalties=recipe.penalties, annotators=self.annotators,
             rollout=self.rollout(registry, recipe, folder), validation=self.validation,
         )  # fmt: skip
 
@@ -141,8 +158,40 @@ def _open(registry: Registry, recipe: Recipe) -> _Opened:
     )  # fmt: skip
     data, validation = _open_data(recipe, opening)
     recipe.transform.apply(base.model, seed=recipe.train.seed, name=recipe.name)
+    if base.model.head is not None and recipe.head is not None:
+        base.model.head.requires_grad_(True)
     objective = recipe.objective.fitted(base.tokenizer)
-    return _Opened(base=base, data=data, validation=validation, objective=objective)
+    teachers = _teachers(registry, recipe, objective)
+    return _Opened(base=base, data=data, validation=validation, objective=objective, annotators=teachers)
+
+
+def _teachers(registry: Registry, recipe: Recipe, objective: Objective) -> list[Annotator]:
+    """What says a teacher's word of a batch, where the recipe names a teacher.
+
+    Raises:
+        ConfigError: a teacher that the objective does not listen to.
+
+    """
+    if not recipe.teacher:
+        return []
+    if not isinstance(objective, Distill):
+        raise ConfigError(
+            f"`teacher` is {recipe.teacher}, but the objective '{objective.kind}' listens to none. Leave it out, or "
+            "set `objective.kind` to distill."
+        )
+    teacher = load(registry.folder(registry.get(recipe.teacher, verify=True))).requires_grad_(False)
+    return [objective.annotator(teacher)]
+
+
+def _merge_adapter(model: Model, name: str) -> None:
+    """A head that was trained is in no adapter's file: what comes out is a whole model.
+
+    Raises:
+        ConfigError: an adapter that cannot be merged.
+
+    """
+    if name in adapters.adapters_of(model).configs:
+        lora.merge(model, name)
 
 
 def _open_base(registry: Registry, recipe: Recipe) -> _Base:
@@ -199,7 +248,8 @@ def _open_data(recipe: Recipe, opening: Opening) -> tuple[Source | Feed, Source 
     return data, validation
 
 
-def _write(registry: Registry, recipe: Recipe, base: _Base, run: Run, result: Result) -> Artifact:
+def _write(registry: Registry, recipe: Recipe, opened: _Opened, run: Run, result: Result) -> Artifact:
+    base = opened.base
     is_adapter = recipe.name in adapters.adapters_of(base.model).configs
     facts: dict[str, Any] = {
         "base_fingerprint": adapters.base_fingerprint(base.model),
@@ -213,6 +263,8 @@ def _write(registry: Registry, recipe: Recipe, base: _Base, run: Run, result: Re
     }
 
     def fill(folder: Path) -> None:
+        if recipe.fisher is not None:
+            _anchor(opened, recipe.fisher).save(folder / ANCHOR)
         if is_adapter:
             store.save(base.model, recipe.name, folder)
             return
@@ -223,9 +275,25 @@ def _write(registry: Registry, recipe: Recipe, base: _Base, run: Run, result: Re
             copy_beside(base.folder, folder)
 
     judges = recipe.rollout.parents(registry) if recipe.rollout else {}
+    judges |= {"teacher": registry.get(recipe.teacher).reference} if recipe.teacher else {}
     parents = {**base.parents, **recipe.data.parents(registry), **judges}
     kind = "adapter" if is_adapter else "model"
+    weights = list(base.model.parameters())
+    card = Facts(
+        kind=kind, recipe=recipe, run=run.id, parents=parents, license=base.license,
+        base_fingerprint=facts["base_fingerprint"], parameters=sum(each.numel() for each in weights),
+        trained_parameters=sum(each.numel() for each in weights if each.requires_grad),
+        context=base.model.config.context,
+    )  # fmt: skip
     made = artifacts.write(
-        registry.root, kind, recipe.name, fill, config=facts, parents=parents, license=base.license
-    )
+        registry.root, kind, recipe.name, fill, config=facts, parents=parents, license=base.license,
+        card=write_card(registry, card, result.metrics.parent),
+    )  # fmt: skip
     return registry.add(made)
+
+
+def _anchor(opened: _Opened, config: FisherConfig) -> Anchor:
+    """Where the model stands, and how much each of its weights matters there."""
+    if isinstance(opened.data, Feed):
+        raise ConfigError("Packed rows are no items to estimate from. Set `data.kind` to documents.")
+    return estimate(opened.base.model, opened.data, config)

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import torch
 
-from mainspring.adapt import lora
+from mainspring.adapt import base as adapters
 from mainspring.errors import ConfigError
 from mainspring.progress import say
 from mainspring.train import state as states
@@ -19,14 +19,12 @@ from mainspring.train.config import TrainConfig
 from mainspring.train.feed import Feed, Step
 from mainspring.train.guard import Best, EarlyStop, Guard
 from mainspring.train.learner import Learner
-from mainspring.train.metrics import StepReport
+from mainspring.train.metrics import VALID_LOSS, StepReport
 from mainspring.train.optim import lr_at
-from mainspring.train.sources.base import Source
 from mainspring.train.ranks import from_first
 from mainspring.train.saver import Retention, Saver
+from mainspring.train.sources.base import Source
 from mainspring.train.state import State, Tensors
-
-VALID_LOSS = "valid_loss"
 
 
 class Rollout(Protocol):
@@ -61,7 +59,9 @@ class Session:
 
     def __post_init__(self) -> None:
         learner = self.learner
-        self.tensors = Tensors.of(learner.runner, learner.parameters, learner.optimizer)
+        self.tensors = Tensors(
+            runner=learner.runner, parameters=learner.parameters, optimizer=learner.optimizer
+        )
         self.saver = Saver(self.tensors)
         self.state = State(step=0, cursor={}, tokens=0, trained_tokens=0.0, fingerprints=self.fingerprints)
         self._watch({})
@@ -82,15 +82,15 @@ class Session:
     @cached_property
     def fingerprints(self) -> dict[str, Any]:
         """Of what run its states are."""
-        learner, adapter = self.learner, lora.active(self.learner.model)
-        configs = lora.adapters_of(learner.model).configs
+        learner, adapter = self.learner, adapters.active(self.learner.model)
+        configs = adapters.adapters_of(learner.model).configs
         return {
             "data": self.feed.fingerprint,
             "rollout": dict(self.rollout.settings) if self.rollout else None,
             "objective": learner.objective.model_dump(mode="json"),
             "penalties": {each.kind: each.model_dump(mode="json") for each in learner.penalties},
             "config": learner.config.model_dump(mode="json"),
-            "model": lora.base_fingerprint(learner.model),
+            "model": adapters.base_fingerprint(learner.model),
             "adapter": configs[adapter].model_dump(mode="json") if adapter else None,
             "machine": {
                 "torch": torch.__version__, "threads": torch.get_num_threads(), "ranks": learner.ranks.world_size,
@@ -159,7 +159,8 @@ class Session:
         self.saver.wait()
         if self.config.restore_best and self.best.step not in (None, self.state.step):
             (folder,) = states.saved(self.folder / "best")
-            states.restore(folder, self.tensors)
+            best = states.restore(folder, self.tensors)
+            self._move(best.more)
             say(
                 f"the weights are those after step {self.best.step}, whose validation loss was {self.best.value:.4f}"
             )
@@ -169,13 +170,21 @@ class Session:
         self.stop = EarlyStop(self.config.stop, more.get("stop"))
         self.best = Best(more.get("best"))
         self.is_over = more.get("is_over", False)
+        self._move(more)
         if "scaler" in more:
             self.learner.scaler.load_state_dict(more["scaler"])
+
+    def _move(self, more: Any) -> None:
+        """What regulators moved, back to where it was kept: few numbers, exact as JSON."""
+        for name, moved in self.learner.moved().items():
+            if name in more.get("moved", {}):
+                moved.copy_(torch.tensor(more["moved"][name], dtype=moved.dtype))
 
     def _watched(self) -> dict[str, Any]:
         return {
             "guard": self.guard.state(), "stop": self.stop.state(), "best": self.best.state(),
-            "is_over": self.is_over, "scaler": self.learner.scaler.state_dict(),
+            "is_over": self.is_over, "moved": {name: each.tolist() for name, each in self.learner.moved().items()},
+            "scaler": self.learner.scaler.state_dict(),
         }  # fmt: skip
 
     def _keep_best(self) -> None:

@@ -3,6 +3,7 @@ import torch
 from peft import PeftModel
 
 from fakes_llama import tiny_llama
+from mainspring.adapt import base as adapters
 from mainspring.adapt import lora, store
 from mainspring.adapt.merge import Dare, Linear, Slerp, Ties
 from mainspring.adapt.merge.adapters import add_concatenated, write_merged
@@ -15,8 +16,8 @@ from oracle_llama import in_transformers
 
 IDS = torch.arange(20) * 7 % 250
 CONFIGS = {
-    "a": lora.LoraConfig(rank=2, alpha=5, targets=("q", "v", "down")),
-    "b": lora.LoraConfig(rank=4, alpha=6, targets=("q", "up")),
+    "a": lora.Lora(rank=2, alpha=5, targets=("q", "v", "down")),
+    "b": lora.Lora(rank=4, alpha=6, targets=("q", "up")),
 }
 
 
@@ -31,7 +32,7 @@ def adapted(model, configs=CONFIGS):
         torch.manual_seed(seed)
         for pair in lora.pairs(model, name).values():
             torch.nn.init.normal_(pair.b_OR, std=0.1)
-    lora.activate(model, None)
+    adapters.activate(model, None)
     return model
 
 
@@ -46,7 +47,7 @@ def products(model, name):
 def test_concatenated_factors_are_the_sum_of_the_products():
     model = adapted(tiny_llama())
     add_concatenated(model, ["a", "b"], [0.5, -2.0], "made")
-    assert lora.adapters_of(model).configs["made"].rank == 6
+    assert adapters.adapters_of(model).configs["made"].rank == 6
     a, b, made = (products(model, name) for name in ("a", "b", "made"))
     assert set(made) == {*a, *b}
     for path, found in made.items():
@@ -66,7 +67,7 @@ def test_the_merged_adapter_answers_as_pefts_concatenation(tmp_path):
     store.save(model, "made", tmp_path / "made")
     again = tiny_llama()
     store.load(again, tmp_path / "made", "made")
-    lora.activate(again, "made")
+    adapters.activate(again, "made")
     with torch.no_grad():
         expected = theirs(IDS[None]).logits[0]
     torch.testing.assert_close(logits(again), expected, rtol=1e-4, atol=1e-4)
@@ -92,9 +93,9 @@ def test_what_has_no_factors_becomes_a_model_of_base_plus_the_merged_products(me
 def test_matrices_that_a_family_publishes_transposed_are_changed_transposed(tmp_path):
     torch.manual_seed(0)
     save(Model(family("gpt2").tiny()).eval(), tmp_path / "base")
-    configs = {name: lora.LoraConfig(rank=2, targets=("o", "up")) for name in "ab"}
+    configs = {name: lora.Lora(rank=2, targets=("o", "up")) for name in "ab"}
     model = adapted(load(tmp_path / "base"), configs)
     write_merged(model, tmp_path / "base", ["a", "b"], [1.0, 1.0], Linear(), folder=tmp_path / "made")
     add_concatenated(model, ["a", "b"], [0.5, 0.5], "made")
-    lora.activate(model, "made")
+    adapters.activate(model, "made")
     torch.testing.assert_close(logits(load(tmp_path / "made")), logits(model), rtol=1e-4, atol=1e-4)

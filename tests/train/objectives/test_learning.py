@@ -1,5 +1,6 @@
 """Every kind of comparing, rewarding and imitating objective in the loop: it learns, however its steps are cut."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -7,7 +8,10 @@ import torch
 
 from fakes_llama import tiny_llama
 from fakes_objectives import one_batch, pairs, segment
+from mainspring.adapt import base as adapters
+from mainspring.adapt import lora
 from mainspring.config import build
+from mainspring.errors import ConfigError
 from mainspring.models.rehead import with_head
 from mainspring.train.annotate import find_annotators
 from mainspring.train.config import TrainConfig
@@ -61,6 +65,11 @@ def recorded():
     return made
 
 
+def rewarded():
+    """The same without advantages: they are made of rewards, values and what leaving the reference costs."""
+    return [tuple(replace(each, extras={}) for each in item) for item in recorded()]
+
+
 def _sampled(each):
     batch = one_batch([(each,)])
     with torch.no_grad():
@@ -82,6 +91,10 @@ KINDS = {
     "grpo": (PolicyGradient(kl_coefficient=0.04), recorded),
     "gspo": (PolicyGradient(ratio="sequence_mean", old="policy", sampler_cap=2.0), recorded),
     "ppo": (PolicyGradient(average="tokens", value_coefficient=0.1, entropy_coefficient=0.01), recorded),
+    "ppo by values": (
+        PolicyGradient(old="policy", value_coefficient=0.5, gae={"trace": 0.9, "kl_coefficient": 0.1}),
+        rewarded,
+    ),
     "distillation": (Distill(beta=0.5), texts),
     "top k": (Distill(beta=1.0, top_k=8), texts),
 }
@@ -104,8 +117,9 @@ def learner(model, objective, micro_batch_tokens, annotators=None):
     config = build(TrainConfig, values)
     given = teachers(objective, torch.float64) if annotators is None else annotators
     runner = Runner(model, config.plan, Ranks())
+    made = find_annotators(objective.needs, runner, [*given, *objective.annotators()])
     return Learner(
-        runner=runner, objective=objective, penalties=(), annotators=find_annotators(objective.needs, runner, given),
+        runner=runner, objective=objective, penalties=(), annotators=made,
         parameters=parameters, config=config, optimizer=build_optimizer(parameters, config.optim),
     )  # fmt: skip
 
@@ -142,7 +156,7 @@ def test_the_cut_of_a_step_changes_nothing(kind):
     assert sum(each.norm() for each in expected.values()) > 1e-4
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["dpo", "kto", "reward", "grpo", "ppo by values", "distillation", "top k"])
 def test_a_short_run_lowers_the_loss(tmp_path, kind):
     objective, items = KINDS[kind]
     values = {
@@ -150,9 +164,52 @@ def test_a_short_run_lowers_the_loss(tmp_path, kind):
         "optim": {"lr": 3e-3, "schedule": "constant", "warmup_fraction": 0.0},
     }  # fmt: skip
     source, model = Items(items()), model_for(objective)
+    is_moving = kind == "ppo by values"  # its advantages are made anew of every step's values
     losses = []
     train(
         model, source, objective, build(TrainConfig, values), tmp_path, annotators=teachers(objective),
-        on_step=lambda report: losses.append(report.loss),
+        on_step=lambda report: losses.append(report.metrics["value_loss"] if is_moving else report.loss),
     )  # fmt: skip
     assert losses[-1] < losses[0]
+
+
+def test_advantages_are_not_made_twice(tmp_path):
+    objective = PolicyGradient(value_coefficient=0.1, gae={})
+    with pytest.raises(ConfigError, match="brings an advantage"):
+        train(tiny_llama(), Items(recorded()), objective, build(TrainConfig, {}), tmp_path)
+
+
+def test_what_nobody_makes_is_missed_before_the_first_step(tmp_path):
+    with pytest.raises(ConfigError, match="'policy' needs advantage, sampler_logp for every token"):
+        train(tiny_llama(), Items(texts()), PolicyGradient(), build(TrainConfig, {}), tmp_path)
+
+
+def test_a_value_head_does_not_make_another_base_of_a_model():
+    model = tiny_llama()
+    PolicyGradient(value_coefficient=0.1).prepare(model)
+    assert model.value_head.weight.requires_grad
+    assert adapters.base_fingerprint(model) == adapters.base_fingerprint(tiny_llama())
+
+
+@pytest.mark.parametrize("adapted", [True, False])
+def test_a_reference_is_the_model_before_it_learns(tmp_path, adapted):
+    model, losses = tiny_llama(), []
+    if adapted:
+        lora.add(model, lora.Lora(), "a")
+    values = {"steps": 3, "items_per_step": 4, "optim": {"lr": 1e-2}, "plan": {"threads": 1}}
+    train(
+        model, Items(two_sides()), Preference(), build(TrainConfig, values), tmp_path,
+        on_step=lambda report: losses.append(report.loss),
+    )  # fmt: skip
+    assert losses[0] == pytest.approx(math.log(2), abs=1e-6)
+    assert losses[-1] < losses[0] - 1e-3
+
+
+def test_scores_of_a_teacher_are_made_for_one_batch_at_a_time():
+    objective = Distill()
+    one = learner(tiny_llama(), objective, 15)
+    batches = one.batches(texts())
+    assert all("teacher_logits" not in batch.extras for batch in batches)
+    seen = one.runner.run(next(one.late(batches))).batch.extras["teacher_logits"]
+    assert seen.shape == (len(batches[0].trained()), VOCAB)
+    assert not seen.requires_grad

@@ -29,7 +29,7 @@ def backward(model, batches):
 
 def test_a_lora_step_on_three_packed_conversations_equals_peft_one_by_one(model):
     peft_model = with_peft(in_transformers(model), rank=4, alpha=8)
-    lora.add(model, lora.LoraConfig(rank=4, alpha=8), "a")
+    lora.add(model, lora.Lora(rank=4, alpha=8), "a")
     fill_alike(model, "a", peft_model)
     loss = backward(model, pack([(each,) for each in segments()], 100))
     theirs = peft_loss(peft_model, segments())
@@ -52,7 +52,7 @@ def test_packed_documents_have_the_token_losses_they_have_alone(model):
 
 def test_four_batches_of_one_are_one_batch_of_four(model):
     four = segments(lengths=(30, 12, 25, 18))
-    lora.add(model, lora.LoraConfig(rank=4), "a")
+    lora.add(model, lora.Lora(rank=4), "a")
     lora_parameters = [each for each in model.parameters() if each.requires_grad]
     for pair in lora.pairs(model, "a").values():
         torch.nn.init.normal_(pair.b_OR, std=0.05)

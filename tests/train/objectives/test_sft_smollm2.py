@@ -23,7 +23,7 @@ def test_a_lora_step_on_the_real_model_equals_peft(smollm2_folder):
     model = load(smollm2_folder)
     oracle = LlamaForCausalLM.from_pretrained(smollm2_folder, dtype=torch.float32)
     peft_model = with_peft(oracle, rank=8, alpha=16)
-    lora.add(model, lora.LoraConfig(), "a")
+    lora.add(model, lora.Lora(), "a")
     fill_alike(model, "a", peft_model, spread=0.02)
     theirs = peft_loss(peft_model, segments)
     theirs.backward()

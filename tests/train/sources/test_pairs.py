@@ -56,3 +56,13 @@ def test_files_that_cannot_be_read_say_where(tmp_path):
         Pairs(dataset=str(tmp_path / "bad.jsonl")).open(opening())
     with pytest.raises(UserError, match="line 1 has no conversation under 'rejected'"):
         Pairs(dataset=str(write(tmp_path / "half.jsonl", {"chosen": "a"}))).open(opening())
+
+
+def test_a_file_may_say_how_good_the_sides_are(tmp_path):
+    record = {"messages": [{"role": "user", "content": "Hi"}], "chosen": "yes", "rejected": "no"}
+    good = write(tmp_path / "good.jsonl", {**record, "chosen_reward": 2, "rejected_reward": -0.5})
+    item = Pairs(dataset=str(good)).open(opening()).item(0)
+    assert [each.reward for each in item] == [2, -0.5]
+    bad = write(tmp_path / "bad.jsonl", {**record, "chosen_reward": "fine"})
+    with pytest.raises(UserError, match="line 1 has the rewards"):
+        Pairs(dataset=str(bad)).open(opening())

@@ -13,9 +13,11 @@ from pathlib import Path
 import torch
 
 from mainspring.adapt import lora
+from mainspring.adapt.base import target_paths
 from mainspring.adapt.lora import LoraPair
 from mainspring.adapt.merge.base import Method
 from mainspring.adapt.merge.models import shapes_of, write_model
+from mainspring.errors import ConfigError
 from mainspring.models.convert import Dtype
 from mainspring.models.families.base import names_of
 from mainspring.models.load import prefix_in
@@ -25,18 +27,17 @@ from mainspring.models.weights.safetensors import SafetensorsFolder
 
 def add_concatenated(model: Model, adapters: Sequence[str], factors: Sequence[float], name: str) -> None:
     """Put the adapter on the model whose product is the sum of theirs, each times its factor; not yet active."""
-    parents = [lora.pairs(model, each) for each in adapters]
-    configs = [lora.adapters_of(model).configs[each] for each in adapters]
-    rank = sum(config.rank for config in configs)
-    targets = tuple(sorted({target for config in configs for target in config.targets}))
-    config = lora.LoraConfig(rank=rank, alpha=float(rank), targets=targets)
-    paths = [path for path in lora.target_paths(model, targets) if any(path in each for each in parents)]
+    parents = [_plain_pairs(model, each) for each in adapters]
+    ranks = [len(next(iter(parent.values())).a_RI) for parent in parents]
+    targets = tuple(sorted({path.rpartition(".")[2] for parent in parents for path in parent}))
+    config = lora.Lora(rank=sum(ranks), alpha=float(sum(ranks)), targets=targets)
+    paths = [path for path in target_paths(model, targets) if any(path in each for each in parents)]
     made = lora.attach(model, config, name, paths=paths, seed=None)
     with torch.no_grad():
         for path, pair in made.items():
             start = 0
-            for parent, parent_config, factor in zip(parents, configs, factors, strict=True):
-                rows = slice(start, start := start + parent_config.rank)
+            for parent, rank, factor in zip(parents, ranks, factors, strict=True):
+                rows = slice(start, start := start + rank)
                 if path in parent:  # else the factors stay 0
                     pair.a_RI[rows] = parent[path].a_RI
                     pair.b_OR[:, rows] = parent[path].b_OR * (factor * parent[path].scale)
@@ -65,7 +66,7 @@ def write_merged(
 
     """
     method.check(weights)
-    parents = [lora.pairs(model, each) for each in adapters]
+    parents = [_plain_pairs(model, each) for each in adapters]
     opened, names = SafetensorsFolder(base), names_of(model.config)
     entries = names.entries(model.config, prefix=prefix_in(names, opened))
     changed = {
@@ -83,6 +84,17 @@ def write_merged(
         return weight + (merged_OI.t() if is_transposed else merged_OI)
 
     write_model(folder, base, shapes_of(model.config, opened), read, dtype)
+
+
+def _plain_pairs(model: Model, name: str) -> dict[str, LoraPair]:
+    """The factors of an adapter whose product depends on nothing else."""
+    pairs = lora.pairs(model, name)
+    if any(pair.length_O is not None for pair in pairs.values()):
+        raise ConfigError(
+            f"'{name}' learnt the lengths of rows (dora), so what it adds is no product of factors. Merge it into its "
+            "base, and merge the models."
+        )
+    return pairs
 
 
 @torch.no_grad()

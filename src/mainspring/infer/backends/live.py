@@ -7,6 +7,7 @@ with its neighbors. An engine keeps keys and values for later prompts, so change
 
 import torch
 
+from mainspring.adapt.virtual import check_served
 from mainspring.infer.backends.torch_eager import TorchEager
 from mainspring.infer.kernels import KernelPlan
 from mainspring.infer.request import EngineConfig
@@ -22,6 +23,7 @@ class Live(TorchEager):
     chunk = 16
 
     def __init__(self, model: Model, config: EngineConfig) -> None:
+        check_served(model)
         plan = KernelPlan(
             mode="fast", multiple=1, limit=config.max_step_tokens, machine="any", torch=torch.__version__,
             threads=torch.get_num_threads(),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import torch
 
-from mainspring.adapt import lora
+from mainspring.adapt import base as adapters
 from mainspring.infer.blocks import SCRATCH
 from mainspring.infer.kernels import ATTENTION_CHUNK, KernelPlan
 from mainspring.infer.paged import Group, KvCache, PagedAttend
@@ -48,7 +48,7 @@ class TorchEager:
         return self._scores(works, hidden_TD, [end - 1 for end in ends])
 
     def _switch(self, adapter: str | None) -> None:
-        lora.activate(self._model, adapter)
+        adapters.activate(self._model, adapter)
 
     def _scores(
         self, works: Sequence[Work], hidden_TD: torch.Tensor, last_rows: list[int]

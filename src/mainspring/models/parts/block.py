@@ -49,6 +49,7 @@ class Block(nn.Module):
         self.cross = CrossAttention(spec.cross, width, layer) if spec.cross else None
         self.cross_norm = _norm(norm, width) if spec.cross else None
         self.ffn = _ffn(spec.ffn, width) if spec.ffn else None
+        self.has_experts = isinstance(spec.ffn, MoeSpec)
         self.ffn_norm = _norm(norm, width) if spec.ffn else None
         self.ffn_out_norm = _norm(around, width) if spec.ffn else None
 
@@ -58,7 +59,7 @@ class Block(nn.Module):
             cross = self.cross
             x_TD = self._add(x_TD, self.cross_norm, lambda y_TD: cross(y_TD, around), None)
         if self.ffn is not None:
-            ffn = partial(self.ffn, around=around) if isinstance(self.ffn, Mixture) else self.ffn
+            ffn = partial(self.ffn, around=around) if self.has_experts else self.ffn
             x_TD = self._add(x_TD, self.ffn_norm, ffn, self.ffn_out_norm)
         return x_TD
 

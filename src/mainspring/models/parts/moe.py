@@ -12,6 +12,11 @@ and a bias that chooses but does not weigh).
 Shapes: T tokens, D width, E experts, C chosen ones a token, S = T * C rows, g groups of n experts.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -42,9 +47,7 @@ class Mixture(nn.Module):
         self.shared_gate = nn.Linear(width, 1, bias=False) if spec.has_shared_gate else None
 
     def forward(self, x_TD: torch.Tensor, around: Pass) -> torch.Tensor:
-        scores_TE = self.router(x_TD)
-        scores_TE = scores_TE.to(torch.promote_types(scores_TE.dtype, torch.float32))  # at least fp32
-        chosen_TC, weight_TC = route(scores_TE, self.spec, self.balance)
+        chosen_TC, weight_TC = route(_full(self.router(x_TD)), self.spec, self.balance)
         slot_S = chosen_TC.flatten().argsort(stable=True)
         token_S = slot_S // self.spec.num_chosen
         counts = chosen_TC.flatten().bincount(minlength=self.spec.num_experts).tolist()
@@ -68,6 +71,33 @@ class Mixture(nn.Module):
         return torch.cat(y_SD)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Routed:
+    """What one router said to the tokens of a forward: logits_TE, and whom it chose, int64."""
+
+    spec: MoeSpec
+    logits_TE: torch.Tensor
+    chosen_TC: torch.Tensor
+
+
+@contextmanager
+def watched(model: nn.Module) -> Iterator[list[Routed]]:
+    """What every router says to a forward within, layer by layer; nothing is kept elsewhere or otherwise."""
+    said: list[Routed] = []
+
+    def note(mixture: Mixture, _router: nn.Module, _given: object, logits_TE: torch.Tensor) -> None:
+        chosen_TC, _ = route(_full(logits_TE.detach()), mixture.spec, mixture.balance)
+        said.append(Routed(spec=mixture.spec, logits_TE=logits_TE, chosen_TC=chosen_TC))
+
+    mixtures = [module for module in model.modules() if isinstance(module, Mixture)]
+    hooks = [each.router.register_forward_hook(partial(note, each)) for each in mixtures]
+    try:
+        yield said
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
 def route(
     logits_TE: torch.Tensor, spec: MoeSpec, balance_E: torch.Tensor | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -81,6 +111,11 @@ def route(
     if spec.is_normalized:
         weight_TC = weight_TC / (weight_TC.sum(-1, keepdim=True) + TINY)
     return chosen_TC, weight_TC * spec.scale
+
+
+def _full(logits_TE: torch.Tensor) -> torch.Tensor:
+    """At least fp32: who is chosen is not decided in half precision."""
+    return logits_TE.to(torch.promote_types(logits_TE.dtype, torch.float32))
 
 
 def _within_groups(choice_TE: torch.Tensor, spec: MoeSpec) -> torch.Tensor:

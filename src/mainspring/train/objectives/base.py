@@ -14,6 +14,7 @@ from torch import nn
 from mainspring.config import Config
 from mainspring.models.model import Model
 from mainspring.tokenizer.base import Tokenizer
+from mainspring.train.annotate import Annotator
 from mainspring.train.batch import Batch, Item
 from mainspring.train.outputs import Outputs
 
@@ -33,14 +34,19 @@ class Objective(Config):
     """A kind of loss that adds up over batches and ranks.
 
     couples: the segments of an item are compared, so they lie in one batch. needs: names of the extras that
-    annotators add to a batch before the step (annotate.py).
+    annotators add to a batch before the step (annotate.py). watches_routers: outputs keep what routers of experts said.
     """
 
     kind: Any
     couples: ClassVar[bool] = False
+    watches_routers: ClassVar[bool] = False
 
     @property
     def needs(self) -> tuple[str, ...]:
+        return ()
+
+    def annotators(self) -> Sequence[Annotator]:
+        """Those that its own settings describe."""
         return ()
 
     def fitted(self, tokenizer: Tokenizer) -> Self:
@@ -93,3 +99,26 @@ class WeightPenalty(Config):
     def of_weights(self, parameters: Mapping[str, nn.Parameter]) -> torch.Tensor:
         """The penalty, a scalar, before its coefficient."""
         raise NotImplementedError
+
+
+class Regulator(Config):
+    """What moves numbers that no gradient does, after each update, by what the step's outputs showed."""
+
+    kind: Any
+    watches_routers: ClassVar[bool] = False
+
+    def observe(self, outputs: Outputs) -> torch.Tensor:
+        """What a batch showed; it adds up over the batches and ranks of a step."""
+        raise NotImplementedError
+
+    def regulate(self, model: nn.Module, observed: torch.Tensor) -> dict[str, float]:
+        """Move the numbers, in place; tells metrics."""
+        raise NotImplementedError
+
+    def moves(self, model: nn.Module) -> Mapping[str, torch.Tensor]:
+        """The numbers by name: part of a run's state."""
+        raise NotImplementedError
+
+
+Addition = Penalty | WeightPenalty | Regulator
+"""What a run has beside its objective."""

@@ -8,8 +8,9 @@ Shapes: N trained tokens of a batch, V vocabulary, k the teacher's likeliest tok
 
 from typing import Literal, Self
 
+import pydantic
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from mainspring.errors import ConfigError
 from mainspring.models.model import Model
@@ -45,7 +46,7 @@ class Distill(Objective):
         description="tokens outside of top_k are one more outcome, or both models are taken over the k alone",
     )
 
-    @model_validator(mode="after")
+    @pydantic.model_validator(mode="after")
     def _has_no_heated_rest(self) -> Self:
         if self.top_k and self.rest == "bucket" and self.temperature != 1:
             raise ValueError("what lies outside of top_k has no temperature; set `rest: renormalize`")

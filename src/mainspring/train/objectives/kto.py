@@ -17,8 +17,7 @@ from mainspring.train.batch import Batch, Place
 from mainspring.train.objectives.base import JointObjective, Loss
 from mainspring.train.objectives.pairs import CHOSEN, REJECTED
 from mainspring.train.outputs import Outputs
-
-MISMATCHED = "mismatched"
+from mainspring.train.sources.judged import MISMATCHED
 
 
 class Kto(JointObjective):

@@ -1,21 +1,26 @@
 """One policy gradient: PPO, GRPO, Dr. GRPO, DAPO, GSPO and RLOO are its settings.
 
-    ppo      value_coefficient 0.1, average tokens          rloo     ratio sequence
+    ppo      old policy, gae, value_coefficient 0.1         rloo     ratio sequence
     grpo     as it is, kl_coefficient 0.04                  gspo     ratio sequence_mean, clip_low 3e-4, clip_high 4e-4
     dapo     average tokens, clip_high 0.28                 dr_grpo  average max_tokens, max_tokens as the rollout's
 
-Advantages come with the answers (of their group), or from an annotator (`Gae`, with values).
+Advantages come with the answers, of their group, or are made of rewards and values (`gae`).
 
 Shapes: T tokens of a batch.
 """
 
+import random
 from typing import Literal, Self
 
+import pydantic
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 
+from mainspring.errors import ConfigError
 from mainspring.models.model import Model
-from mainspring.train.batch import Batch
+from mainspring.train.advantages import Gae
+from mainspring.train.annotate import Annotator
+from mainspring.train.batch import Batch, Item
 from mainspring.train.objectives.base import Loss, Objective
 from mainspring.train.objectives.clipping import Average, Ratio, clipped, ratios, shares, value_loss
 from mainspring.train.objectives.divergence import Estimator, estimate
@@ -58,25 +63,52 @@ class PolicyGradient(Objective):
     value_coefficient: float = Field(
         default=0.0, ge=0, description="of the value head's error; 0: there is no value head"
     )
+    gae: Gae | None = Field(
+        default=None,
+        description="make the advantages of tokens from rewards and values, instead of taking those of the answers",
+    )
     value_clip: float = Field(default=0.2, gt=0, description="by how much a value may move and still learn")
 
-    @model_validator(mode="after")
+    @pydantic.model_validator(mode="after")
     def _fits_together(self) -> Self:
         if (self.average == "max_tokens") != bool(self.max_tokens):
             raise ValueError("`max_tokens` and `average: max_tokens` go together; set both or neither")
+        if self.gae and not self.value_coefficient:
+            raise ValueError("`gae` compares with values, so `value_coefficient` must be above 0")
         if self.sampler_cap and self.old == "sampler":
             raise ValueError("`sampler_cap` corrects `old: policy` or `old: same`; 'sampler' needs none")
         return self
 
     @property
     def needs(self) -> tuple[str, ...]:
-        old = {"sampler": ["sampler_logp"], "policy": ["old_logp"], "same": []}[self.old]
+        pays_kl = bool(self.gae and self.gae.kl_coefficient)
         wanted = {
-            "sampler_logp": self.sampler_cap,
-            "reference_logp": self.kl_coefficient,
+            "sampler_logp": self.old == "sampler" or self.sampler_cap,
+            "old_logp": self.old == "policy" or pays_kl,
+            "reference_logp": self.kl_coefficient or pays_kl,
             "value": self.value_coefficient,
+            "advantage": True,
         }
-        return (*old, *(name for name, is_wanted in wanted.items() if is_wanted), "advantage")
+        return tuple(name for name, is_wanted in wanted.items() if is_wanted)
+
+    def annotators(self) -> list[Annotator]:
+        """Who makes advantages of rewards and values."""
+        return [self.gae] if self.gae else []
+
+    def view(self, item: Item, draw: random.Random) -> Item:
+        """The item itself.
+
+        Raises:
+            ConfigError: its answers bring the advantages that `gae` is to make.
+
+        """
+        for segment in item if self.gae else ():
+            if "advantage" in segment.extras:
+                raise ConfigError(
+                    f"{segment.name} brings an advantage, and `objective.gae` would make another. Set "
+                    "`rollout.advantage: none`, or leave `gae` out."
+                )
+        return item
 
     def prepare(self, model: Model) -> None:
         """Give the model a value head, if it is to learn values."""

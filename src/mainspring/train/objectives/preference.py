@@ -5,8 +5,9 @@ Shapes: T tokens of a batch, S segments, P pairs.
 
 from typing import ClassVar, Literal, Self
 
+import pydantic
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from mainspring.train.batch import Batch
 from mainspring.train.objectives.base import Loss, Objective
@@ -46,7 +47,7 @@ class Preference(Objective):
         "cpo have it once by themselves",
     )
 
-    @model_validator(mode="after")
+    @pydantic.model_validator(mode="after")
     def _says_nothing_in_vain(self) -> Self:
         if vain := told_in_vain(self.loss, [knob for knob in KNOBS if getattr(self, knob)]):
             raise ValueError(f"'{self.loss}' has no {' and no '.join(vain)}; leave it out")

@@ -23,7 +23,7 @@ from mainspring.train.outputs import Outputs
 class Reward(Objective):
     """-log sigmoid(chosen - rejected - margin), counted in groups; the model has a head with one label.
 
-    A pair's margin is `margin` times the difference of its segments' `reward`, where they have one.
+    A pair's margin is `margin` times the difference of its segments' `reward`.
     """
 
     kind: Literal["reward"] = "reward"
@@ -52,11 +52,13 @@ class Reward(Objective):
     def __call__(self, outputs: Outputs, batch: Batch) -> Loss:
         score_S = scores_of(outputs, batch).squeeze(1)
         chosen, rejected = rows_of(batch)
-        margin_P = self.margin * (_rewards(batch, chosen) - _rewards(batch, rejected))
+        ahead_P = score_S[chosen] - score_S[rejected]
+        margin_P = torch.zeros_like(ahead_P)
+        if self.margin:
+            margin_P = self.margin * (_rewards(batch, chosen) - _rewards(batch, rejected))
         loss_P = bradley_terry(score_S[chosen], score_S[rejected], margin_P)
         loss_P = loss_P + self.centering * (score_S[chosen] + score_S[rejected]) ** 2
-        ahead_P = (score_S[chosen] - score_S[rejected]).detach()
-        metrics = {"accuracy": float((ahead_P > 0).sum()), "margin": float(ahead_P.sum())}
+        metrics = {"accuracy": float((ahead_P > 0).sum()), "margin": float(ahead_P.detach().sum())}
         return Loss(sum=loss_P.sum(), count_key="groups", metrics=metrics)
 
 
@@ -66,4 +68,10 @@ def bradley_terry(chosen_P: torch.Tensor, rejected_P: torch.Tensor, margin_P: to
 
 
 def _rewards(batch: Batch, rows: list[int]) -> torch.Tensor:
-    return torch.tensor([batch.segments[row].reward or 0.0 for row in rows], dtype=torch.float64)
+    rewards = [batch.segments[row].reward for row in rows]
+    if None in rewards:
+        raise ConfigError(
+            f"{batch.segments[rows[rewards.index(None)]].name} has no reward, which `objective.margin` is a multiple "
+            "of. Give both answers of every pair one, or set the margin to 0."
+        )
+    return torch.tensor(rewards, dtype=torch.float64)

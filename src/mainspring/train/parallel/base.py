@@ -1,8 +1,8 @@
 """Who runs the model over batches, forwards and backwards; this one holds all of it.
 
-    Learner -> Runner.look      forwards without gradients, for annotators and validation
-            -> Runner.backward  forwards and backwards of a step's batches
-            -> Runner.join      gradients of all processes added up
+Learner -> Runner.look      forwards without gradients, for annotators and validation
+        -> Runner.backward  forwards and backwards of a step's batches
+        -> Runner.join      gradients of all processes added up
 """
 
 import copy
@@ -40,11 +40,13 @@ class Part:
 class Runner:
     """Each process has the whole model and items of its own (data parallel); or there is one alone.
 
-    `is_cut`: a process has a part of the model's weights only.
+    `is_cut`: a process has a part of the model's weights only. `watches_routers`: outputs are to keep what routers of
+    experts said.
     """
 
     name = "data parallel"
     is_cut = False
+    watches_routers = False
 
     def __init__(self, model: Model, plan: Plan, ranks: Ranks) -> None:
         self.model, self.plan, self.ranks = model, plan, ranks
@@ -81,10 +83,14 @@ class Runner:
         """The batches to run, with padding where all processes must run as many."""
         return list(batches)
 
+    def run(self, batch: Batch) -> Outputs:
+        """One forward."""
+        return run_model(self.model, batch, watches_routers=self.watches_routers)
+
     def look(self, batch: Batch, of: Callable[[Outputs], T]) -> T | None:
         """What is made of a batch's outputs, without gradients; None where another process knows it."""
         with torch.no_grad(), self.plan.autocast():
-            return of(run_model(self.model, batch))
+            return of(self.run(batch))
 
     def backward(
         self, batches: Iterable[Batch], loss_of: LossOf, states: Sequence[torch.Tensor] | None = None
@@ -95,7 +101,7 @@ class Runner:
             if states is not None:
                 torch.set_rng_state(states[number])
             with self.plan.autocast():
-                outputs = run_model(self.model, batch)
+                outputs = self.run(batch)
             loss, sums = loss_of(number, outputs)
             loss.backward()
             parts.append(sums)

@@ -19,15 +19,21 @@ import torch
 from torch import distributed, nn
 
 from mainspring.errors import ConfigError
+from mainspring.models.model import Model
 from mainspring.models.parts.base import Pass
 from mainspring.train.batch import Batch
 from mainspring.train.optim import OptimConfig, build_optimizer
-from mainspring.train.outputs import Outputs, run_model
+from mainspring.train.outputs import Outputs
 from mainspring.train.parallel.base import LossOf, Parameters, Part, Sums
-from mainspring.train.parallel.cut import CutRunner
+from mainspring.train.parallel.cut import CutRunner, check_plain
 
 T = TypeVar("T")
-BEFORE = ("embedding", "positions", "token_types", "embedding_norm")  # of a model; what lies behind is the last's
+BEFORE = (
+    "embedding",
+    "positions",
+    "token_types",
+    "embedding_norm",
+)  # of a model; what lies behind is the last's
 TIED = "embedding.weight"
 
 
@@ -57,7 +63,7 @@ class PipelineRunner(CutRunner):
 
     def cut(self) -> None:
         model, size, stage = self.model, self.ranks.model_size, self.ranks.model_rank
-        _check(len(model.blocks), model.encoder or model.relative, size)
+        _check(model, size)
         self._num_blocks, self._is_last = len(model.blocks), stage == size - 1
         self._width = model.config.width
         self._is_tied = model.head is not None and model.head.out is None
@@ -79,8 +85,12 @@ class PipelineRunner(CutRunner):
                 f"plan.pipeline={self.ranks.model_size} leaves process {self.ranks.model_rank} with nothing to train. "
                 "Train more of the model, or take fewer processes."
             )
-        fitting = [each for each in config.groups if any(fnmatchcase(name, each.pattern) for name in self.parameters)]
-        unused = [each for each in config.groups if not any(fnmatchcase(x, each.pattern) for x in self.shapes)]
+        fitting = [
+            each for each in config.groups if any(fnmatchcase(name, each.pattern) for name in self.parameters)
+        ]
+        unused = [
+            each for each in config.groups if not any(fnmatchcase(x, each.pattern) for x in self.shapes)
+        ]
         return build_optimizer(self.parameters, config.model_copy(update={"groups": (*fitting, *unused)}))
 
     def whole(self, name: str) -> torch.Tensor:
@@ -149,14 +159,18 @@ class PipelineRunner(CutRunner):
             x_TD.requires_grad_(torch.is_grad_enabled())
             assert isinstance(self.model.embedding, _Received)
             self.model.embedding.x_TD = x_TD
-        outputs = run_model(self.model, batch)
+        outputs = self.run(batch)
         if not self._is_last:
             self._send(outputs.hidden_TD, self.ranks.model_rank + 1, sent)
         return x_TD, outputs
 
     def _backward(self, x_TD: torch.Tensor, out: torch.Tensor, sent: list[distributed.Work]) -> None:
         """Gradients of a batch; `out` is the loss in the last process and hidden states elsewhere."""
-        flowing = None if self._is_last else self._receive(tuple(out.shape), self.ranks.model_rank + 1).to(out.dtype)
+        flowing = (
+            None
+            if self._is_last
+            else self._receive(tuple(out.shape), self.ranks.model_rank + 1).to(out.dtype)
+        )
         out.backward(flowing)
         if self.ranks.model_rank > 0:
             gradient = torch.zeros_like(x_TD) if x_TD.grad is None else x_TD.grad
@@ -183,12 +197,9 @@ class PipelineRunner(CutRunner):
         return found
 
 
-def _check(num_blocks: int, other: nn.Module | None, size: int) -> None:
-    if num_blocks < size:
+def _check(model: Model, size: int) -> None:
+    if len(model.blocks) < size:
         raise ConfigError(
-            f"plan.pipeline={size} cannot cut a model of {num_blocks} blocks; take at most {num_blocks} processes."
+            f"plan.pipeline={size} cannot cut a model of {len(model.blocks)} blocks; take at most as many processes."
         )
-    if other is not None:
-        raise ConfigError(
-            f"plan.pipeline={size} cuts models of one stack without a bias of distances. Take plan.parallel=fsdp."
-        )
+    check_plain(model, f"plan.pipeline={size}")
