@@ -59,7 +59,9 @@ class Session:
 
     def __post_init__(self) -> None:
         learner = self.learner
-        self.tensors = Tensors.of(learner.runner, learner.parameters, learner.optimizer)
+        self.tensors = Tensors(
+            runner=learner.runner, parameters=learner.parameters, optimizer=learner.optimizer
+        )
         self.saver = Saver(self.tensors)
         self.state = State(step=0, cursor={}, tokens=0, trained_tokens=0.0, fingerprints=self.fingerprints)
         self._watch({})
