@@ -97,8 +97,7 @@ def train(
         for report in session.steps():
             metrics.write(report)
             loss = report.loss
-            is_last = report.step == session.num_steps or session.is_over
-            if report.step % config.report_every_steps == 0 or is_last:
+            if report.step % config.report_every_steps == 0 or session.is_last(report.step):
                 say(line(report, session.num_steps, (time.monotonic() - began) / (report.step - resumed_at)))
             if session.is_saved(report.step):
                 session.save()
