@@ -11,7 +11,29 @@ from mainspring.train.recipe import Published
 WIDTH, INNER, LAYERS, HEADS, KV_HEADS = SIZE_KEYS = (
     "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads"
 )  # fmt: skip
-WIDTHS = (32, 64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 896, 1024, 1280, 1536, 2048)
+WIDTHS = (
+    32,
+    48,
+    64,
+    80,
+    96,
+    128,
+    160,
+    192,
+    224,
+    256,
+    320,
+    384,
+    448,
+    512,
+    640,
+    768,
+    896,
+    1024,
+    1280,
+    1536,
+    2048,
+)
 BACKWARD = 2  # a backward pass is the work of two forward ones
 
 
