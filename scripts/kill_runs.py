@@ -49,6 +49,8 @@ from mainspring.train.rollout import RolloutConfig, Rollouts
 from mainspring.train.sources.prompts import Prompts, raw_prompt
 
 Draw = random.Random
+CONTEXT = get_context("forkserver")  # processes are forks of one that has imported everything
+PRELOADED = ["mainspring.train.loop", "mainspring.train.rollout", "mainspring.train.parallel.fsdp"]
 VOCAB = 288
 KILLS_A_RUN = 4
 END = 7
@@ -182,9 +184,8 @@ class Live:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        context = get_context("forkserver")  # forks of one that has imported everything
         self.processes = [
-            context.Process(target=work, args=(kind, folder, rank, port), daemon=True)
+            CONTEXT.Process(target=work, args=(kind, folder, rank, port), daemon=True)
             for rank in range(KINDS[kind].processes)
         ]
         for process in self.processes:
@@ -289,6 +290,10 @@ def main() -> int:
         "--folder", type=Path, help="where the runs lie, kept for a look; else they are removed"
     )
     given = parser.parse_args()
+    CONTEXT.set_forkserver_preload(PRELOADED)
+    first = CONTEXT.Process(target=int)
+    first.start()
+    first.join()
     chance, began = Draw(given.seed), time.monotonic()
     shares = [
         given.kills // len(given.kinds) + (at < given.kills % len(given.kinds))

@@ -1,5 +1,7 @@
 """mainspring train: a recipe to an adapter or a model, as a run that can be resumed."""
 
+import contextlib
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -28,6 +30,10 @@ def train(
     is_plan: Annotated[
         bool, typer.Option("--plan", help="Say what the run would be and take, and end.")
     ] = False,
+    budget: Annotated[
+        str | None,
+        typer.Option("--budget", metavar="TIME", help="Derive size and length of a new model: 90s, 30m, 2h."),
+    ] = None,
     resume: Annotated[
         str | None, typer.Option("--resume", metavar="RUN", help="Go on with a run that was stopped.")
     ] = None,
@@ -41,7 +47,7 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train by a recipe; without one, an adapter on the lessons that feedback gave."""
-    _check_usage(resume, accept, files, settings)
+    _check_usage(resume, accept, budget, files, settings)
     with open_workspace(workspace) as opened:
         if is_list:
             _list(opened, workspace, as_json=as_json)
@@ -50,7 +56,15 @@ def train(
 
         with started():
             found = _run(
-                opened, preset, files, settings, resume, is_plan=is_plan, accept=accept, as_json=as_json
+                opened,
+                preset,
+                files,
+                settings,
+                resume,
+                budget,
+                is_plan=is_plan,
+                accept=accept,
+                as_json=as_json,
             )
             if found is not None and is_first():
                 _tell(opened, workspace, *found, as_json=as_json)
@@ -62,6 +76,7 @@ def _run(
     files: list[Path] | None,
     settings: list[str] | None,
     resume: str | None,
+    budget: str | None,
     *,
     is_plan: bool,
     accept: bool,
@@ -76,7 +91,11 @@ def _run(
         if is_first():
             _check_run(workspace, resume)
         return run_recipe(workspace.registry, workspace.runs, None, resume=resume, accept=accept)
-    recipe = load_recipe(preset, files or (), settings or ())
+    recipe = (
+        _from_budget(workspace, preset, files, settings, budget, as_json=as_json)
+        if budget
+        else load_recipe(preset, files or (), settings or ())
+    )
     _check_feedback(workspace, recipe)
     if is_plan:
         forecast = plan_recipe(workspace.registry, recipe)
@@ -103,6 +122,25 @@ def _tell(workspace: "Workspace", path: Path, made: "Artifact", run: "Run", *, a
     show.end(path, folder, after, "train --list")
 
 
+def _from_budget(
+    workspace: "Workspace",
+    preset: str,
+    files: list[Path] | None,
+    settings: list[str] | None,
+    budget: str,
+    *,
+    as_json: bool,
+) -> "Recipe":
+    """The recipe that a time gives, with what was derived said: on standard output unless that is for JSON."""
+    from mainspring.train.budget import load_budgeted, parse_budget
+
+    found = load_budgeted(workspace.registry, preset, files or (), settings or (), parse_budget(budget))
+    with contextlib.redirect_stdout(sys.stderr if as_json else sys.stdout):
+        show.table([[each.what, each.value, each.why] for each in found.derived], ["", "derived", "why"])
+        print(flush=True)
+    return found.recipe
+
+
 def _show_plan(recipe: "Recipe", forecast: "Forecast", *, as_json: bool) -> None:
     resolved = recipe.model_dump(mode="json")
     facts = {
@@ -126,10 +164,16 @@ def _show_plan(recipe: "Recipe", forecast: "Forecast", *, as_json: bool) -> None
 
 
 def _check_usage(
-    resume: str | None, accept: bool, files: list[Path] | None, settings: list[str] | None
+    resume: str | None,
+    accept: bool,
+    budget: str | None,
+    files: list[Path] | None,
+    settings: list[str] | None,
 ) -> None:
-    if resume is not None and (files or settings):
-        raise UserError(f"-c and -o are of a new run; {resume} keeps its own settings. Leave them out.")
+    if resume is not None and (files or settings or budget):
+        raise UserError(
+            f"-c, -o and --budget are of a new run; {resume} keeps its own settings. Leave them out."
+        )
     if accept and resume is None:
         raise UserError("--accept is for --resume RUN: a new run has nothing to differ from.")
 
@@ -173,7 +217,7 @@ def _list(workspace: "Workspace", path: Path, *, as_json: bool) -> None:
         show.result({"runs": runs})
         return
     show.table([_row(run) for run in runs], ["run", "status", "started", "result"])
-    stopped = [f"train --resume {run.id}" for run in runs if run.status in ("killed", "failed")]
+    stopped = [f"{run.kind} --resume {run.id}" for run in runs if run.status in ("killed", "failed")]
     show.end(path, path / "runs", *(stopped[:1] or ["train"]))
 
 

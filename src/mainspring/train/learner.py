@@ -175,7 +175,7 @@ class Learner:
 
     def moved(self) -> dict[str, torch.Tensor]:
         """What regulators move, by name: beside what trains, the rest of a state."""
-        found = [each.moves(self.model) for each in self.regulators()]
+        found = [each.moves(self.runner.model) for each in self.regulators()]
         return {name: each for some in found for name, each in some.items()}
 
     def mean(

@@ -62,7 +62,7 @@ class Session:
         self.tensors = Tensors(
             runner=learner.runner, parameters=learner.parameters, optimizer=learner.optimizer
         )
-        self.saver = Saver(self.tensors)
+        self.saver = Saver(self.tensors, in_background=self.config.save_in_background)
         self.state = State(step=0, cursor={}, tokens=0, trained_tokens=0.0, fingerprints=self.fingerprints)
         self._watch({})
 
