@@ -130,14 +130,13 @@ class Session:
             for _ in range(self.updates):
                 self.saver.check()
                 report = self._update(batches, self.state.step)
+                is_best = self._is_best(report)  # before the state, which remembers it
                 self.state = State(
                     step=report.step, cursor=step.cursor, tokens=self.state.tokens + report.tokens,
                     trained_tokens=self.state.trained_tokens + report.trained_tokens,
                     fingerprints=self.fingerprints, more=self._watched(),
                 )  # fmt: skip
-                if VALID_LOSS in report.metrics and self.best.is_best(
-                    report.step, report.metrics[VALID_LOSS]
-                ):
+                if is_best:
                     self._keep_best()
                 yield report
             if self.is_over:
@@ -186,6 +185,9 @@ class Session:
             "is_over": self.is_over, "moved": {name: each.tolist() for name, each in self.learner.moved().items()},
             "scaler": self.learner.scaler.state_dict(),
         }  # fmt: skip
+
+    def _is_best(self, report: StepReport) -> bool:
+        return VALID_LOSS in report.metrics and self.best.is_best(report.step, report.metrics[VALID_LOSS])
 
     def _keep_best(self) -> None:
         if self.config.restore_best:
