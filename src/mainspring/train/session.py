@@ -62,7 +62,7 @@ class Session:
         self.tensors = Tensors(
             runner=learner.runner, parameters=learner.parameters, optimizer=learner.optimizer
         )
-        self.saver = Saver(self.tensors)
+        self.saver = Saver(self.tensors, in_background=self.config.save_in_background)
         self.state = State(step=0, cursor={}, tokens=0, trained_tokens=0.0, fingerprints=self.fingerprints)
         self._watch({})
 
@@ -130,14 +130,13 @@ class Session:
             for _ in range(self.updates):
                 self.saver.check()
                 report = self._update(batches, self.state.step)
+                is_best = self._is_best(report)  # before the state, which remembers it
                 self.state = State(
                     step=report.step, cursor=step.cursor, tokens=self.state.tokens + report.tokens,
                     trained_tokens=self.state.trained_tokens + report.trained_tokens,
                     fingerprints=self.fingerprints, more=self._watched(),
                 )  # fmt: skip
-                if VALID_LOSS in report.metrics and self.best.is_best(
-                    report.step, report.metrics[VALID_LOSS]
-                ):
+                if is_best:
                     self._keep_best()
                 yield report
             if self.is_over:
@@ -189,6 +188,9 @@ class Session:
             "is_over": self.is_over, "moved": {name: each.tolist() for name, each in self.learner.moved().items()},
             "scaler": self.learner.scaler.state_dict(),
         }  # fmt: skip
+
+    def _is_best(self, report: StepReport) -> bool:
+        return VALID_LOSS in report.metrics and self.best.is_best(report.step, report.metrics[VALID_LOSS])
 
     def _keep_best(self) -> None:
         if self.config.restore_best:
