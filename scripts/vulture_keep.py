@@ -15,6 +15,9 @@ _.post_processor  # tokenizers
 _.should_exit  # uvicorn
 _._step_supports_amp_scaling  # noqa: SLF001 - torch.amp.GradScaler reads it
 
+# Named in annotations alone, where the library is an extra.
+Axes  # matplotlib
+
 # Arguments that a caller's contract has.
 exception  # __exit__
 frame  # a signal handler

@@ -30,6 +30,7 @@ Kind = Literal[
     "assistant",
     "kernel-plan",
     "evaluation",
+    "scaling-law",
 ]
 MANIFEST = "manifest.json"
 

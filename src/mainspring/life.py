@@ -22,7 +22,11 @@ STAGES = (
         purpose="architectures from parts, weights from published files",
         commands=("fetch", "models"),
     ),
-    Stage(room="train", purpose="one loop over batches, objectives and state", commands=("train", "runs")),
+    Stage(
+        room="train",
+        purpose="one loop over batches, objectives and state",
+        commands=("train", "tune", "scale", "teach", "constitution", "runs"),
+    ),
     Stage(room="adapt", purpose="small trainable rewrites of a model", commands=("merge",)),
     Stage(room="infer", purpose="the engine: batched, paged, exactly repeatable", commands=("parity",)),
     Stage(room="gateway", purpose="one pipeline for every request", commands=("trace",)),

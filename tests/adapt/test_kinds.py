@@ -16,6 +16,7 @@ from mainspring.adapt.prefix import Prefix
 from mainspring.adapt.prompt import Prompt
 from mainspring.errors import ConfigError
 from mainspring.models.attend import PackedAttend
+from mainspring.train.plan import Plan
 from oracle_llama import PEFT_NAMES, in_transformers
 
 IDS = torch.arange(20) * 7 % 250
@@ -108,6 +109,25 @@ def test_packed_segments_see_only_themselves_and_have_the_gradients_they_have_al
         alone = model(ids, torch.arange(length), PackedAttend([length]))
         torch.testing.assert_close(packed[start : start + length], alone, rtol=1e-9, atol=1e-12)
         start += length
+
+
+@pytest.mark.parametrize("kind", ["net", "prompt", "bottleneck"])
+def test_gradients_are_the_same_when_activations_are_computed_again(kind):
+    model = lively(tiny_llama(), kind)
+    gradients = []
+    for plan in (Plan(threads=1), Plan(checkpointing=True, threads=1)):
+        with plan.applied(model):
+            gradients.append(torch.autograd.grad(logits(model).square().mean(), own(model, "a")))
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("kind", ["ia3", "net", "prompt", "bottleneck"])
+def test_half_precision_reads_weights_of_full_precision(kind):
+    model = lively(tiny_llama(), kind)
+    with torch.no_grad(), Plan(dtype="bf16").autocast():
+        found = logits(model).float()
+    assert (found - logits(model)).norm() < 0.05 * found.norm()
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -14,6 +14,7 @@ from mainspring.adapt import base as adapters
 from mainspring.adapt import ia3, store
 from mainspring.adapt.bottleneck import Bottleneck
 from mainspring.adapt.ia3 import Ia3
+from mainspring.adapt.lora import Lora
 from mainspring.adapt.prefix import Prefix
 from mainspring.adapt.prompt import Prompt
 from mainspring.errors import ConfigError, WeightsError
@@ -167,9 +168,35 @@ def test_names_that_are_not_unique_are_written_whole(tmp_path):
     assert {"key", "value"} < set(values["target_modules"])
 
 
-def test_a_linear_that_is_published_within_another_is_refused(tmp_path):
+def test_linears_that_are_published_as_one_are_scaled_as_one(tmp_path):
+    """GPT-2's queries, keys and values are one matrix, which is stored turned."""
     model = tiny("gpt2", torch.float32)
+    save(model, tmp_path / "model")
     Ia3().apply(model, seed=0, name="default")
+    disturb(model)
+    store.save(model, "default", tmp_path / "ours")
+    plain = class_of(tmp_path / "model").from_pretrained(tmp_path / "model", attn_implementation="eager")
+    oracle = peft.PeftModel.from_pretrained(plain, tmp_path / "ours").eval()
+    with torch.no_grad():
+        assert_near(scores(model), their_scores(oracle), 1e-5)
+    oracle.save_pretrained(tmp_path / "theirs")
+    other = tiny("gpt2", torch.float32)
+    store.load(other, tmp_path / "theirs", "again")
+    adapters.activate(other, "again")
+    assert torch.equal(scores(other), scores(model))
+    assert adapters.adapters_of(other).configs["again"] == Ia3(inputs=("down",), outputs=("k", "v"))
+
+
+def test_inputs_of_one_of_several_linears_are_refused(tmp_path):
+    model = tiny("gpt2", torch.float32)
+    Ia3(outputs=(), inputs=("k",)).apply(model, seed=0, name="default")
+    with pytest.raises(WeightsError, match=r"published as a part of transformer.h.0.attn.c_attn"):
+        store.save(model, "default", tmp_path)
+
+
+def test_low_rank_factors_of_a_part_of_a_matrix_are_refused(tmp_path):
+    model = tiny("gpt2", torch.float32)
+    Lora(targets=("k",)).apply(model, seed=0, name="default")
     with pytest.raises(WeightsError, match="published as a part of a larger matrix"):
         store.save(model, "default", tmp_path)
 

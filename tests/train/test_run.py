@@ -6,6 +6,11 @@ from fakes_bpe import CHATML, make_tokenizer
 from fakes_workspace import lesson, other_process, pipe, recipe, tune, tune_slowly
 from mainspring import artifact as artifacts
 from mainspring.adapt import base as adapters
+from mainspring.adapt import store
+from mainspring.adapt.bottleneck import Bottleneck
+from mainspring.adapt.ia3 import Ia3
+from mainspring.adapt.prefix import Prefix
+from mainspring.adapt.prompt import Prompt
 from mainspring.data.document import Document
 from mainspring.data.shard import write_shards
 from mainspring.errors import ChecksumError, ConfigError
@@ -58,6 +63,19 @@ def test_a_failed_run_goes_on_with_its_own_settings(workspace, dataset):
     adapter, run = tune(workspace, recipe(epochs=9), resume=stopped.id, on_step=later.append)
     assert (run.id, run.status, adapter.parents["dataset"]) == (stopped.id, "done", dataset.reference)
     assert [report.step for report in later] == [3, 4, 5, 6]  # the last saved state was step 2's
+
+
+@pytest.mark.parametrize(
+    "transform", [Ia3(), Bottleneck(width=8), Prefix(net_width=16), Prompt()], ids=lambda each: each.kind
+)
+def test_every_kind_of_adapter_is_trained_and_loads_again(workspace, dataset, transform):
+    config = recipe(epochs=1).model_copy(update={"transform": transform})
+    losses = []
+    adapter, _ = tune(workspace, config, on_step=lambda report: losses.append(report.loss))
+    assert losses[-1] != losses[0]
+    model = load(workspace.registry.folder(workspace.registry.get("model/smollm2")))
+    store.load(model, workspace.registry.folder(adapter), "again")
+    assert adapters.adapters_of(model).configs["again"].kind == transform.kind
 
 
 def add_shards(workspace, tokenizer):

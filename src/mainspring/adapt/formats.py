@@ -3,14 +3,14 @@
 Shapes: R rank, I a linear's inputs, O its outputs, P virtual tokens, L layers, G key-value heads, K head size.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 
 from mainspring.adapt import base as adapters
-from mainspring.adapt import ia3, lora_files
+from mainspring.adapt import ia3, ia3_files, lora_files
 from mainspring.adapt.base import Adapter
 from mainspring.adapt.bottleneck import Bottleneck
 from mainspring.adapt.ia3 import Ia3, Scale
@@ -18,15 +18,14 @@ from mainspring.adapt.lora import Lora
 from mainspring.adapt.peft_names import (
     PREFIX,
     Tensors,
-    by_place,
     check_shapes,
-    published_names,
     target_modules,
 )
 from mainspring.adapt.prefix import KeysAndValues, Prefix, size_of
 from mainspring.adapt.prompt import Prompt, Vectors
 from mainspring.config import build
 from mainspring.errors import WeightsError
+from mainspring.models.families.base import names_of
 from mainspring.models.model import Model
 
 PROMPT_KEY = "prompt_embeddings"
@@ -68,38 +67,31 @@ class LoraFormat(Format):
 
 
 class Ia3Format(Format):
-    """ia3_l of shape (O, 1) on outputs, (1, I) on inputs."""
+    """ia3_l of every matrix, see ia3_files.py; `fan_in_fan_out` says that GPT-2's are stored turned."""
 
     peft_type, config = "IA3", Ia3
     required: ClassVar = ("target_modules",)
-    refused: ClassVar = ("fan_in_fan_out", "modules_to_save")
+    refused: ClassVar = ("modules_to_save",)
 
     def write(self, model: Model, name: str) -> Written:
-        found = _parts(model, name, Scale)
-        published = _published(model, found)
-        tensors = {
-            f"{PREFIX}{published[path]}.ia3_l": scale.scale_X.detach().unsqueeze(0 if scale.is_input else 1)
-            for path, scale in found.items()
-        }
-        inputs = [path for path, scale in found.items() if scale.is_input]
-        return {
-            "target_modules": target_modules(model, (published[path] for path in found)),
-            "feedforward_modules": target_modules(model, (published[path] for path in inputs)),
-        }, tensors
+        vectors = ia3_files.written(model, _parts(model, name, Scale))
+        inputs = [published for published, vector in vectors.items() if len(vector) == 1]
+        settings = {
+            "target_modules": target_modules(model, vectors), "feedforward_modules": target_modules(model, inputs),
+            "fan_in_fan_out": any(each.is_transposed for each in names_of(model.config).entries(model.config)),
+        }  # fmt: skip
+        return settings, {f"{PREFIX}{published}.ia3_l": vector for published, vector in vectors.items()}
 
     def read(self, model: Model, name: str, config: dict[str, Any], tensors: Tensors, folder: Path) -> None:
-        paths = {published: path for path, published in published_names(model).items()}
-        by_path = by_place(model, folder, tensors, ("ia3_l",), paths)
-        is_input = {path: found["ia3_l"].shape[0] == 1 for path, found in by_path.items()}
-        for path, linear in adapters.linears_at(model, list(by_path)).items():
-            shape = (1, linear.in_features) if is_input[path] else (linear.out_features, 1)
-            check_shapes(folder, path, by_path[path], {"ia3_l": shape})
-        inputs = {path for path in by_path if is_input[path]}
-        sides = {"inputs": sorted(_names(inputs)), "outputs": sorted(_names(set(by_path) - inputs))}
+        vectors = {key.removeprefix(PREFIX).removesuffix(".ia3_l"): each for key, each in tensors.items()}
+        found = ia3_files.read(model, vectors, folder)
+        is_input = {path: is_input for path, (_, is_input) in found.items()}
+        inputs = {path for path in found if is_input[path]}
+        sides = {"inputs": sorted(_names(inputs)), "outputs": sorted(_names(set(found) - inputs))}
         made = ia3.put_on(model, build(Ia3, sides), name, is_input)
         with torch.no_grad():
             for path, scale in made.items():
-                scale.scale_X.copy_(by_path[path]["ia3_l"].flatten())
+                scale.scale_X.copy_(found[path][0])
 
 
 class PromptFormat(Format):
@@ -202,18 +194,6 @@ def _virtual(model: Model, table: torch.Tensor) -> dict[str, Any]:
         "num_layers": model.config.num_layers,
         "num_transformer_submodules": 1,
     }
-
-
-def _published(model: Model, paths: Iterable[str]) -> dict[str, str]:
-    """Published names of the linears at these paths, all of which must have one of their own."""
-    everything = published_names(model)
-    for path in paths:
-        if path not in everything:
-            raise WeightsError(
-                f"{path} is published as a part of a larger matrix in {model.config.family} models, so peft's "
-                "format has no name for its adapter. Train one of other linears."
-            )
-    return everything
 
 
 def _names(paths: Any) -> set[str]:

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from mainspring.cli import (
     ask,
+    constitution,
     data,
     demo,
     doctor,
@@ -23,10 +24,13 @@ from mainspring.cli import (
     parity,
     promote,
     runs,
+    scale,
     serve,
+    teach,
     tokenizer,
     trace,
     train,
+    tune,
 )
 from mainspring.cli import eval as evaluate
 from mainspring.errors import MainspringError
@@ -61,6 +65,10 @@ app.command("fetch")(fetch.fetch)
 app.add_typer(tokenizer.app, name="tokenizer")
 app.add_typer(models.app, name="models")
 app.command("train")(train.train)
+app.command("tune")(tune.tune)
+app.command("scale")(scale.scale)
+app.command("teach")(teach.teach)
+app.add_typer(constitution.app, name="constitution")
 app.add_typer(runs.app, name="runs")
 app.command("merge")(merge.merge)
 app.command("parity")(parity.parity)

@@ -16,7 +16,14 @@ if TYPE_CHECKING:
     from mainspring.runs import Run
 
 DAY_S = 86_400
-RESUME = {"train": "train --resume", "data": "data build --resume"}
+RESUME = {
+    "train": "train --resume",
+    "data": "data build --resume",
+    "tune": "tune --resume",
+    "scale": "scale --resume",
+    "teach": "teach --resume",
+    "constitution": "constitution --resume",
+}
 HEADS = ["run", "kind", "status", "started", "took", "result"]
 Yes = Annotated[bool, typer.Option("--yes", help="Do it; without, only say what would be done.")]
 

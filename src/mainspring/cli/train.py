@@ -1,5 +1,7 @@
 """mainspring train: a recipe to an adapter or a model, as a run that can be resumed."""
 
+import contextlib
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +14,7 @@ from mainspring.errors import BusyError, NotFoundError, UserError
 
 if TYPE_CHECKING:
     from mainspring.app import Workspace
+    from mainspring.artifact import Artifact
     from mainspring.runs import Run
     from mainspring.train.forecast import Forecast
     from mainspring.train.recipe import Recipe
@@ -27,6 +30,10 @@ def train(
     is_plan: Annotated[
         bool, typer.Option("--plan", help="Say what the run would be and take, and end.")
     ] = False,
+    budget: Annotated[
+        str | None,
+        typer.Option("--budget", metavar="TIME", help="Derive size and length of a new model: 90s, 30m, 2h."),
+    ] = None,
     resume: Annotated[
         str | None, typer.Option("--resume", metavar="RUN", help="Go on with a run that was stopped.")
     ] = None,
@@ -40,26 +47,61 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train by a recipe; without one, an adapter on the lessons that feedback gave."""
-    _check_usage(resume, accept, files, settings)
+    _check_usage(resume, accept, budget, files, settings)
     with open_workspace(workspace) as opened:
         if is_list:
             _list(opened, workspace, as_json=as_json)
             return
-        from mainspring.train.recipe import load_recipe
-        from mainspring.train.run import plan_recipe, run_recipe
+        from mainspring.train.ranks import is_first, started
 
-        if resume is None:
-            recipe = load_recipe(preset, files or (), settings or ())
-            _check_feedback(opened, recipe)
-            if is_plan:
-                _show_plan(recipe, plan_recipe(opened.registry, recipe), as_json=as_json)
-                return
-            _tell_killed(opened)
-            made, run = run_recipe(opened.registry, opened.runs, recipe)
-        else:
-            _check_run(opened, resume)
-            made, run = run_recipe(opened.registry, opened.runs, None, resume=resume, accept=accept)
-        folder = opened.registry.folder(made)
+        with started():
+            found = _run(
+                opened, preset, files, settings, resume, budget,
+                is_plan=is_plan, accept=accept, as_json=as_json,
+            )  # fmt: skip
+            if found is not None and is_first():
+                _tell(opened, workspace, *found, as_json=as_json)
+
+
+def _run(
+    workspace: "Workspace",
+    preset: str,
+    files: list[Path] | None,
+    settings: list[str] | None,
+    resume: str | None,
+    budget: str | None,
+    *,
+    is_plan: bool,
+    accept: bool,
+    as_json: bool,
+) -> "tuple[Artifact, Run] | None":
+    """What a run made, in all processes that take part; nothing of a plan, which is shown."""
+    from mainspring.train.ranks import is_first
+    from mainspring.train.recipe import load_recipe
+    from mainspring.train.run import plan_recipe, run_recipe
+
+    if resume is not None:
+        if is_first():
+            _check_run(workspace, resume)
+        return run_recipe(workspace.registry, workspace.runs, None, resume=resume, accept=accept)
+    recipe = (
+        _from_budget(workspace, preset, files, settings, budget, as_json=as_json)
+        if budget
+        else load_recipe(preset, files or (), settings or ())
+    )
+    _check_feedback(workspace, recipe)
+    if is_plan:
+        forecast = plan_recipe(workspace.registry, recipe)
+        if is_first():
+            _show_plan(workspace, recipe, forecast, as_json=as_json)
+        return None
+    if is_first():
+        _tell_killed(workspace)
+    return run_recipe(workspace.registry, workspace.runs, recipe)
+
+
+def _tell(workspace: "Workspace", path: Path, made: "Artifact", run: "Run", *, as_json: bool) -> None:
+    folder = workspace.registry.folder(made)
     facts = {name: made.config[name] for name in ("steps", "trained_tokens", "loss")}
     if as_json:
         show.result({made.kind: made.reference, "run": run.id, **facts, "folder": folder})
@@ -70,10 +112,33 @@ def train(
         if made.reference.startswith("adapter/feedback")
         else f"models describe {made.reference}"
     )
-    show.end(workspace, folder, after, "train --list")
+    show.end(path, folder, after, "train --list")
 
 
-def _show_plan(recipe: "Recipe", forecast: "Forecast", *, as_json: bool) -> None:
+def _from_budget(
+    workspace: "Workspace",
+    preset: str,
+    files: list[Path] | None,
+    settings: list[str] | None,
+    budget: str,
+    *,
+    as_json: bool,
+) -> "Recipe":
+    """The recipe that a time gives, with what was derived said: on standard output unless that is for JSON."""
+    from mainspring.train.budget import load_budgeted, parse_budget
+
+    found = load_budgeted(workspace.registry, preset, files or (), settings or (), parse_budget(budget))
+    with contextlib.redirect_stdout(sys.stderr if as_json else sys.stdout):
+        show.table([[each.what, each.value, each.why] for each in found.derived], ["", "derived", "why"])
+        print(flush=True)
+    return found.recipe
+
+
+def _show_plan(workspace: "Workspace", recipe: "Recipe", forecast: "Forecast", *, as_json: bool) -> None:
+    from mainspring.train.budget import foresee_loss
+
+    tokens = forecast.num_steps * forecast.tokens_per_step
+    foreseen = foresee_loss(workspace.registry, recipe, tokens)
     resolved = recipe.model_dump(mode="json")
     facts = {
         "steps": forecast.num_steps,
@@ -87,8 +152,12 @@ def _show_plan(recipe: "Recipe", forecast: "Forecast", *, as_json: bool) -> None
         "time in all (min)": round(forecast.seconds / 60, 1),
     }
     if as_json:
-        show.result({"recipe": resolved, "forecast": forecast})
+        show.result({"recipe": resolved, "forecast": forecast, "held_out_loss": foreseen})
         return
+    if foreseen is not None:
+        facts["held-out loss (nats a token)"] = (
+            f"{foreseen.loss:.3f}, {foreseen.low:.3f} to {foreseen.high:.3f}"
+        )
     import yaml
 
     print(yaml.safe_dump(resolved, sort_keys=False), end="")
@@ -96,10 +165,16 @@ def _show_plan(recipe: "Recipe", forecast: "Forecast", *, as_json: bool) -> None
 
 
 def _check_usage(
-    resume: str | None, accept: bool, files: list[Path] | None, settings: list[str] | None
+    resume: str | None,
+    accept: bool,
+    budget: str | None,
+    files: list[Path] | None,
+    settings: list[str] | None,
 ) -> None:
-    if resume is not None and (files or settings):
-        raise UserError(f"-c and -o are of a new run; {resume} keeps its own settings. Leave them out.")
+    if resume is not None and (files or settings or budget):
+        raise UserError(
+            f"-c, -o and --budget are of a new run; {resume} keeps its own settings. Leave them out."
+        )
     if accept and resume is None:
         raise UserError("--accept is for --resume RUN: a new run has nothing to differ from.")
 
@@ -143,7 +218,7 @@ def _list(workspace: "Workspace", path: Path, *, as_json: bool) -> None:
         show.result({"runs": runs})
         return
     show.table([_row(run) for run in runs], ["run", "status", "started", "result"])
-    stopped = [f"train --resume {run.id}" for run in runs if run.status in ("killed", "failed")]
+    stopped = [f"{run.kind} --resume {run.id}" for run in runs if run.status in ("killed", "failed")]
     show.end(path, path / "runs", *(stopped[:1] or ["train"]))
 
 

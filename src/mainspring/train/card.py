@@ -75,6 +75,7 @@ def _how(facts: Facts) -> str:
     rows: dict[str, Any] = {
         name: _settings(part.model_dump(mode="json")) for name, part in parts.items() if part is not None
     }
+    rows |= {f"penalty {each.kind}": _settings(each.model_dump(mode="json")) for each in recipe.penalties}
     rows["segments"] = f"at most {min(recipe.max_tokens, facts.context):,} tokens"
     rows["training"] = _settings(train)
     rows["optimizer"] = _settings(recipe.train.optim.model_dump(mode="json"))

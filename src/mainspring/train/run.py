@@ -35,6 +35,7 @@ from mainspring.train.objectives.base import Objective
 from mainspring.train.objectives.distill import Distill
 from mainspring.train.parallel import ranks_of
 from mainspring.train.plots import plot_metrics
+from mainspring.train.ranks import from_first, is_first
 from mainspring.train.recipe import Recipe
 from mainspring.train.session import Rollout, Session
 from mainspring.train.sources.base import Opening, Source, hold_out
@@ -45,7 +46,7 @@ OnStep = Callable[[StepReport], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Base:
+class Base:
     """The model to train and where it came from; `parents` by role."""
 
     model: Model
@@ -66,55 +67,74 @@ def run_recipe(
 ) -> tuple[Artifact, Run]:
     """Train by a recipe, or go on with a run that was stopped (which keeps its own recipe).
 
+    Where torchrun started several processes they all call this; the first one keeps the run and the registry.
+
     Returns:
         The adapter or model that came out, registered, and the run.
 
     """
-    if resume is None:
-        assert recipe is not None, "a new run needs a recipe"
-        run = runs.start(KIND, recipe.pinned(registry).model_dump(mode="json"))
-    else:
-        run = runs.resume(resume)
+    run = from_first(_start(registry, runs, recipe, resume) if is_first() else None)
+    assert run is not None
     try:
         made = _train(registry, runs, build(Recipe, run.config), run, accept=accept, on_step=on_step)
         device.release_memory()
     except BaseException as error:
-        runs.end(run.id, "failed", {"error": f"{type(error).__name__}: {error}"})
+        if is_first():
+            runs.end(run.id, "failed", {"error": f"{type(error).__name__}: {error}"})
         raise
-    return made, runs.end(run.id, "done", {made.kind: made.reference})
+    if is_first():
+        runs.end(run.id, "done", {made.kind: made.reference})
+    return made, runs.get(run.id)
+
+
+def _start(registry: Registry, runs: Runs, recipe: Recipe | None, resume: str | None) -> Run:
+    if resume is not None:
+        return runs.resume(resume)
+    assert recipe is not None, "a new run needs a recipe"
+    return runs.start(KIND, recipe.pinned(registry).model_dump(mode="json"))
 
 
 def plan_recipe(registry: Registry, recipe: Recipe) -> Forecast:
     """What a run would take, measured on its first step; nothing is kept."""
-    opened = _open(registry, recipe)
+    opened = open_recipe(registry, recipe)
     with tempfile.TemporaryDirectory() as folder, opened.session(registry, recipe, Path(folder)) as session:
         return forecast(session)
+
+
+def try_recipe(registry: Registry, recipe: Recipe, folder: Path, on_step: OnStep) -> Model:
+    """The model that a recipe trains in a folder, from its last state there; nothing is registered."""
+    opened = open_recipe(registry, recipe)
+    opened.train(registry, recipe, folder, accept=False, on_step=on_step)
+    return opened.base.model
 
 
 def _train(
     registry: Registry, runs: Runs, recipe: Recipe, run: Run, *, accept: bool, on_step: OnStep | None
 ) -> Artifact:
-    opened = _open(registry, recipe)
+    opened = open_recipe(registry, recipe)
     say(f"run {run.id}; if it is stopped, `mainspring train --resume {run.id}` goes on with it")
     folder = runs.folder(run.id)
     with tracked(recipe.tracker, folder, recipe.model_dump(mode="json"), on_step) as told:
-        result = train(
-            opened.base.model, opened.data, opened.objective, recipe.train, folder,
-            penalties=recipe.penalties, annotators=opened.annotators,
-            rollout=opened.rollout(registry, recipe, folder), validation=opened.validation, on_step=told,
-            accept=accept,
-        )  # fmt: skip
-    plot_metrics(folder)
+        result = opened.train(registry, recipe, folder, accept=accept, on_step=told)
+    made = from_first(_finish(registry, recipe, opened, run, result) if is_first() else None)
+    assert made is not None
+    return made
+
+
+def _finish(registry: Registry, recipe: Recipe, opened: "Opened", run: Run, result: Result) -> Artifact:
+    """What the first process does with what all have trained."""
+    plot_metrics(result.metrics.parent)
+    num_trained = sum(each.numel() for each in opened.base.model.parameters() if each.requires_grad)
     if recipe.head is not None:
         _merge_adapter(opened.base.model, recipe.name)
-    return _write(registry, recipe, opened, run, result)
+    return _write(registry, recipe, opened, run, result, num_trained=num_trained)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Opened:
+class Opened:
     """A recipe with its model rewritten and its data read."""
 
-    base: _Base
+    base: Base
     data: Source | Feed
     validation: Source | None
     objective: Objective
@@ -126,6 +146,16 @@ class _Opened:
             return None
         return recipe.rollout.open(self.base.model, self.base.tokenizer, registry, folder, recipe.train.seed)
 
+    def train(
+        self, registry: Registry, recipe: Recipe, folder: Path, *, accept: bool, on_step: OnStep | None
+    ) -> Result:
+        return train(
+            self.base.model, self.data, self.objective, recipe.train, folder,
+            penalties=recipe.penalties, annotators=self.annotators,
+            rollout=self.rollout(registry, recipe, folder), validation=self.validation, on_step=on_step,
+            accept=accept,
+        )  # fmt: skip
+
     def session(self, registry: Registry, recipe: Recipe, folder: Path) -> AbstractContextManager[Session]:
         return begin(
             self.base.model, self.data, self.objective, recipe.train, folder,
@@ -134,11 +164,13 @@ class _Opened:
         )  # fmt: skip
 
 
-def _open(registry: Registry, recipe: Recipe) -> _Opened:
+def open_recipe(registry: Registry, recipe: Recipe) -> Opened:
+    """The model and the data of a recipe, ready for a session."""
     base = _open_base(registry, recipe)
+    answers = recipe.rollout.max_tokens if recipe.rollout else 0  # room that a prompt leaves
     opening = Opening(
         registry=registry, tokenizer=base.tokenizer, model=base.model.config,
-        max_tokens=min(recipe.max_tokens, base.model.config.context),
+        max_tokens=min(recipe.max_tokens, base.model.config.context) - answers,
     )  # fmt: skip
     data, validation = _open_data(recipe, opening)
     recipe.transform.apply(base.model, seed=recipe.train.seed, name=recipe.name)
@@ -146,7 +178,7 @@ def _open(registry: Registry, recipe: Recipe) -> _Opened:
         base.model.head.requires_grad_(True)
     objective = recipe.objective.fitted(base.tokenizer)
     teachers = _teachers(registry, recipe, objective)
-    return _Opened(base=base, data=data, validation=validation, objective=objective, annotators=teachers)
+    return Opened(base=base, data=data, validation=validation, objective=objective, annotators=teachers)
 
 
 def _teachers(registry: Registry, recipe: Recipe, objective: Objective) -> list[Annotator]:
@@ -178,18 +210,18 @@ def _merge_adapter(model: Model, name: str) -> None:
         lora.merge(model, name)
 
 
-def _open_base(registry: Registry, recipe: Recipe) -> _Base:
+def _open_base(registry: Registry, recipe: Recipe) -> Base:
     base = _find_base(registry, recipe)
     if recipe.head is None:
         return base
     return replace(base, model=recipe.head.put_on(base.model, recipe.train.seed))
 
 
-def _find_base(registry: Registry, recipe: Recipe) -> _Base:
+def _find_base(registry: Registry, recipe: Recipe) -> Base:
     if isinstance(recipe.model, str):
         artifact = registry.get(recipe.model, verify=True)
         folder = registry.folder(artifact)
-        return _Base(
+        return Base(
             model=load(folder), tokenizer=Tokenizer.load(folder), folder=folder,
             parents={"base": artifact.reference}, license=artifact.license,
         )  # fmt: skip
@@ -201,7 +233,7 @@ def _find_base(registry: Registry, recipe: Recipe) -> _Base:
             f"`model.vocab_size` is {config.vocab_size:,}, but the tokenizer {found.reference} has "
             f"{tokenizer.vocab_size:,} ids. Leave it out: it is taken from the tokenizer."
         )
-    return _Base(
+    return Base(
         model=fresh(config, recipe.train.seed), tokenizer=tokenizer, folder=None,
         parents={"tokenizer": found.reference}, license=found.license,
     )  # fmt: skip
@@ -232,7 +264,9 @@ def _open_data(recipe: Recipe, opening: Opening) -> tuple[Source | Feed, Source 
     return data, validation
 
 
-def _write(registry: Registry, recipe: Recipe, opened: _Opened, run: Run, result: Result) -> Artifact:
+def _write(
+    registry: Registry, recipe: Recipe, opened: Opened, run: Run, result: Result, *, num_trained: int
+) -> Artifact:
     base = opened.base
     is_adapter = recipe.name in adapters.adapters_of(base.model).configs
     facts: dict[str, Any] = {
@@ -262,12 +296,10 @@ def _write(registry: Registry, recipe: Recipe, opened: _Opened, run: Run, result
     judges |= {"teacher": registry.get(recipe.teacher).reference} if recipe.teacher else {}
     parents = {**base.parents, **recipe.data.parents(registry), **judges}
     kind = "adapter" if is_adapter else "model"
-    weights = list(base.model.parameters())
     card = Facts(
         kind=kind, recipe=recipe, run=run.id, parents=parents, license=base.license,
-        base_fingerprint=facts["base_fingerprint"], parameters=sum(each.numel() for each in weights),
-        trained_parameters=sum(each.numel() for each in weights if each.requires_grad),
-        context=base.model.config.context,
+        base_fingerprint=facts["base_fingerprint"], trained_parameters=num_trained,
+        parameters=sum(each.numel() for each in base.model.parameters()), context=base.model.config.context,
     )  # fmt: skip
     made = artifacts.write(
         registry.root, kind, recipe.name, fill, config=facts, parents=parents, license=base.license,
@@ -276,7 +308,7 @@ def _write(registry: Registry, recipe: Recipe, opened: _Opened, run: Run, result
     return registry.add(made)
 
 
-def _anchor(opened: _Opened, config: FisherConfig) -> Anchor:
+def _anchor(opened: Opened, config: FisherConfig) -> Anchor:
     """Where the model stands, and how much each of its weights matters there."""
     if isinstance(opened.data, Feed):
         raise ConfigError("Packed rows are no items to estimate from. Set `data.kind` to documents.")

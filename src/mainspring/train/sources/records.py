@@ -10,8 +10,8 @@ from mainspring import artifact as artifacts
 from mainspring.errors import NotFoundError, UserError
 from mainspring.registry import Registry
 from mainspring.schema import Message
+from mainspring.train.review import LESSONS, check_reviewed
 
-LESSONS = "lessons.jsonl"
 Record = Mapping[str, Any]
 
 
@@ -30,6 +30,7 @@ def read_records(registry: Registry, dataset: str) -> list[Record]:
     else:
         found = registry.get(dataset)
         artifacts.check(found, registry.folder(found))
+        check_reviewed(registry, found)
         path = registry.folder(found) / LESSONS
         if not path.is_file():
             raise NotFoundError(

@@ -11,7 +11,7 @@ from mainspring.data.shard_dataset import open_shards
 from mainspring.data.shards import Shards
 from mainspring.errors import ConfigError
 from mainspring.train.batch import Item, Segment
-from mainspring.train.sources.base import DatasetConfig, Opening
+from mainspring.train.sources.base import DatasetConfig, Opening, Subset
 
 
 class Documents(DatasetConfig):
@@ -20,11 +20,14 @@ class Documents(DatasetConfig):
     kind: Literal["documents"] = "documents"
     dataset: str = Field(description="the dataset of token shards")
     split: str = Field(default="train", description="which split of it")
+    num_items: int = Field(default=0, ge=0, description="so many of its items, evenly spread; 0: all of them")
 
-    def open(self, opening: Opening) -> "ShardSource":
+    def open(self, opening: Opening) -> "ShardSource | Subset":
         """Documents, cut at the model's context."""
-        shards = checked_shards(opening, self.dataset, self.split)
-        return ShardSource(shards, max_tokens=opening.max_tokens)
+        source = ShardSource(checked_shards(opening, self.dataset, self.split), max_tokens=opening.max_tokens)
+        if not 0 < self.num_items < source.num_items:
+            return source
+        return Subset(source, [at * source.num_items // self.num_items for at in range(self.num_items)])
 
 
 class Windows(DatasetConfig):
