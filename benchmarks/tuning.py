@@ -113,8 +113,10 @@ def sft(args: argparse.Namespace) -> dict:
     )
     after = answer_nll(model, segments)
     found = paired_bootstrap([-each for each in before], [-each for each in after])
-    return {"what": "answer NLL a token, 500 held-out problems", "before": -found.before, "after": -found.after,
-            "low": found.low, "high": found.high, "p": found.p_value, "trained_tokens": budget, "seconds": seconds}  # fmt: skip
+    return {
+        "what": "answer NLL a token, 500 held-out problems", "before": -found.before, "after": -found.after,
+        "low": found.low, "high": found.high, "p": found.p_value, "trained_tokens": budget, "seconds": seconds,
+    }  # fmt: skip
 
 
 @torch.inference_mode()
