@@ -40,6 +40,7 @@ from mainspring.train.outputs import run_model
 
 VOCAB = 288
 ADAMW = {"kind": "adamw", "lr": 2e-3, "weight_decay": 0.05}
+KEY_BIAS = {**ADAMW, "eps": 1e-5}  # its gradient is 0 but for rounding, which Adam would make steps of
 PLANS: dict[str, dict[str, Any]] = {
     "8 accumulated": {"micro_batch_tokens": 1},
     "ddp": {"micro_batch_tokens": 24},
@@ -129,7 +130,7 @@ def triples() -> list[Item]:
 
 KINDS: dict[str, Case] = {
     "clm": Case(family=qwen3.tiny, objective=CausalLm(), items=documents),
-    "sft": Case(family=gpt2.tiny, objective=Sft(), items=chats),
+    "sft": Case(family=gpt2.tiny, objective=Sft(), items=chats, optim=KEY_BIAS),
     "dpo": Case(family=llama.tiny, objective=Preference(), items=preferences, rank=4),
     "grpo": Case(
         family=llama.tiny, objective=PolicyGradient(kl_coefficient=0.04), items=partial(rollouts, llama.tiny)
@@ -141,13 +142,15 @@ MORE: dict[str, Case] = {
     "sft, checkpoints": Case(family=llama.tiny, objective=Sft(), items=chats, checkpointing=True),
     "ppo, value head": Case(
         family=gpt2.tiny, objective=PolicyGradient(average="tokens", value_coefficient=0.1),
-        items=partial(rollouts, gpt2.tiny),
+        items=partial(rollouts, gpt2.tiny), optim=KEY_BIAS,
     ),
     "policy ratios, adapter": Case(
         family=llama.tiny, objective=PolicyGradient(kl_coefficient=0.1, old="policy", sampler_cap=2.0),
         items=partial(rollouts, llama.tiny), rank=4,
     ),
-    "contrastive": Case(family=bert.tiny, objective=Contrastive(temperature=0.3), items=triples),
+    "contrastive": Case(
+        family=bert.tiny, objective=Contrastive(temperature=0.3), items=triples, optim=KEY_BIAS
+    ),
 }  # fmt: skip
 
 

@@ -95,7 +95,14 @@ def test_another_base_is_refused_with_both_fingerprints(saved):
     ("values", "message"),
     [
         ({"use_dora": True}, "does not fit blocks.0.mixer.q"),
-        ({"rank_pattern": {"q": 2}}, "uses rank_pattern"),
+        ({"rank_pattern": {"q_proj": 2}}, "rank 2 and the scale 3 for model.layers.0.self_attn.q_proj"),
+        (
+            {"alpha_pattern": {r"layers\.1\..*v_proj": 12}},
+            "rank 4 and the scale 3 for model.layers.1.self_attn.v_proj",
+        ),
+        ({"fan_in_fan_out": True}, "takes model.layers.0.self_attn.q_proj for a transposed matrix"),
+        ({"init_lora_weights": "pissa_niter_4"}, "began as 'pissa_niter_4', which changes the base"),
+        ({"lora_bias": True, "modules_to_save": ["lm_head"]}, "uses modules_to_save, lora_bias"),
         ({"bias": "all"}, "uses bias"),
         ({"peft_type": "VERA"}, "does not describe an adapter that is known"),
         ({"r": 5}, "does not fit blocks.0.mixer.q"),

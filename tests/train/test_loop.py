@@ -1,14 +1,9 @@
 import json
-import os
 import random
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 
-import mainspring
 from fakes_llama import tiny_llama
 from fakes_tokenizer import ByteTokenizer, conversations
 from mainspring.adapt import lora
@@ -19,8 +14,6 @@ from mainspring.train.loop import train
 from mainspring.train.objectives.base import Loss
 from mainspring.train.objectives.sft import Sft
 from mainspring.train.sources.chats import ChatSource
-
-TESTS = Path(__file__).parent.parent
 
 
 def config(**values):
@@ -226,30 +219,6 @@ def test_random_numbers_of_the_caller_go_on_as_if_nothing_had_trained(tmp_path, 
     train(model, source, Sft(), config(), tmp_path)
     assert torch.equal(torch.randn(3), expected[0])
     assert random.random() == expected[1]
-
-
-def start(state_dir, adapter_dir):
-    source_path = str(Path(mainspring.__file__).parent.parent)
-    return subprocess.Popen(
-        [sys.executable, str(TESTS / "train" / "killed_run.py"), state_dir, adapter_dir],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join((source_path, str(TESTS)))},
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-    )  # fmt: skip
-
-
-@pytest.mark.slow
-def test_a_run_killed_three_times_ends_with_the_bytes_of_one_that_was_not(tmp_path):
-    assert start(tmp_path / "whole", tmp_path / "expected").wait() == 0
-    for killed_after in (2, 13, 22):
-        process = start(tmp_path / "parts", tmp_path / "adapter")
-        for line in process.stdout:
-            if int(line) >= killed_after:
-                process.kill()
-        assert process.wait() == -9
-    assert not (tmp_path / "adapter").exists()
-    assert start(tmp_path / "parts", tmp_path / "adapter").wait() == 0
-    for name in ("adapter_config.json", "adapter_model.safetensors"):
-        assert (tmp_path / "adapter" / name).read_bytes() == (tmp_path / "expected" / name).read_bytes()
 
 
 def test_a_step_that_is_not_finite_can_be_skipped(tmp_path, source):

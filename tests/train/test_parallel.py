@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -143,13 +144,13 @@ def stop_and_resume(folder):
 def test_a_stopped_run_goes_on_to_the_same_bits_and_any_layout_reads_its_state(on_two):
     for plan in LAYOUTS:  # in two processes they did; this one goes on from their states behind step 4
         folder = on_two[0] / plan
-        with pytest.raises(ConfigError, match="machine.ranks: 2 then, 1 now"):
+        with pytest.raises(ConfigError, match=r"machine\.ranks: 2 then, 1 now"):
             learn(folder, "ddp")
-        steps = []
-        last = sorted(folder.glob("step-*"))[-1]
+        last = max(folder.glob("step-*"))
         last.rename(folder / "later")
-        again = learn(folder, "ddp", accept=True, on_step=lambda report: steps.append(report.step))
-        assert steps == [5, 6]
+        reports = []
+        again = learn(folder, "ddp", accept=True, on_step=reports.append)
+        assert [report.step for report in reports] == [5, 6]
         assert far(again, torch.load(on_two[0] / f"{plan}.pt")) < CLOSE
 
 
@@ -213,7 +214,7 @@ def test_the_command_trains_on_the_processes_that_torchrun_starts(tmp_path):
         "feedback", "--json", "--workspace", str(tmp_path / "workspace"),
         *(part for each in settings for part in ("-o", f"train.{each}")),
     ]  # fmt: skip
-    source = os.path.dirname(os.path.dirname(mainspring.__file__))
+    source = str(Path(mainspring.__file__).parent.parent)
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=200, check=False,
         env={**os.environ, "PYTHONPATH": source, "OMP_NUM_THREADS": "1"},

@@ -6,6 +6,7 @@ All wrapped modules share one record, so that switching costs one assignment and
 wrapped module is what it was.
 """
 
+import fnmatch
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +27,7 @@ class Adapter(Config):
 
     kind: Any
 
-    def apply(self, model: nn.Module, *, seed: int, name: str) -> None:
+    def apply(self, model: nn.Module, *, seed: int, name: str = "default") -> None:
         """Put one on, active and alone in training; an untrained one leaves answers as they are or nearly so.
 
         Raises:
@@ -37,7 +38,7 @@ class Adapter(Config):
         for parameter in model.parameters():
             parameter.requires_grad_(False)
         for part in parts(model, name).values():
-            part.requires_grad_(True)
+            part.requires_grad_(True).train()
         activate(model, name)
 
     def attach(self, model: nn.Module, name: str, *, seed: int) -> None:
@@ -77,7 +78,8 @@ def put_on(model: nn.Module, config: Adapter, name: str, made: Mapping[str, nn.M
     check_free(model, name)
     for path, part in made.items():
         adapted = adapters.wrapped.get(path) or _wrap(model, path, adapters)
-        adapted.parts[_key(name)] = part.requires_grad_(False)
+        # In the model's own mode: a new module is in training mode, and would drop out while it answers.
+        adapted.parts[_key(name)] = part.requires_grad_(False).train(model.training)
     adapters.configs[name] = config
 
 
@@ -155,20 +157,44 @@ def base_fingerprint(model: nn.Module) -> str:
 
 
 def target_paths(model: nn.Module, targets: Sequence[str]) -> list[str]:
-    """Paths of the linears with one of these names ("all": every one within the blocks), in the model's order."""
+    """Paths of the linears that are meant, in the model's order.
+
+    Args:
+        model: whose linears.
+        targets: names such as "q", patterns of paths such as "blocks.0.*" (whatever has a dot, *, ? or [ is one), or
+            "all" for every linear within the blocks.
+
+    Raises:
+        ConfigError: one of them means no linear.
+
+    """
     linears = [
-        _plain(path) for path, module in model.named_modules() if isinstance(module, nn.Linear | QuantLinear)
+        _plain(path)
+        for path, module in model.named_modules()
+        if isinstance(module, nn.Linear | QuantLinear) and ".parts." not in path
     ]
-    if tuple(targets) == ("all",):
-        return [path for path in linears if "blocks." in path and ".parts." not in path]
-    names = sorted({path.rpartition(".")[2] for path in linears if ".parts." not in path})
+    found: set[str] = set()
     for target in targets:
-        if target not in names:
+        meant = [path for path in linears if _is_meant(path, target)]
+        if not meant:
+            names = ", ".join(sorted({path.rpartition(".")[2] for path in linears}))
+            what = "path that fits" if _is_pattern(target) else "name"
             raise ConfigError(
-                f"`targets` names '{target}', but the model has no linear of that name; "
-                f"it has {', '.join(names)}."
+                f"`targets` names '{target}', but the model has no linear of that {what}; it has {names}"
+                + (f", the first of them at {linears[0]}." if _is_pattern(target) and linears else ".")
             )
-    return [path for path in linears if path.rpartition(".")[2] in targets and ".parts." not in path]
+        found.update(meant)
+    return [path for path in linears if path in found]
+
+
+def _is_meant(path: str, target: str) -> bool:
+    if target == "all":
+        return "blocks." in path
+    return fnmatch.fnmatchcase(path, target) if _is_pattern(target) else path.rpartition(".")[2] == target
+
+
+def _is_pattern(target: str) -> bool:
+    return not set(".*?[").isdisjoint(target)
 
 
 def linears_at(model: nn.Module, paths: Sequence[str]) -> dict[str, nn.Linear | QuantLinear]:

@@ -3,18 +3,24 @@
 Shapes: R rank, I a linear's inputs, O its outputs, P virtual tokens, L layers, G key-value heads, K head size.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 
 from mainspring.adapt import base as adapters
-from mainspring.adapt import ia3, ia3_files, lora
+from mainspring.adapt import ia3, ia3_files, lora_files
 from mainspring.adapt.base import Adapter
 from mainspring.adapt.bottleneck import Bottleneck
 from mainspring.adapt.ia3 import Ia3, Scale
 from mainspring.adapt.lora import Lora
+from mainspring.adapt.peft_names import (
+    PREFIX,
+    Tensors,
+    check_shapes,
+    target_modules,
+)
 from mainspring.adapt.prefix import KeysAndValues, Prefix, size_of
 from mainspring.adapt.prompt import Prompt, Vectors
 from mainspring.config import build
@@ -22,9 +28,7 @@ from mainspring.errors import WeightsError
 from mainspring.models.families.base import names_of
 from mainspring.models.model import Model
 
-PREFIX = "base_model.model."
 PROMPT_KEY = "prompt_embeddings"
-Tensors = Mapping[str, torch.Tensor]
 Written = tuple[dict[str, Any], dict[str, torch.Tensor]]
 
 
@@ -50,49 +54,16 @@ class LoraFormat(Format):
 
     peft_type, config = "LORA", Lora
     required: ClassVar = ("r", "lora_alpha")
-    refused: ClassVar = ("fan_in_fan_out", "rank_pattern", "alpha_pattern", "modules_to_save")
+    refused: ClassVar = (
+        "modules_to_save", "lora_bias", "use_qalora", "use_bdlora", "alora_invocation_tokens", "layer_replication",
+        "trainable_token_indices", "target_parameters", "arrow_config", "kasa_config", "monteclora_config",
+    )  # fmt: skip
 
     def write(self, model: Model, name: str) -> Written:
-        config = adapters.adapters_of(model).configs[name]
-        assert isinstance(config, Lora)
-        found = lora.pairs(model, name)
-        published = _published(model, found)
-        tensors: dict[str, torch.Tensor] = {}
-        for path, pair in found.items():
-            tensors[f"{PREFIX}{published[path]}.lora_A.weight"] = pair.a_RI.detach().contiguous()
-            tensors[f"{PREFIX}{published[path]}.lora_B.weight"] = pair.b_OR.detach().contiguous()
-            if pair.length_O is not None:
-                tensors[f"{PREFIX}{published[path]}.lora_magnitude_vector"] = (
-                    pair.length_O.detach().contiguous()
-                )
-        values = {
-            "r": config.rank, "lora_alpha": config.alpha, "lora_dropout": config.dropout, "bias": "none",
-            "use_rslora": config.rslora, "use_dora": config.dora,
-            "target_modules": _modules(model, [published[path] for path in found]),
-        }  # fmt: skip
-        return values, tensors
+        return lora_files.write(model, name)
 
     def read(self, model: Model, name: str, config: dict[str, Any], tensors: Tensors, folder: Path) -> None:
-        by_path = _by_path(model, folder, tensors, ("lora_A", "lora_B", "lora_magnitude_vector"))
-        values = {
-            "rank": config["r"], "alpha": config["lora_alpha"], "targets": sorted(_names(by_path)),
-            "rslora": bool(config.get("use_rslora")), "dora": bool(config.get("use_dora")),
-            "dropout": config.get("lora_dropout") or 0.0,
-        }  # fmt: skip
-        fitting = build(Lora, values)
-        linears = adapters.linears_at(model, list(by_path))
-        for path, found in by_path.items():
-            inputs, outputs = linears[path].in_features, linears[path].out_features
-            expected = {"lora_A": (fitting.rank, inputs), "lora_B": (outputs, fitting.rank)}
-            expected |= {"lora_magnitude_vector": (outputs,)} if fitting.dora else {}
-            _check(folder, path, found, expected)
-        made = lora.attach(model, fitting, name, paths=list(by_path), seed=None)
-        with torch.no_grad():
-            for path, pair in made.items():
-                pair.a_RI.copy_(by_path[path]["lora_A"])
-                pair.b_OR.copy_(by_path[path]["lora_B"])
-                if pair.length_O is not None:
-                    pair.length_O.copy_(by_path[path]["lora_magnitude_vector"])
+        lora_files.read(model, name, config, tensors, folder)
 
 
 class Ia3Format(Format):
@@ -106,7 +77,7 @@ class Ia3Format(Format):
         vectors = ia3_files.written(model, _parts(model, name, Scale))
         inputs = [published for published, vector in vectors.items() if len(vector) == 1]
         settings = {
-            "target_modules": _modules(model, vectors), "feedforward_modules": _modules(model, inputs),
+            "target_modules": target_modules(model, vectors), "feedforward_modules": target_modules(model, inputs),
             "fan_in_fan_out": any(each.is_transposed for each in names_of(model.config).entries(model.config)),
         }  # fmt: skip
         return settings, {f"{PREFIX}{published}.ia3_l": vector for published, vector in vectors.items()}
@@ -136,7 +107,7 @@ class PromptFormat(Format):
 
     def read(self, model: Model, name: str, config: dict[str, Any], tensors: Tensors, folder: Path) -> None:
         number = config["num_virtual_tokens"]
-        _check(folder, "the embedding", tensors, {PROMPT_KEY: (number, model.config.width)})
+        check_shapes(folder, "the embedding", tensors, {PROMPT_KEY: (number, model.config.width)})
         build(Prompt, {"num_virtual": number}).attach(model, name, seed=0)
         (vectors,) = _parts(model, name, Vectors).values()
         with torch.no_grad():
@@ -162,7 +133,7 @@ class PrefixFormat(Format):
     def read(self, model: Model, name: str, config: dict[str, Any], tensors: Tensors, folder: Path) -> None:
         number, (num_heads, head_size) = config["num_virtual_tokens"], size_of(model)
         size = 2 * model.config.num_layers * num_heads * head_size
-        _check(folder, "the layers", tensors, {PROMPT_KEY: (number, size)})
+        check_shapes(folder, "the layers", tensors, {PROMPT_KEY: (number, size)})
         build(Prefix, {"num_virtual": number}).attach(model, name, seed=0)
         (part,) = _parts(model, name, KeysAndValues).values()
         with torch.no_grad():
@@ -199,7 +170,7 @@ class BottleneckFormat(Format):
             for key, each in part.state_dict().items()
         }
         try:
-            _check(folder, "the layers", tensors, expected)
+            check_shapes(folder, "the layers", tensors, expected)
         except WeightsError:
             adapters.remove(model, name)
             raise
@@ -211,12 +182,6 @@ FORMATS: Mapping[str, Format] = {
     each.peft_type: each
     for each in (LoraFormat(), Ia3Format(), PrefixFormat(), PromptFormat(), BottleneckFormat())
 }
-
-
-def published_names(model: Model) -> dict[str, str]:
-    """Our path of a linear -> its published name."""
-    table = names_of(model.config).table(model.config)
-    return {ours.removesuffix(".weight"): name.removesuffix(".weight") for ours, name in table.items()}
 
 
 def _parts(model: Model, name: str, kind: type[Any]) -> dict[str, Any]:
@@ -231,55 +196,5 @@ def _virtual(model: Model, table: torch.Tensor) -> dict[str, Any]:
     }
 
 
-def _published(model: Model, paths: Iterable[str]) -> dict[str, str]:
-    """Published names of the linears at these paths, all of which must have one of their own."""
-    everything = published_names(model)
-    for path in paths:
-        if path not in everything:
-            raise WeightsError(
-                f"{path} is published as a part of a larger matrix in {model.config.family} models, so peft's "
-                "format has no name for its adapter. Train one of other linears."
-            )
-    return everything
-
-
-def _modules(model: Model, published: Collection[str]) -> list[str]:
-    """What peft is told to look for: names that end so, or whole names where others end so too (BERT's `dense`)."""
-    everything, names = ia3_files.paths_by_name(model), set[str]()
-    for each in published:
-        last = each.rpartition(".")[2]
-        alike = {name for name in everything if name.rpartition(".")[2] == last}
-        names.add(last if alike <= set(published) else each)
-    return sorted(names)
-
-
 def _names(paths: Any) -> set[str]:
     return {path.rpartition(".")[2] for path in paths}
-
-
-def _by_path(
-    model: Model, folder: Path, tensors: Tensors, known: tuple[str, ...]
-) -> dict[str, dict[str, torch.Tensor]]:
-    """Tensors by our path of their linear, in the model's order."""
-    paths = {published: path for path, published in published_names(model).items()}
-    found: dict[str, dict[str, torch.Tensor]] = {}
-    for key, tensor in tensors.items():
-        module, _, what = key.removeprefix(PREFIX).removesuffix(".weight").rpartition(".")
-        if module not in paths or what not in known:
-            raise WeightsError(
-                f"The adapter in {folder} has the tensor {key}, for which this {model.config.family} model "
-                "has no place. Load it onto a model of the family it was trained on."
-            )
-        found.setdefault(paths[module], {})[what] = tensor
-    if not found:
-        raise WeightsError(f"The adapter in {folder} has no tensors. Train it again.")
-    return {path: found[path] for path in paths.values() if path in found}
-
-
-def _check(folder: Path, where: str, found: Tensors, expected: Mapping[str, tuple[int, ...]]) -> None:
-    shapes = {name: tuple(tensor.shape) for name, tensor in found.items()}
-    if shapes != expected:
-        raise WeightsError(
-            f"The adapter in {folder} does not fit {where}: it has {shapes}, expected {dict(expected)}. "
-            "Load it onto the model it was trained on."
-        )

@@ -15,7 +15,7 @@ class Full(Config):
 
     kind: Literal["full"] = "full"
 
-    def apply(self, model: nn.Module, *, seed: int, name: str) -> None:
+    def apply(self, model: nn.Module, *, seed: int, name: str = "default") -> None:
         """Unfreeze every weight."""
         model.requires_grad_(True)
 
@@ -29,7 +29,7 @@ class Freeze(Config):
     )
     kept: tuple[str, ...] = Field(default=(), description="patterns of those among them that train after all")
 
-    def apply(self, model: nn.Module, *, seed: int, name: str) -> None:
+    def apply(self, model: nn.Module, *, seed: int, name: str = "default") -> None:
         """Freeze and unfreeze.
 
         Raises:

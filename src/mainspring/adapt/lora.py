@@ -35,7 +35,7 @@ class Lora(Adapter):
     targets: tuple[str, ...] = Field(
         default=TARGETS,
         min_length=1,
-        description="names of the linears that get factors, in every layer, or all",
+        description="which linears get factors: names, for every layer, patterns of paths, or all",
     )
     rslora: bool = Field(default=False, description="scale by alpha / sqrt(rank) instead")
     dora: bool = Field(default=False, description="learn the length of every row beside its direction")
@@ -57,17 +57,49 @@ class QLora(Lora):
 
     kind: Literal["qlora"] = "qlora"  # type: ignore[assignment]
     bits: FourBits = Field(default="nf4", description="how the frozen weights are kept")
-    block: int = Field(default=64, ge=2, description="weights that share a scale; an even number")
+    block: int = Field(default=64, ge=2, multiple_of=2, description="weights that share a scale")
+    double_quantization: bool = Field(default=True, description="keep the scales in 8 bits as well")
 
     def attach(self, model: nn.Module, name: str, *, seed: int) -> None:
-        """Quantize all linears of the blocks, then put factors on the targets."""
-        adapters.base_fingerprint(
-            model
-        )  # that of the weights as they were: others load the adapter onto those
-        for path, linear in adapters.linears_at(model, adapters.target_paths(model, ("all",))).items():
-            if isinstance(linear, nn.Linear):
-                adapters.replace(model, path, QuantLinear(linear, self.bits, self.block))
+        """Quantize all linears of the blocks, for good, then put factors on the targets.
+
+        The original weights are let go, so the model stays in 4 bits when the adapter is taken off.
+
+        Raises:
+            ConfigError: other adapters were trained on the original weights, or the model is in other 4 bits.
+
+        """
+        adapters.check_free(model, name)
+        adapters.target_paths(model, self.targets)  # refuses before anything is changed
+        plain = self._find_plain(model)
+        adapters.base_fingerprint(model)  # of the weights as they were: others load the adapter onto those
+        for path in plain:
+            linear = adapters.plain_at(model, path)
+            assert isinstance(linear, nn.Linear)
+            quantized = QuantLinear(linear, self.bits, self.block, double=self.double_quantization)
+            adapters.replace(model, path, quantized)
         super().attach(model, name, seed=seed)
+
+    def _find_plain(self, model: nn.Module) -> list[str]:
+        """Paths of what is to be quantized: all linears of the blocks, or none if that was done alike before."""
+        settings = (self.bits, self.block, self.double_quantization)
+        plain: list[str] = []
+        for path in adapters.target_paths(model, ("all",)):
+            linear = adapters.plain_at(model, path)
+            if not isinstance(linear, QuantLinear):
+                plain.append(path)
+            elif (linear.kind, linear.block, linear.double_quantization) != settings:
+                raise ConfigError(
+                    f"{path} is kept as {linear.kind} in blocks of {linear.block} already, not as {self.bits} in "
+                    f"blocks of {self.block}. Give `bits`, `block` and `double_quantization` as they are, or load the "
+                    "model anew."
+                )
+        others = sorted(adapters.adapters_of(model).configs)
+        if plain and others:
+            raise ConfigError(
+                f"Keeping the weights in 4 bits would change the base below {', '.join(others)}; remove those first."
+            )
+        return plain
 
 
 class LoraPair(nn.Module):
@@ -96,10 +128,10 @@ class LoraPair(nn.Module):
         low_TR = functional.linear(x_TI, self.a_RI) * self.scale
         if self.length_O is None:
             return y_TO.addmm_(low_TR.to(y_TO.dtype), self.b_OR.to(y_TO.dtype).t())
-        ratio_O = self.length_O / self._norm(base)
-        plain_TO = y_TO if base.bias is None else y_TO - base.bias
+        ratio_O = (self.length_O / self._norm(base)).to(y_TO.dtype)
+        plain_TO = y_TO if base.bias is None else y_TO - base.bias.to(y_TO.dtype)
         turned_TO = ratio_O * (plain_TO + functional.linear(low_TR, self.b_OR))
-        return turned_TO if base.bias is None else turned_TO + base.bias
+        return turned_TO if base.bias is None else turned_TO + base.bias.to(y_TO.dtype)
 
     def product(self, base: nn.Linear | QuantLinear) -> torch.Tensor:
         """What is added to the linear's weights, (O, I)."""
@@ -110,8 +142,10 @@ class LoraPair(nn.Module):
         return ratio_O.unsqueeze(1) * (base.weight + added_OI) - base.weight
 
     def _norm(self, base: nn.Linear | QuantLinear) -> torch.Tensor:
-        with torch.no_grad():
-            return (base.weight + self.scale * (self.b_OR @ self.a_RI)).norm(dim=1)
+        """Lengths of the rows of the sum, in full precision whatever the pass around it computes in."""
+        weight = base.weight
+        with torch.no_grad(), torch.autocast(weight.device.type, enabled=False):
+            return (weight + self.scale * (self.b_OR @ self.a_RI)).norm(dim=1)
 
 
 def add(model: nn.Module, config: Lora, name: str, *, seed: int = 0) -> None:

@@ -1,9 +1,12 @@
 """Linears whose frozen weights are kept in 4 bits and become numbers again wherever they are multiplied.
 
-nf4: sixteen values that are equally likely under a normal distribution, blocks of 64, and scales that are kept in
-8 bits themselves, 256 at a time (arXiv:2305.14314, section 3 and appendix E). int4: whole numbers from -8 to 7.
+nf4: sixteen values that are equally likely under a normal distribution, blocks of 64 (arXiv:2305.14314, section 3
+and appendix E). int4: whole numbers from -8 to 7, scaled so that the largest of a block is 7 or -7. The scales of
+the blocks may be kept in 8 bits themselves, 256 at a time, around their mean (section 3, double quantization; the
+paper has 8-bit floats where we have whole numbers).
 
-Shapes: T tokens, I a linear's inputs, O its outputs, N weights in blocks, B blocks of K weights.
+Shapes: T tokens, I a linear's inputs, O its outputs, N weights in blocks, B blocks of K weights, G groups of S
+scales.
 """
 
 from typing import Any, Literal
@@ -22,22 +25,23 @@ NF4 = (
 
 
 class QuantLinear(nn.Module):
-    """y = x W^T + b with W from 4 bits; what it learns lies beside it."""
+    """y = x W^T + b with W from 4 bits; what it learns lies beside it. A block has an even number of weights."""
 
     codes: torch.Tensor
     scales: torch.Tensor
-    offset: torch.Tensor
-    steps: torch.Tensor
+    steps: torch.Tensor | None
+    offset: torch.Tensor | None
 
-    def __init__(self, linear: nn.Linear, kind: FourBits, block: int) -> None:
+    def __init__(self, linear: nn.Linear, kind: FourBits, block: int, *, double: bool) -> None:
         super().__init__()
-        self.kind, self.block = kind, block
+        self.kind: FourBits = kind
+        self.block, self.double_quantization = block, double
         self.out_features, self.in_features = linear.weight.shape
         self.dtype = linear.weight.dtype
         self.bias = linear.bias
-        codes, scale_B = _quantize(linear.weight.detach().float().flatten(), kind, block)
-        self.register_buffer("codes", codes[0::2] | (codes[1::2] << 4))
-        scales, steps, offset = _quantize_scales(scale_B)
+        code_N, scale_B = _quantize(linear.weight.detach().float().flatten(), kind, block)
+        scales, steps, offset = _quantize_scales(scale_B) if double else (scale_B, None, None)
+        self.register_buffer("codes", code_N[0::2] | (code_N[1::2] << 4))
         self.register_buffer("scales", scales)
         self.register_buffer("steps", steps)
         self.register_buffer("offset", offset)
@@ -45,15 +49,21 @@ class QuantLinear(nn.Module):
     @property
     def weight(self) -> torch.Tensor:
         """W of shape (O, I), made anew at every reading."""
-        codes_N = torch.stack([self.codes & 15, self.codes >> 4], dim=1).flatten().long()
+        pair_VP = _pairs(self.kind, self.codes.device)
+        value_BK = pair_VP.index_select(0, self.codes.int()).view(-1, self.block)
+        value_BK *= self._scale_B().unsqueeze(1)
         number = self.out_features * self.in_features
-        table = torch.tensor(NF4) if self.kind == "nf4" else torch.arange(-8.0, 8.0)
-        value_BK = table[codes_N].unflatten(0, (-1, self.block))
-        scale_B = _scales(self.scales, self.steps, self.offset)[: len(value_BK)]
-        return (value_BK * scale_B.unsqueeze(1)).flatten()[:number].view(self.out_features, -1).to(self.dtype)
+        return value_BK.flatten()[:number].view(self.out_features, -1).to(self.dtype)
 
     def forward(self, x_TI: torch.Tensor) -> torch.Tensor:
         return _Product.apply(x_TI, self)  # type: ignore[no-any-return]
+
+    def _scale_B(self) -> torch.Tensor:
+        if self.steps is None or self.offset is None:
+            return self.scales
+        step_B = self.steps.repeat_interleave(SCALES_A_GROUP)[: len(self.scales)]
+        # Rounding may put a scale near zero below it, which would turn the signs of its block.
+        return (self.scales * step_B + self.offset).clamp(min=0)
 
 
 class _Product(torch.autograd.Function):
@@ -70,6 +80,12 @@ class _Product(torch.autograd.Function):
         return grad_TO @ ctx.linear.weight.to(grad_TO.dtype), None
 
 
+def _pairs(kind: FourBits, device: torch.device) -> torch.Tensor:
+    """The two values that a byte stands for, (256, 2): its low half is the first of them."""
+    values = torch.tensor(NF4) if kind == "nf4" else torch.arange(-8.0, 8.0)
+    return torch.stack([values.repeat(16), values.repeat_interleave(16)], dim=1).to(device)
+
+
 def _quantize(weight_N: torch.Tensor, kind: FourBits, block: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Codes uint8 from 0 to 15, an even number of them, and the scale of each block."""
     value_BK = functional.pad(weight_N, (0, -len(weight_N) % block)).unflatten(0, (-1, block))
@@ -78,10 +94,10 @@ def _quantize(weight_N: torch.Tensor, kind: FourBits, block: int) -> tuple[torch
         scale_B = largest_B / 7
         code_BK = (value_BK / scale_B.clamp(min=1e-12).unsqueeze(1)).round().clamp(-8, 7) + 8
         return code_BK.flatten().to(torch.uint8), scale_B
-    table = torch.tensor(NF4)
+    table = torch.tensor(NF4, device=weight_N.device)
     middles = (table[1:] + table[:-1]) / 2
     unit_BK = value_BK / largest_B.clamp(min=1e-12).unsqueeze(1)
-    return torch.bucketize(unit_BK, middles).flatten().to(torch.uint8), largest_B
+    return torch.bucketize(unit_BK, middles, out_int32=True).flatten().to(torch.uint8), largest_B
 
 
 def _quantize_scales(scale_B: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -91,8 +107,5 @@ def _quantize_scales(scale_B: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor,
         0, (-1, SCALES_A_GROUP)
     )
     steps = value_GS.abs().amax(1).clamp(min=1e-12) / 127
-    return (value_GS / steps.unsqueeze(1)).round().to(torch.int8).flatten(), steps, offset
-
-
-def _scales(scales: torch.Tensor, steps: torch.Tensor, offset: torch.Tensor) -> torch.Tensor:
-    return (scales.unflatten(0, (-1, SCALES_A_GROUP)) * steps.unsqueeze(1)).flatten() + offset
+    scales = (value_GS / steps.unsqueeze(1)).round().to(torch.int8).flatten()[: len(scale_B)]
+    return scales.clone(), steps, offset

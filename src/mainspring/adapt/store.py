@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 
 from mainspring.adapt import base as adapters
 from mainspring.adapt.formats import FORMATS, Format
+from mainspring.adapt.peft_names import task_type
 from mainspring.errors import WeightsError
 from mainspring.models.model import Model
 
@@ -33,7 +34,7 @@ def save(model: Model, name: str, folder: Path) -> None:
     whole = {key: tensor.contiguous() for key, tensor in tensors.items()}
     save_file(whole, folder / WEIGHTS, metadata={BASE_KEY: adapters.base_fingerprint(model)})
     common = {
-        "peft_type": kind.peft_type, "task_type": "CAUSAL_LM", "inference_mode": True,
+        "peft_type": kind.peft_type, "task_type": task_type(model), "inference_mode": True,
         "base_model_name_or_path": None,
     }  # fmt: skip
     (folder / CONFIG).write_text(json.dumps(common | values, indent=2) + "\n", encoding="utf-8")

@@ -26,6 +26,11 @@ class TrainConfig(Config):
     seed: int = Field(default=0, description="of the order of items and of every random number drawn")
     report_every_steps: int = Field(default=1, ge=1, description="steps between two lines of progress")
     save_every_steps: int = Field(default=10, ge=1, description="steps between two saved states")
+    save_in_background: bool = Field(
+        default=True,
+        description="write states while the run goes on, which takes memory for a copy of what trains and of what the "
+        "optimizer keeps",
+    )
     keep_last: int = Field(default=2, ge=1, description="how many of the last saved states stay")
     keep_every_steps: int = Field(
         default=0, ge=0, description="states whose step divides by it stay for good; 0: none"

@@ -57,6 +57,7 @@ def forecast(session: Session) -> Forecast:
     batches = learner.batches(items)
     largest = max(batches, key=lambda batch: len(batch.ids))
     _optimize(session)
+    copied = session.saver.copied_bytes
     part = _quarter(session, items, largest)
     part_bytes, part_s = _measure(lambda: _run(session, part))
     idle = _resident()
@@ -64,12 +65,12 @@ def forecast(session: Session) -> Forecast:
         len(largest.ids), min(session.config.plan.micro_batch_tokens, sum(len(each.ids) for each in batches))
     )
     scale = most / len(part.ids)
-    expected = int(idle + (part_bytes - idle) * scale)
+    expected = int(idle + (part_bytes - idle) * scale) + copied
     available = _available(idle)
     if expected <= ROOM * available and part is not largest:
         whole_bytes, part_s = _measure(lambda: _run(session, largest))
         scale = most / len(largest.ids)
-        expected = int(idle + (whole_bytes - idle) * scale)
+        expected = int(idle + (whole_bytes - idle) * scale) + copied
         part = largest
     _, optimizer_s = _measure(lambda: _optimize(session))
     tokens = sum(len(batch.ids) for batch in batches)
@@ -148,6 +149,8 @@ def _advice(session: Session, found: Forecast) -> str:
     knobs = [f"a smaller `train.plan.micro_batch_tokens` (now {plan.micro_batch_tokens:,})"]
     if not plan.checkpointing:
         knobs.append("`train.plan.checkpointing=true`, which keeps fewer activations")
+    if session.config.save_in_background:
+        knobs.append("`train.save_in_background=false`, which keeps no copy of what is saved")
     if found.trained_parameters == found.parameters:
         knobs.append("`transform.kind=lora` or qlora, which train few weights")
     return (

@@ -50,14 +50,12 @@ def measure_jointly(
     """The loss and its metrics over all ranks, without gradients."""
     joint, plain = _kinds(learner)
     parts: list[dict[str, float]] = []
-    features: list[Features | None] = []
 
     def look(outputs: Outputs) -> Features:
         parts.append(learner.mean(plain, outputs, counts)[1])
         return _features(joint, outputs)
 
-    for batch in learner.late(batches):
-        features.append(learner.runner.look(batch, look))
+    features = [learner.runner.look(batch, look) for batch in learner.late(batches)]
     parts.append(_differentiate(learner, joint, features, batches, counts)[0])
     return learner.ranks.total(parts)
 

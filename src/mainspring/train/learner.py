@@ -62,6 +62,9 @@ class Learner:
 
     def __post_init__(self) -> None:
         self.scaler = self.config.plan.scaler()
+        self.runner.watches_routers = any(
+            each.watches_routers for each in (*self.losses(), *self.regulators())
+        )
 
     @property
     def model(self) -> Model:
@@ -213,8 +216,10 @@ class Learner:
         """Let regulators move their numbers by what all ranks saw, the same on every rank."""
         metrics: dict[str, float] = {}
         for each in self.regulators():
-            observed = torch.stack(self.ranks.gather(self._observed[each.kind])).sum(0)
-            metrics |= each.regulate(self.model, observed)
+            seen = [
+                own for own in self.ranks.gather(self._observed.get(each.kind)) if own is not None
+            ]  # a rank may have had no items
+            metrics |= each.regulate(self.model, torch.stack(seen).sum(0))
         return metrics
 
     def _backward_weights(self) -> dict[str, float]:

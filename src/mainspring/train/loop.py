@@ -23,7 +23,7 @@ from mainspring.train.config import TrainConfig
 from mainspring.train.feed import Feed, ItemFeed
 from mainspring.train.learner import Learner
 from mainspring.train.metrics import Metrics, StepReport, line
-from mainspring.train.objectives.base import Addition, Objective, Penalty, Regulator, WeightPenalty
+from mainspring.train.objectives.base import Addition, Objective, Penalty, WeightPenalty
 from mainspring.train.parallel import Runner, open_runner
 from mainspring.train.ranks import check_agreement
 from mainspring.train.session import Rollout, Session
@@ -97,8 +97,7 @@ def train(
         for report in session.steps():
             metrics.write(report)
             loss = report.loss
-            is_last = report.step == session.num_steps or session.is_over
-            if report.step % config.report_every_steps == 0 or is_last:
+            if report.step % config.report_every_steps == 0 or session.is_last(report.step):
                 say(line(report, session.num_steps, (time.monotonic() - began) / (report.step - resumed_at)))
             if session.is_saved(report.step):
                 session.save()
@@ -169,14 +168,19 @@ def _learner(
         raise ConfigError(
             "No weight of the model trains. Give it an adapter (lora.add), or unfreeze weights."
         )
+    watching = [
+        each.kind for each in penalties if not isinstance(each, WeightPenalty) and each.watches_routers
+    ]
+    if watching and runner.ranks.model_size > 1:
+        raise ConfigError(
+            f"'{watching[0]}' needs all that routers say in every process, once. Use plan.parallel=fsdp or ddp."
+        )
     of_weights = [each.kind for each in penalties if isinstance(each, WeightPenalty)]
     if of_weights and runner.is_cut:
         raise ConfigError(
             f"The penalty '{of_weights[0]}' needs whole weights in every process. Use plan.parallel=ddp."
         )
     looking = [each for each in penalties if isinstance(each, Penalty)]
-    asking = [objective, *looking, *(each for each in penalties if isinstance(each, Regulator))]
-    runner.watches_routers = any(each.watches_routers for each in asking)
     needs = list(dict.fromkeys(need for each in (objective, *looking) for need in each.needs))
     return Learner(
         runner=runner, objective=objective, penalties=penalties, parameters=parameters, config=config,

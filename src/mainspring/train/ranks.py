@@ -189,7 +189,8 @@ def _grid(world: Group, size: int, model_size: int) -> tuple[DeviceMesh, Group]:
     """Made once: every process must make the same groups in the same order."""
     shape = (size // model_size, model_size)
     mesh = init_device_mesh("cpu", shape, mesh_dim_names=("data", "model"))
-    return mesh, distributed.new_group(backend="gloo")  # type: ignore[return-value]
+    saving = distributed.new_group(distributed.get_process_group_ranks(world), backend="gloo")
+    return mesh, saving  # type: ignore[return-value]
 
 
 def _is_started() -> bool:

@@ -42,10 +42,14 @@ class Retention:
 
 
 class Saver:
-    """Writes a run's states. An error in writing one is raised by the next call of any method."""
+    """Writes a run's states. An error in writing one is raised by the next call of any method.
 
-    def __init__(self, tensors: Tensors) -> None:
+    `in_background`: of a copy, while the run goes on; else the run waits.
+    """
+
+    def __init__(self, tensors: Tensors, *, in_background: bool = True) -> None:
         self._tensors, self._ranks = tensors, tensors.runner.ranks
+        self._in_background = in_background
         self._staged: dict[str, torch.Tensor] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="saver")
         self._job: Future[None] | None = None
@@ -64,6 +68,15 @@ class Saver:
         files = _Files(state_dir=state_dir, ranks=self._ranks, tensors=self._staged, splits=splits)
         self._step = state.step
         self._job = self._thread.submit(files.write, values, retention)
+        if not self._in_background:
+            self._staged = {}
+            self.wait()
+
+    @property
+    def copied_bytes(self) -> int:
+        """What the copy of a state takes."""
+        here = self._tensors.here() if self._in_background else {}
+        return sum(tensor.nbytes for tensor, _ in here.values())
 
     def check(self) -> None:
         """Raise what went wrong in a state that was being written."""
@@ -93,7 +106,10 @@ class Saver:
 
     def _stage(self, random_states: Sequence[torch.Tensor]) -> dict[str, Split]:
         here = self._tensors.here()
-        self._staged = {key: _copy(tensor, self._staged.get(key)) for key, (tensor, _) in here.items()}
+        self._staged = {
+            key: _copy(tensor, self._staged.get(key)) if self._in_background else tensor.contiguous()
+            for key, (tensor, _) in here.items()
+        }
         if self._ranks.is_first:
             self._staged |= {f"{RANDOM}{rank}": each for rank, each in enumerate(random_states)}
         return {key: split for key, (_, split) in here.items() if split is not None}

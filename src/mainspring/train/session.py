@@ -59,8 +59,10 @@ class Session:
 
     def __post_init__(self) -> None:
         learner = self.learner
-        self.tensors = Tensors.of(learner.runner, learner.parameters, learner.optimizer)
-        self.saver = Saver(self.tensors)
+        self.tensors = Tensors(
+            runner=learner.runner, parameters=learner.parameters, optimizer=learner.optimizer
+        )
+        self.saver = Saver(self.tensors, in_background=self.config.save_in_background)
         self.state = State(step=0, cursor={}, tokens=0, trained_tokens=0.0, fingerprints=self.fingerprints)
         self._watch({})
 
@@ -128,14 +130,13 @@ class Session:
             for _ in range(self.updates):
                 self.saver.check()
                 report = self._update(batches, self.state.step)
+                is_best = self._is_best(report)  # before the state, which remembers it
                 self.state = State(
                     step=report.step, cursor=step.cursor, tokens=self.state.tokens + report.tokens,
                     trained_tokens=self.state.trained_tokens + report.trained_tokens,
                     fingerprints=self.fingerprints, more=self._watched(),
                 )  # fmt: skip
-                if VALID_LOSS in report.metrics and self.best.is_best(
-                    report.step, report.metrics[VALID_LOSS]
-                ):
+                if is_best:
                     self._keep_best()
                 yield report
             if self.is_over:
@@ -149,8 +150,11 @@ class Session:
     def is_saved(self, step: int) -> bool:
         """Whether this step's state is to be kept. Answers are not: it lies where new ones are asked for."""
         is_asked = step % self.updates == 0
-        is_last = step == self.num_steps or self.is_over
-        return is_last or (is_asked and step % self.config.save_every_steps < self.updates)
+        return self.is_last(step) or (is_asked and step % self.config.save_every_steps < self.updates)
+
+    def is_last(self, step: int) -> bool:
+        """Whether the run ends with this step."""
+        return step == self.num_steps or self.is_over
 
     def finish(self) -> None:
         """Wait for what is being written; take the best evaluation's weights, where the settings ask for them."""
@@ -185,6 +189,9 @@ class Session:
             "scaler": self.learner.scaler.state_dict(),
         }  # fmt: skip
 
+    def _is_best(self, report: StepReport) -> bool:
+        return VALID_LOSS in report.metrics and self.best.is_best(report.step, report.metrics[VALID_LOSS])
+
     def _keep_best(self) -> None:
         if self.config.restore_best:
             folder = self.folder / "best"
@@ -206,7 +213,7 @@ class Session:
         began = time.monotonic()
         lr = lr_at(number, self.num_steps, self.config.optim)
         learnt = self.learner.learn(batches, lr, number + 1, self.guard)
-        metrics = {**learnt.metrics, **(self.rollout.facts if self.rollout else {})}
+        metrics = {**learnt.metrics, **self._rollout_facts()}
         if learnt.skipped:
             say(learnt.skipped)
             metrics["skipped"] = 1.0
@@ -224,6 +231,13 @@ class Session:
         items = self._views([self.validation.item(index) for index in indices], "validation")
         found = self.learner.measure(self.learner.batches(items))
         return {f"valid_{name}": value for name, value in found.items()}
+
+    def _rollout_facts(self) -> dict[str, float]:
+        """Of the last answers, the mean over all ranks."""
+        if self.rollout is None:
+            return {}
+        ranks = self.learner.ranks
+        return {name: value / ranks.size for name, value in ranks.total([self.rollout.facts]).items()}
 
     def _is_validated(self, step: int) -> bool:
         every = self.config.validate_every_steps

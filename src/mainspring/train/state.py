@@ -1,6 +1,6 @@
 """A run's state: everything that decides what comes next, in one folder that is whole or not there.
 
-<state_dir>/step-000120/   tensors-00000.safetensors   trained weights, optimizer, changed buffers, random states
+<state_dir>/step-000120/   tensors-00000.safetensors   trained weights, optimizer, random states
                            tensors-00001.safetensors   what another process has, where the model is cut
                            state.json                  step, cursor, counters, Python's random states, fingerprints
                            manifest.json               sha256 of all of them
@@ -28,7 +28,7 @@ from mainspring.train.optim import restore_state, state_of
 from mainspring.train.parallel import Runner
 from mainspring.train.ranks import differences as found_differences
 
-WEIGHT, OPTIM, BUFFER, RANDOM = "weight/", "optim/", "buffer/", "random/"
+WEIGHT, OPTIM, RANDOM = "weight/", "optim/", "random/"
 STATE, MANIFEST = "state.json", "manifest.json"
 Split = tuple[int, int]
 """The dimension that a tensor is cut along, and where along it a piece begins."""
@@ -52,24 +52,11 @@ class State:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tensors:
-    """The tensors of a run that change: weights that train, what the optimizer remembers, and some buffers.
-
-    `versions`: of buffers as they were at the start; one that was written to since, such as the balance of a
-    router, is kept too.
-    """
+    """The tensors of a run that change: weights that train, and what the optimizer remembers."""
 
     runner: Runner
     parameters: Mapping[str, nn.Parameter]
     optimizer: torch.optim.Optimizer
-    versions: Mapping[str, int]
-
-    @classmethod
-    def of(
-        cls, runner: Runner, parameters: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer
-    ) -> "Tensors":
-        """Those of a run that has not begun."""
-        versions = {name: _version(each) for name, each in runner.model.named_buffers()}
-        return cls(runner=runner, parameters=parameters, optimizer=optimizer, versions=versions)
 
     def here(self) -> dict[str, tuple[torch.Tensor, Split | None]]:
         """By key, what this process is to write, and where it belongs if it is a piece."""
@@ -77,9 +64,6 @@ class Tensors:
             return {}
         found: dict[str, torch.Tensor] = {WEIGHT + name: each for name, each in self.parameters.items()}
         found |= {OPTIM + key: each for key, each in state_of(self.optimizer, self.parameters).items()}
-        for name, buffer in self.runner.model.named_buffers():
-            if _version(buffer) != self.versions[name]:
-                found[BUFFER + name] = buffer
         made: dict[str, tuple[torch.Tensor, Split | None]] = {}
         for key, tensor in found.items():
             part, own = self.runner.part(_name(key)), self.runner.local(tensor.detach())
@@ -107,13 +91,9 @@ class Tensors:
                     f"{folder} has {found} for {name}, expected {tuple(runner.shapes[name])}: it is the state of "
                     "another model or adapter. Give another `state_dir`."
                 )
-        buffers = dict(runner.model.named_buffers())
         with torch.no_grad():
             for name, parameter in self.parameters.items():
                 runner.local(parameter).copy_(runner.narrow(name, saved.whole(WEIGHT + name)))
-            for key in saved.keys(BUFFER):
-                if _name(key) in buffers:
-                    buffers[_name(key)].copy_(saved.whole(key))
         kept = {key.removeprefix(OPTIM): self._remembered(saved, key) for key in saved.keys(OPTIM)}
         own = {key: each for key, each in kept.items() if each is not None}
         afresh = restore_state(self.optimizer, self.parameters, own)
@@ -237,10 +217,5 @@ def _advice(folder: Path) -> str:
 
 
 def _name(key: str) -> str:
-    """The weight or buffer that a key is about."""
+    """The weight that a key is about."""
     return key.split("/", 2)[2] if key.startswith(OPTIM) else key.partition("/")[2]
-
-
-def _version(buffer: torch.Tensor) -> int:
-    """Grows whenever a tensor is written to."""
-    return 0 if buffer.is_inference() else buffer._version

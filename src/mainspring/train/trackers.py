@@ -19,7 +19,7 @@ from mainspring.errors import MissingExtraError, UserError
 from mainspring.progress import say
 from mainspring.train.comparison import flatten
 from mainspring.train.metrics import StepReport
-from mainspring.train.ranks import find_ranks
+from mainspring.train.ranks import is_first
 
 OnStep = Callable[[StepReport], None]
 RUN_TAG = "mainspring.run"
@@ -134,7 +134,7 @@ def tracked(
         on_step: who else is told.
 
     """
-    if tracker is None or find_ranks().rank:
+    if tracker is None or not is_first():
         yield on_step
         return
     opened: AbstractContextManager[OnStep] = tracker.opened(run, values)

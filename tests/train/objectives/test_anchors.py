@@ -19,6 +19,7 @@ from mainspring.train.objectives.ewc import Ewc
 from mainspring.train.objectives.sft import Sft
 from mainspring.train.optim import build_optimizer
 from mainspring.train.outputs import run_model
+from mainspring.train.parallel import Runner
 from mainspring.train.ranks import Ranks
 
 VOCAB = 288
@@ -66,9 +67,10 @@ def learner(model, penalties):
     parameters = {name: each for name, each in model.named_parameters() if each.requires_grad}
     config = build(TrainConfig, {"plan": {"dtype": "fp64"}})
     needs = [need for each in penalties if isinstance(each, Kl) for need in each.needs]
+    runner = Runner(model, config.plan, Ranks())
     return Learner(
-        model=model, objective=Sft(), penalties=penalties, annotators=find_annotators(needs, model, ()),
-        parameters=parameters, config=config, optimizer=build_optimizer(parameters, config.optim), ranks=Ranks(),
+        runner=runner, objective=Sft(), penalties=penalties, annotators=find_annotators(needs, runner, ()),
+        parameters=parameters, config=config, optimizer=build_optimizer(parameters, config.optim),
     )  # fmt: skip
 
 
@@ -80,7 +82,7 @@ def test_penalties_are_added_with_their_coefficients():
     one = learner(model, penalties)
     batches = one.batches([Items(2).item(at) for at in range(2)])
     sums = one.backward(batches, one.ranks.total(each.counts() for each in batches))
-    outputs = one.outputs(batches[0])
+    outputs = one.runner.run(next(one.late(batches)))
     tokens = batches[0].counts()["tokens"]
     expected = Sft()(outputs, outputs.batch).sum / tokens
     for each in penalties:

@@ -16,6 +16,7 @@ from mainspring.train.objectives.experts import MoeBalance, MoeBias, balance_los
 from mainspring.train.objectives.sft import Sft
 from mainspring.train.optim import build_optimizer
 from mainspring.train.outputs import run_model
+from mainspring.train.parallel import Runner
 from mainspring.train.ranks import Ranks
 
 VOCAB = 64
@@ -37,8 +38,8 @@ def learner(model, penalties, micro_batch_tokens=1000):
     parameters = dict(model.named_parameters())
     config = build(TrainConfig, {"plan": {"dtype": "fp64", "micro_batch_tokens": micro_batch_tokens}})
     return Learner(
-        model=model, objective=Sft(), penalties=penalties, annotators=(), parameters=parameters, config=config,
-        optimizer=build_optimizer(parameters, config.optim), ranks=Ranks(),
+        runner=Runner(model, config.plan, Ranks()), objective=Sft(), penalties=penalties, annotators=(), config=config,
+        parameters=parameters, optimizer=build_optimizer(parameters, config.optim),
     )  # fmt: skip
 
 

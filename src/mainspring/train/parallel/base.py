@@ -40,7 +40,7 @@ class Part:
 class Runner:
     """Each process has the whole model and items of its own (data parallel); or there is one alone.
 
-    `is_cut`: a process has a part of the model's weights only. `watches_routers`: outputs keep what routers of
+    `is_cut`: a process has a part of the model's weights only. `watches_routers`: outputs are to keep what routers of
     experts said.
     """
 
@@ -83,10 +83,14 @@ class Runner:
         """The batches to run, with padding where all processes must run as many."""
         return list(batches)
 
+    def run(self, batch: Batch) -> Outputs:
+        """One forward."""
+        return run_model(self.model, batch, watches_routers=self.watches_routers)
+
     def look(self, batch: Batch, of: Callable[[Outputs], T]) -> T | None:
         """What is made of a batch's outputs, without gradients; None where another process knows it."""
         with torch.no_grad(), self.plan.autocast():
-            return of(run_model(self.model, batch, watches_routers=self.watches_routers))
+            return of(self.run(batch))
 
     def backward(
         self, batches: Iterable[Batch], loss_of: LossOf, states: Sequence[torch.Tensor] | None = None
@@ -97,7 +101,7 @@ class Runner:
             if states is not None:
                 torch.set_rng_state(states[number])
             with self.plan.autocast():
-                outputs = run_model(self.model, batch, watches_routers=self.watches_routers)
+                outputs = self.run(batch)
             loss, sums = loss_of(number, outputs)
             loss.backward()
             parts.append(sums)

@@ -10,6 +10,8 @@ from typing import Self
 import torch
 from torch import distributed, nn
 
+from mainspring.adapt.base import Adapted
+from mainspring.errors import ConfigError
 from mainspring.models.model import Model
 from mainspring.train.parallel.base import Parameters, Runner
 from mainspring.train.plan import Plan
@@ -67,6 +69,22 @@ class CutRunner(Runner):
     def close(self) -> None:
         for name, parameter in self._origin.named_parameters():
             parameter.data = self.whole(name)
+
+
+def check_plain(model: Model, what: str) -> None:
+    """Refuse models whose processes would have to know more than the hidden states of one stack.
+
+    Raises:
+        ConfigError: an encoder beside a decoder, a bias of distances for all layers, or virtual tokens.
+
+    """
+    reasons = {
+        "it has an encoder and a decoder": model.encoder is not None,
+        "all its layers share a bias of distances": model.relative is not None,
+        "its adapter puts virtual tokens in front": isinstance(model.front, Adapted),
+    }
+    for reason in (each for each, is_so in reasons.items() if is_so):
+        raise ConfigError(f"{what} cannot cut this model: {reason}. Take plan.parallel=fsdp.")
 
 
 def _twin(model: Model) -> Model:

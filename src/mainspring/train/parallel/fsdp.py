@@ -18,7 +18,7 @@ from torch.distributed.tensor import DTensor
 from mainspring.models.model import Model
 from mainspring.models.parts.stack import Stack
 from mainspring.train.batch import Batch
-from mainspring.train.outputs import Outputs, run_model
+from mainspring.train.outputs import Outputs
 from mainspring.train.parallel.base import LossOf, Parameters, Part, Sums
 from mainspring.train.parallel.cut import CutRunner
 from mainspring.train.ranks import Group
@@ -41,7 +41,6 @@ class FsdpRunner(CutRunner):
     """Cuts every weight along its first dimension."""
 
     name = "fully sharded data parallel"
-    is_writer = True  # every process has what no other has
 
     def cut(self) -> None:
         assert self.ranks.mesh is not None
@@ -55,6 +54,10 @@ class FsdpRunner(CutRunner):
             if isinstance(module, FSDPModule):
                 module.set_gradient_divide_factor(1.0)
                 module.set_force_sum_reduction_for_comms(enable=True)
+
+    @property
+    def is_writer(self) -> bool:
+        return True  # every process has what no other has
 
     def group(self) -> Group | None:
         return self.ranks.group
@@ -75,7 +78,7 @@ class FsdpRunner(CutRunner):
 
     def look(self, batch: Batch, of: Callable[[Outputs], T]) -> T | None:
         with torch.no_grad(), self.plan.autocast():
-            return self._root(lambda: of(run_model(self.model, batch)))
+            return self._root(lambda: of(self.run(batch)))
 
     def backward(
         self, batches: Iterable[Batch], loss_of: LossOf, states: Sequence[torch.Tensor] | None = None
@@ -93,8 +96,6 @@ class FsdpRunner(CutRunner):
         """Torch has added them up behind each block."""
 
     def part(self, name: str) -> Part:
-        if name not in self.shapes:
-            return Part(is_kept=self.ranks.is_first)  # a buffer
         return Part(dim=0, start=self._rows(self.shapes[name][0]).start)
 
     def local(self, tensor: torch.Tensor) -> torch.Tensor:
@@ -112,7 +113,7 @@ class FsdpRunner(CutRunner):
 
     def _loss(self, number: int, batch: Batch, loss_of: LossOf) -> tuple[torch.Tensor, Sums]:
         with self.plan.autocast():
-            return loss_of(number, run_model(self.model, batch))
+            return loss_of(number, self.run(batch))
 
     def _rows(self, length: int) -> range:
         """Rows of a weight that lie here: as many in all processes, until none are left."""

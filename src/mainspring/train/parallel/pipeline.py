@@ -19,12 +19,13 @@ import torch
 from torch import distributed, nn
 
 from mainspring.errors import ConfigError
+from mainspring.models.model import Model
 from mainspring.models.parts.base import Pass
 from mainspring.train.batch import Batch
 from mainspring.train.optim import OptimConfig, build_optimizer
-from mainspring.train.outputs import Outputs, run_model
+from mainspring.train.outputs import Outputs
 from mainspring.train.parallel.base import LossOf, Parameters, Part, Sums
-from mainspring.train.parallel.cut import CutRunner
+from mainspring.train.parallel.cut import CutRunner, check_plain
 
 T = TypeVar("T")
 BEFORE = (
@@ -62,7 +63,7 @@ class PipelineRunner(CutRunner):
 
     def cut(self) -> None:
         model, size, stage = self.model, self.ranks.model_size, self.ranks.model_rank
-        _check(len(model.blocks), model.encoder or model.relative, size)
+        _check(model, size)
         self._num_blocks, self._is_last = len(model.blocks), stage == size - 1
         self._width = model.config.width
         self._is_tied = model.head is not None and model.head.out is None
@@ -158,7 +159,7 @@ class PipelineRunner(CutRunner):
             x_TD.requires_grad_(torch.is_grad_enabled())
             assert isinstance(self.model.embedding, _Received)
             self.model.embedding.x_TD = x_TD
-        outputs = run_model(self.model, batch)
+        outputs = self.run(batch)
         if not self._is_last:
             self._send(outputs.hidden_TD, self.ranks.model_rank + 1, sent)
         return x_TD, outputs
@@ -196,12 +197,9 @@ class PipelineRunner(CutRunner):
         return found
 
 
-def _check(num_blocks: int, other: nn.Module | None, size: int) -> None:
-    if num_blocks < size:
+def _check(model: Model, size: int) -> None:
+    if len(model.blocks) < size:
         raise ConfigError(
-            f"plan.pipeline={size} cannot cut a model of {num_blocks} blocks; take at most {num_blocks} processes."
+            f"plan.pipeline={size} cannot cut a model of {len(model.blocks)} blocks; take at most as many processes."
         )
-    if other is not None:
-        raise ConfigError(
-            f"plan.pipeline={size} cuts models of one stack without a bias of distances. Take plan.parallel=fsdp."
-        )
+    check_plain(model, f"plan.pipeline={size}")

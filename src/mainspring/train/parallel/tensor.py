@@ -11,6 +11,7 @@ Paper: arXiv:1909.08053, section 3.
 """
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,14 +20,16 @@ from torch.nn import functional
 
 from mainspring.adapt.base import Adapted
 from mainspring.adapt.lora import LoraPair
+from mainspring.adapt.quantized import QuantLinear
 from mainspring.errors import ConfigError
+from mainspring.models.model import Model
 from mainspring.models.parts.attention import Attention
 from mainspring.models.parts.block import Block
 from mainspring.models.parts.ffn import Glu, Mlp
 from mainspring.models.parts.moe import Mixture
 from mainspring.train.optim import Muon, OptimConfig
 from mainspring.train.parallel.base import Parameters, Part, add_up
-from mainspring.train.parallel.cut import CutRunner
+from mainspring.train.parallel.cut import CutRunner, check_plain
 from mainspring.train.ranks import Group
 
 ROWS, COLUMNS = 0, 1
@@ -45,7 +48,7 @@ class TensorRunner(CutRunner):
     def cut(self) -> None:
         self._dims: dict[str, int] = {}
         self._shared: set[str] = set()
-        _check(self.model.blocks, self.model.encoder or self.model.relative, self.ranks.model_size)
+        _check(self.model, self.ranks.model_size)
         for place, block in enumerate(self.model.blocks):
             assert isinstance(block, Block)
             for name in ("mixer", "ffn"):
@@ -99,15 +102,15 @@ class TensorRunner(CutRunner):
             if dim == ROWS and child.bias is not None:
                 self._cut_weight(child, path, "bias", ROWS)
             if dim == COLUMNS and self.ranks.model_rank > 0:
-                child.forward = lambda x, own=child: functional.linear(x, own.weight)  # the bias counts once
-        elif isinstance(child, Adapted) and all(_is_plain_pair(part) for part in child.parts.values()):
+                child.forward = partial(_without_bias, child)  # it counts once
+        elif isinstance(child, Adapted) and all(_is_plain_pair(each) for each in child.parts.values()):
             self._cut_linear(f"{path}.base", child.base, dim)
             for key, pair in child.parts.items():
                 self._cut_weight(pair, f"{path}.parts.{key}", "b_OR" if dim == ROWS else "a_RI", dim)
         else:
             raise ConfigError(
-                f"plan.tensor cannot cut {path}, which is a {type(child).__name__}: only plain matrices and their "
-                "low-rank adapters. Take plan.parallel=fsdp."
+                f"plan.tensor cannot cut {path}: only plain matrices and low-rank adapters without `dora`, not what is "
+                "kept in 4 bits. Take plan.parallel=fsdp."
             )
 
     def _cut_weight(self, module: nn.Module, path: str, name: str, dim: int) -> None:
@@ -139,24 +142,20 @@ class _SumAhead(torch.autograd.Function):
     """x summed over the processes; its gradient is the same in all of them."""
 
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, group: Group) -> torch.Tensor:
+    def forward(ctx: Any, x: torch.Tensor, group: Group) -> torch.Tensor:  # noqa: ARG004 - torch gives it
         total = x.contiguous().clone()
         distributed.all_reduce(total, group=group)
         return total
 
     @staticmethod
-    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:  # noqa: ARG004 - torch gives it
         return gradients[0], None
 
 
-def _check(blocks: nn.ModuleList, other: nn.Module | None, size: int) -> None:
-    """Refuse what cannot be cut, before anything is."""
-    for reason in (each for block in blocks for each in _reasons(block, size)):
+def _check(model: Model, size: int) -> None:
+    check_plain(model, f"plan.tensor={size}")
+    for reason in (each for block in model.blocks for each in _reasons(block, size)):
         raise ConfigError(f"plan.tensor={size} cannot cut this model: {reason}. Take plan.parallel=fsdp.")
-    if other is not None:
-        raise ConfigError(
-            f"plan.tensor={size} cuts models of one stack without a bias of distances alone. Take plan.parallel=fsdp."
-        )
 
 
 def _reasons(block: nn.Module, size: int) -> Iterator[str]:
@@ -169,17 +168,22 @@ def _reasons(block: nn.Module, size: int) -> Iterator[str]:
     elif mixer.spec.alibi is not None:
         yield "its heads have slopes (ALiBi), which belong to all of them"
     parts = [] if ffn is None else [ffn] if not isinstance(ffn, Mixture) else [*ffn.experts, ffn.shared]
-    for part in parts:
-        if part is not None and type(part) not in CUTS:
+    for part in (each for each in parts if each is not None):
+        if not isinstance(part, Glu | Mlp):
             yield f"a feed-forward part is a {type(part).__name__}"
-        elif part is not None and (hidden := _plain(part.up).weight.shape[0]) % size:
+        elif (hidden := _num_outputs(part.up)) % size:
             yield f"its hidden width {hidden} does not divide by {size}"
 
 
-def _plain(linear: nn.Module) -> Any:
-    return linear.base if isinstance(linear, Adapted) else linear
+def _num_outputs(linear: nn.Module) -> int:
+    plain = linear.base if isinstance(linear, Adapted) else linear
+    assert isinstance(plain, nn.Linear | QuantLinear)
+    return plain.out_features
+
+
+def _without_bias(linear: nn.Linear, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - torch calls it so
+    return functional.linear(input, linear.weight)
 
 
 def _is_plain_pair(part: nn.Module) -> bool:
-    """Whether its halves can be cut: the lengths of rows that DoRA learns belong to whole matrices."""
     return isinstance(part, LoraPair) and part.length_O is None
