@@ -59,6 +59,7 @@ def test_without_held_out_text_there_is_no_ladder(registry, machine):
         plan_ladder(registry, quick(), 100)
 
 
+@pytest.mark.slow
 def test_a_stopped_ladder_goes_on_and_leaves_the_law_of_its_rungs(place, machine, monkeypatch):
     registry, runs = place
     climbed = []
