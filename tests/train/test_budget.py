@@ -105,6 +105,7 @@ def test_what_the_user_sets_wins_and_the_rest_follows_from_it(registry, machine,
     assert 18 <= seconds_of(recipe, corpus)[1] <= 20
 
 
+@pytest.mark.slow
 def test_a_fitted_law_chooses_the_size_and_forecasts_the_loss(registry, machine, corpus):
     flat_in_tokens = Law(e=1.0, a=100.0, b=1e-6, alpha=0.5, beta=0.5)  # only size counts
     runs = [Observation(parameters=9, tokens=tokens, loss=3) for tokens in (9, 99)]

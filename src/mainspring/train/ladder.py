@@ -35,7 +35,7 @@ from mainspring.train.stopped import check_stopped
 KIND = "scale"
 NUM_SIZES, LEVELS, STRIDE = 4, 3, 3
 SHARE = sum(STRIDE**-level for level in range(LEVELS))  # of a size's longest run, all of its runs together
-LEAST, MOST = 20, 400  # tokens a parameter of a size's longest run: its shortest one still has two
+LEAST, MOST = 8, 400  # tokens a parameter of a size's longest run: its shortest one still has about one
 DONE = "rungs.jsonl"
 
 

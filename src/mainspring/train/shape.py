@@ -41,11 +41,13 @@ def shaped(published: Published, width: int) -> Published:
     """A model of the same proportions, of another width.
 
     Layers grow with the width, heads keep their size (or a half, a quarter of it, where it does not divide the
-    width), and the feed-forward part keeps its ratio, in steps of 8.
+    width or leaves a single head), and the feed-forward part keeps its ratio, in steps of 8.
     """
     base = _sizes(published)
     head = base[WIDTH] // base[HEADS]
-    head = next((size for size in (head, head // 2, head // 4) if size and width % size == 0), width)
+    head = next(
+        (size for size in (head, head // 2, head // 4) if size and width % size == 0 and size < width), width
+    )
     heads = width // head
     made = {
         WIDTH: width, INNER: 8 * max(1, round(width * base[INNER] / base[WIDTH] / 8)),
