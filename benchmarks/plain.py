@@ -78,7 +78,9 @@ class PlainLlama(nn.Module):
         for block in self.blocks:
             x_BTD = block(x_BTD, self.cos_TK, self.sin_TK)
         logits_BTV = functional.linear(self.norm(x_BTD), self.embedding.weight)
-        return functional.cross_entropy(logits_BTV.flatten(0, 1).float(), target_BT.flatten(), ignore_index=-1)
+        return functional.cross_entropy(
+            logits_BTV.flatten(0, 1).float(), target_BT.flatten(), ignore_index=-1
+        )
 
 
 def build_optimizer(model: nn.Module, *, lr: float) -> torch.optim.Optimizer:
@@ -90,7 +92,13 @@ def build_optimizer(model: nn.Module, *, lr: float) -> torch.optim.Optimizer:
 
 
 def run(
-    model: PlainLlama, optimizer: torch.optim.Optimizer, rows: torch.Tensor, num_steps: int, batch_size: int, *, bf16: bool
+    model: PlainLlama,
+    optimizer: torch.optim.Optimizer,
+    rows: torch.Tensor,
+    num_steps: int,
+    batch_size: int,
+    *,
+    bf16: bool,
 ) -> list[float]:
     """Train; the time at the end of every step."""
     stamps = []

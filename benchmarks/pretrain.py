@@ -63,7 +63,9 @@ class FixedRows:
         self._ids, self.num_items, self.fingerprint = ids, len(ids), "random rows"
 
     def item(self, index: int) -> Item:
-        return (Segment(ids=self._ids[index].tolist(), weight=[1.0] * self._ids.shape[1], name=f"row {index}"),)
+        return (
+            Segment(ids=self._ids[index].tolist(), weight=[1.0] * self._ids.shape[1], name=f"row {index}"),
+        )
 
 
 def ours(model: Model, ids: np.ndarray, num_steps: int, **plan: object) -> list[float]:
@@ -76,7 +78,12 @@ def ours(model: Model, ids: np.ndarray, num_steps: int, **plan: object) -> list[
     stamps: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         train(
-            model, FixedRows(ids), CausalLm(), config, Path(folder), on_step=lambda _: stamps.append(time.perf_counter())
+            model,
+            FixedRows(ids),
+            CausalLm(),
+            config,
+            Path(folder),
+            on_step=lambda _: stamps.append(time.perf_counter()),
         )
     return stamps
 
