@@ -9,6 +9,7 @@ RUN/PLAN/       what rests on all parts together, by the plan's fingerprint
 import fcntl
 import os
 import shutil
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -104,9 +105,19 @@ def _keep_only(plan: Plan, folder: Path) -> None:
     wanted = {READ, SOURCES, planned.name}
     stale = [path for path in folder.iterdir() if path.is_dir() and path.name not in wanted]
     for path in [*stale, *(path for path in folder.glob(f"{READ}/*") if path.name not in keys)]:
-        shutil.rmtree(path, ignore_errors=True)
+        _remove(path)
     for root in (planned, planned / "parts"):
         artifacts.sweep(root)
+
+
+def _remove(path: Path) -> None:
+    """Take a folder away at once: the worker of a process that was killed may be about to give it its final name."""
+    removed = path.with_name(f".removed-{uuid.uuid4().hex}")
+    try:
+        path.rename(removed)
+    except FileNotFoundError:
+        return
+    shutil.rmtree(removed, ignore_errors=True)
 
 
 def _unfinished(runs: Runs, registry: Registry, recipe: Recipe | None) -> Run | None:
