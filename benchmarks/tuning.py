@@ -16,24 +16,28 @@ import re
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
-from mainspring.train.objectives.preference import Preference
-from mainspring.train.objectives.reward import RewardModel
 
 from mainspring.adapt import lora
 from mainspring.config import build
 from mainspring.evaluate.compare import paired_bootstrap
 from mainspring.models.load import load
+from mainspring.models.model import Model
 from mainspring.models.rehead import with_head
 from mainspring.schema import Message
 from mainspring.tokenizer.base import Tokenizer
 from mainspring.train.batch import pack
 from mainspring.train.config import TrainConfig
 from mainspring.train.loop import train
+from mainspring.train.objectives.base import Objective
 from mainspring.train.objectives.classify import scores_of
+from mainspring.train.objectives.preference import Preference
+from mainspring.train.objectives.reward import Reward
 from mainspring.train.objectives.sft import Sft
 from mainspring.train.outputs import run_model
+from mainspring.train.sources.base import Source
 from mainspring.train.sources.chats import ChatSource
 from mainspring.train.sources.pairs import PairSource
 from mainspring.train.teacher import answer_nll
@@ -82,12 +86,12 @@ def fits(conversation: list[Message], tokenizer: Tokenizer) -> bool:
     return sum(len(tokenizer.encode(turn.content)) + 8 for turn in conversation) < MAX_TOKENS - 32
 
 
-def settings(**values) -> TrainConfig:
+def settings(**values: Any) -> TrainConfig:
     plan = {"dtype": "bf16", "micro_batch_tokens": 2048}
     return build(TrainConfig, {"plan": plan, "report_every_steps": 10, "save_every_steps": 50, **values})
 
 
-def run(model, source, objective, config) -> float:
+def run(model: Model, source: Source, objective: Objective, config: TrainConfig) -> float:
     """Train in a folder that is thrown away; seconds."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
@@ -95,7 +99,7 @@ def run(model, source, objective, config) -> float:
     return time.monotonic() - began
 
 
-def sft(args) -> dict:
+def sft(args: argparse.Namespace) -> dict:
     tokenizer, model = Tokenizer.load(args.model), load(args.model)
     chosen, held = split([each for each in problems(args.data) if fits(each, tokenizer)], 500, 10**6)
     source = ChatSource(chosen, tokenizer, max_tokens=MAX_TOKENS)
@@ -109,19 +113,14 @@ def sft(args) -> dict:
     )
     after = answer_nll(model, segments)
     found = paired_bootstrap([-each for each in before], [-each for each in after])
-    return {"what": "answer NLL a token, 500 held-out problems", "before": -found.before, "after": -found.after,
-            "low": found.low, "high": found.high, "p": found.p_value, "trained_tokens": budget, "seconds": seconds}  # fmt: skip
+    return {
+        "what": "answer NLL a token, 500 held-out problems", "before": -found.before, "after": -found.after,
+        "low": found.low, "high": found.high, "p": found.p_value, "trained_tokens": budget, "seconds": seconds,
+    }  # fmt: skip
 
 
 @torch.inference_mode()
-def preferred(model, source: PairSource) -> list[float]:
-    """Per pair: how much likelier the chosen answer is, in nats a token."""
-    nll = answer_nll(model, [segment for index in range(source.num_items) for segment in source.item(index)])
-    return [rejected - chosen for chosen, rejected in zip(nll[0::2], nll[1::2], strict=True)]
-
-
-@torch.inference_mode()
-def margins(model, source: PairSource) -> list[float]:
+def margins(model: Model, source: PairSource) -> list[float]:
     """Per pair: the sum of log-probabilities of the chosen answer less that of the rejected one."""
     found = [0.0] * source.num_items
     for index in range(source.num_items):
@@ -131,7 +130,7 @@ def margins(model, source: PairSource) -> list[float]:
     return found
 
 
-def dpo(args) -> dict:
+def dpo(args: argparse.Namespace) -> dict:
     tokenizer, model = Tokenizer.load(args.model), load(args.model)
     trained, held = pair_sources(args, tokenizer, 1000)
     before = margins(model, held)
@@ -147,19 +146,21 @@ def dpo(args) -> dict:
             "p_likelier": plain.p_value, "pairs": len(before), "seconds": seconds}  # fmt: skip
 
 
-def pair_sources(args, tokenizer: Tokenizer, num_trained: int) -> tuple[PairSource, PairSource]:
+def pair_sources(
+    args: argparse.Namespace, tokenizer: Tokenizer, num_trained: int
+) -> tuple[PairSource, PairSource]:
     pairs = [pair for pair in preferences(args.data) if all(fits(side, tokenizer) for side in pair)]
     chosen, held = split(pairs, 60 if args.quick else 500, 60 if args.quick else num_trained)
     return tuple(PairSource(each, tokenizer, max_tokens=MAX_TOKENS) for each in (chosen, held))
 
 
-def reward(args) -> dict:
+def reward(args: argparse.Namespace) -> dict:
     tokenizer = Tokenizer.load(args.model)
     trained, held = pair_sources(args, tokenizer, 1200)
     model = with_head(load(args.model), "classify", num_labels=1, pooling="last").requires_grad_(False)
     lora.add(model, lora.Lora(rank=16, alpha=32), "reward")
     model.head.requires_grad_(True)
-    seconds = run(model, trained, RewardModel(), settings(items_per_step=16, optim={"lr": 2e-4}, epochs=1))
+    seconds = run(model, trained, Reward(), settings(items_per_step=16, optim={"lr": 2e-4}, epochs=1))
     right = []
     with torch.inference_mode():
         for index in range(held.num_items):

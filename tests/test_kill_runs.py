@@ -22,4 +22,6 @@ def test_killed_runs_of_every_kind_end_with_the_bytes_of_one_that_was_not():
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     for kind in KINDS:
-        assert re.search(rf"{kind}: 1 kills in \d runs, every end the same bytes; 3 torn files, none", done.stdout)
+        assert re.search(
+            rf"{kind}: 1 kills in \d runs, every end the same bytes; 3 torn files, none", done.stdout
+        )

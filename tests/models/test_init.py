@@ -18,6 +18,11 @@ def test_a_fresh_model_is_the_same_for_the_same_seed_and_knows_nothing():
     assert float(loss.detach()) == pytest.approx(torch.tensor(float(logits.shape[1])).log().item(), rel=0.02)
 
 
+def test_learned_positions_begin_as_small_as_the_embedding():
+    model = fresh(gpt2.tiny(), 0)
+    assert float(model.positions.weight.std().detach()) == pytest.approx(0.02, rel=0.1)
+
+
 def test_another_head_keeps_the_body_and_its_weights():
     model = fresh(llama.tiny(), 0)
     scorer = with_head(model, "classify", num_labels=1, pooling="last")

@@ -10,7 +10,7 @@ from fakes_corpus import QUICK, add_corpus, quick
 from mainspring.errors import ConfigError
 from mainspring.models.describe import describe
 from mainspring.train import budget
-from mainspring.train.budget import batch_tokens, learning_rate, load_budgeted, parse_budget
+from mainspring.train.budget import batch_tokens, foresee_loss, learning_rate, load_budgeted, parse_budget
 from mainspring.train.corpus import read_corpus, row_length
 from mainspring.train.law_store import Stored, find_law, save_law
 from mainspring.train.pace import Pace, Speeds
@@ -105,6 +105,7 @@ def test_what_the_user_sets_wins_and_the_rest_follows_from_it(registry, machine,
     assert 18 <= seconds_of(recipe, corpus)[1] <= 20
 
 
+@pytest.mark.slow
 def test_a_fitted_law_chooses_the_size_and_forecasts_the_loss(registry, machine, corpus):
     flat_in_tokens = Law(e=1.0, a=100.0, b=1e-6, alpha=0.5, beta=0.5)  # only size counts
     runs = [Observation(parameters=9, tokens=tokens, loss=3) for tokens in (9, 99)]
@@ -122,6 +123,8 @@ def test_a_fitted_law_chooses_the_size_and_forecasts_the_loss(registry, machine,
     loss = flat_in_tokens.loss(largest.parameters, effective_tokens(tokens, corpus.unique))
     (said,) = [each for each in found.derived if each.what == "held-out loss"]
     assert said.value == f"{loss:.3f} ({loss:.3f} to {loss:.3f})"
+    foreseen = foresee_loss(registry, found.recipe, tokens)
+    assert (foreseen.loss, foreseen.law) == (pytest.approx(loss), "scaling-law/ids@1")
     assert find_law(registry, quick("model.num_hidden_layers=5")) is None
     add_corpus(registry)
     assert find_law(registry, quick()) is None  # of the dataset's first version

@@ -8,7 +8,7 @@ import pytest
 from fakes_scripted import Parrot, Said, write_prompts
 from mainspring.config import build
 from mainspring.errors import ConfigError, UserError
-from mainspring.train.constitution import ConstitutionConfig, constitute, read_principles
+from mainspring.train.constitution import VERDICT, ConstitutionConfig, constitute, read_principles
 from mainspring.train.review import accept
 from mainspring.train.sources.records import read_records
 
@@ -74,6 +74,39 @@ def test_a_comparison_that_changes_with_the_order_is_dropped(make):
     kept, _, made = make("one", answer=always_a)
     assert [each.name for each in kept] == ["kind"]
     assert made[0].dropped == ("the comparison changed with the order of the answers",)
+
+
+def test_a_revision_that_only_repeats_the_critique_is_no_lesson(make):
+    def repeat(messages, sampling):
+        last = messages[-1].content
+        return (
+            f"{messages[-2].content}!"
+            if last.startswith("Write your answer again")
+            else speak(messages, sampling)
+        )
+
+    kept, _, made = make("one", answer=repeat)
+    assert ([each.name for each in kept], made[0].dropped) == (
+        ["kind-pairs"],
+        ("the revision 1 repeats the critique",),
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "letter"),
+    [
+        ("A", "A"),
+        ("(b)", "B"),
+        ("Answer B.", "B"),
+        ("A: kind", "A"),
+        ("A is kinder", "A"),
+        ("A good one", None),
+        ("Both", None),
+    ],
+)
+def test_a_verdict_is_a_letter_and_no_article(said, letter):
+    found = VERDICT.match(said)
+    assert (found and found[1].upper()) == letter
 
 
 def test_answers_cut_off_are_neither_lessons_nor_pairs(make):

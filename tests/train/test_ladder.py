@@ -1,6 +1,7 @@
 """A ladder: which rungs a time has, that it goes on where it was stopped, and the law that it leaves."""
 
 import math
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -35,6 +36,7 @@ def place(tmp_path):
 @pytest.fixture
 def machine(monkeypatch):
     """A machine whose speed is known; its probes take no time."""
+    monkeypatch.setattr(ladder, "time", SimpleNamespace(monotonic=lambda: 0.0))
     monkeypatch.setattr(ladder, "measure_speeds", lambda *_: Speeds(points=[(1e6, 1e6 / FLOPS)]))
 
 
@@ -57,6 +59,7 @@ def test_without_held_out_text_there_is_no_ladder(registry, machine):
         plan_ladder(registry, quick(), 100)
 
 
+@pytest.mark.slow
 def test_a_stopped_ladder_goes_on_and_leaves_the_law_of_its_rungs(place, machine, monkeypatch):
     registry, runs = place
     climbed = []
@@ -88,7 +91,7 @@ def test_a_stopped_ladder_goes_on_and_leaves_the_law_of_its_rungs(place, machine
 
 
 @pytest.mark.slow
-def test_a_ladder_stopped_within_a_rung_comes_to_the_same_losses(place, monkeypatch):
+def test_a_ladder_stopped_within_a_rung_comes_to_the_same_losses(place, machine, monkeypatch):
     registry, runs = place
     speeds = Speeds(points=[(1e6, 1e-2)])
     monkeypatch.setattr(ladder, "measure_speeds", lambda *_: speeds)

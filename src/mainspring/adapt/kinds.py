@@ -11,7 +11,6 @@ from mainspring.adapt.lora import Lora, QLora
 from mainspring.adapt.prefix import Prefix
 from mainspring.adapt.prompt import Prompt
 
-AdapterKind = Annotated[Lora | QLora | Ia3 | Bottleneck | Prefix | Prompt, Field(discriminator="kind")]
 Transform = Annotated[
     Full | Freeze | Lora | QLora | Ia3 | Bottleneck | Prefix | Prompt, Field(discriminator="kind")
 ]

@@ -44,11 +44,6 @@ def modules_of(model: Model) -> list[Module]:
     return found
 
 
-def published_names(model: Model) -> dict[str, str]:
-    """Our path of a linear -> its published name, of those that are published alone."""
-    return {module.paths[0]: module.name for module in modules_of(model) if len(module.paths) == 1}
-
-
 def target_modules(model: Model, covered: Iterable[str]) -> list[str]:
     """What peft is told to look for: names that end so, or whole names where others end so too (BERT's `dense`)."""
     names = set(covered)

@@ -56,16 +56,9 @@ def train(
 
         with started():
             found = _run(
-                opened,
-                preset,
-                files,
-                settings,
-                resume,
-                budget,
-                is_plan=is_plan,
-                accept=accept,
-                as_json=as_json,
-            )
+                opened, preset, files, settings, resume, budget,
+                is_plan=is_plan, accept=accept, as_json=as_json,
+            )  # fmt: skip
             if found is not None and is_first():
                 _tell(opened, workspace, *found, as_json=as_json)
 
@@ -100,7 +93,7 @@ def _run(
     if is_plan:
         forecast = plan_recipe(workspace.registry, recipe)
         if is_first():
-            _show_plan(recipe, forecast, as_json=as_json)
+            _show_plan(workspace, recipe, forecast, as_json=as_json)
         return None
     if is_first():
         _tell_killed(workspace)
@@ -141,7 +134,11 @@ def _from_budget(
     return found.recipe
 
 
-def _show_plan(recipe: "Recipe", forecast: "Forecast", *, as_json: bool) -> None:
+def _show_plan(workspace: "Workspace", recipe: "Recipe", forecast: "Forecast", *, as_json: bool) -> None:
+    from mainspring.train.budget import foresee_loss
+
+    tokens = forecast.num_steps * forecast.tokens_per_step
+    foreseen = foresee_loss(workspace.registry, recipe, tokens)
     resolved = recipe.model_dump(mode="json")
     facts = {
         "steps": forecast.num_steps,
@@ -155,8 +152,12 @@ def _show_plan(recipe: "Recipe", forecast: "Forecast", *, as_json: bool) -> None
         "time in all (min)": round(forecast.seconds / 60, 1),
     }
     if as_json:
-        show.result({"recipe": resolved, "forecast": forecast})
+        show.result({"recipe": resolved, "forecast": forecast, "held_out_loss": foreseen})
         return
+    if foreseen is not None:
+        facts["held-out loss (nats a token)"] = (
+            f"{foreseen.loss:.3f}, {foreseen.low:.3f} to {foreseen.high:.3f}"
+        )
     import yaml
 
     print(yaml.safe_dump(resolved, sort_keys=False), end="")

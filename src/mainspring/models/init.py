@@ -12,6 +12,7 @@ from torch import nn
 
 from mainspring.models.config import ModelConfig
 from mainspring.models.model import Model
+from mainspring.models.parts.positions import Learned
 
 STD = 0.02
 INTO_RESIDUAL = ("o", "down", "out")
@@ -26,7 +27,7 @@ def fresh(config: ModelConfig, seed: int) -> Model:
     smaller = STD / math.sqrt(2 * max(1, config.num_layers))
     with torch.no_grad():
         for path, module in model.named_modules():
-            if isinstance(module, nn.Embedding):
+            if isinstance(module, nn.Embedding | Learned):
                 module.weight.normal_(std=STD, generator=generator)
             elif isinstance(module, nn.Linear):
                 is_last = path.startswith("blocks.") and path.rpartition(".")[2] in INTO_RESIDUAL

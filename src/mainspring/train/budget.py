@@ -25,6 +25,7 @@ from mainspring.registry import Registry
 from mainspring.train.corpus import Corpus, num_held, read_corpus, row_length
 from mainspring.train.law_store import find_law
 from mainspring.train.pace import Pace, Speeds, measure_pace, measure_speeds
+from mainspring.train.ranks import find_ranks
 from mainspring.train.recipe import Recipe, load_recipe
 from mainspring.train.scaling import MAX_PASSES, effective_tokens
 from mainspring.train.shape import BACKWARD, SIZE_KEYS, WIDTHS, shaped, work_per_token
@@ -128,6 +129,11 @@ def load_budgeted(
 def derive(registry: Registry, load: Load, seconds: float) -> Budgeted:
     """Derive what a run of so many seconds is; `load` lays given values under the user's own."""
     began = time.monotonic()
+    if find_ranks().size > 1:
+        raise ConfigError(
+            "--budget measures one process, and each of several would derive another run. Derive it in one with "
+            "--plan, and give what it derived with -o."
+        )
     given = load({})
     corpus = read_corpus(registry, given)
     if given.train.steps:
@@ -153,7 +159,8 @@ def derive(registry: Registry, load: Load, seconds: float) -> Budgeted:
         "steps": steps, "save_every_steps": max(1, steps // SAVES), "report_every_steps": max(1, steps // REPORTS)
     }  # fmt: skip
     recipe = load({**values, "train": more})
-    said += [*lines, line, *_forecast(registry, recipe, corpus, steps * pace.tokens_per_step)]
+    foreseen = foresee_loss(registry, recipe, steps * pace.tokens_per_step)
+    said += [*lines, line, *_about_loss(foreseen)]
     return Budgeted(recipe=recipe, derived=said)
 
 
@@ -241,13 +248,30 @@ def _steps(pace: Pace, corpus: Corpus, left: float, seconds: float) -> tuple[int
     return steps, Derived(what="steps", value=f"{steps:,}", why=why)
 
 
-def _forecast(registry: Registry, recipe: Recipe, corpus: Corpus, tokens: float) -> list[Derived]:
-    law = find_law(registry, recipe)
-    if law is None or isinstance(recipe.model, str):
-        return []
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForeseenLoss:
+    """Nats a held-out token, between `low` and `high` in 95 of 100 runs, by the law of that reference."""
+
+    loss: float
+    low: float
+    high: float
+    law: str
+
+
+def foresee_loss(registry: Registry, recipe: Recipe, tokens: float) -> ForeseenLoss | None:
+    """What a recipe should come to after so many tokens; None where no law was fitted for it."""
+    found = find_law(registry, recipe)
+    if found is None or isinstance(recipe.model, str):
+        return None
+    artifact, fit = found
+    corpus = read_corpus(registry, recipe)
     size, worth = describe(corpus.config_of(recipe.model)).parameters, effective_tokens(tokens, corpus.unique)
-    low, high = law[1].interval(size, worth)
-    value = f"{law[1].law.loss(size, worth):.3f} ({low:.3f} to {high:.3f})"
-    return [
-        Derived(what="held-out loss", value=value, why=f"forecast by {law[0].reference}, nats a token, 95 %")
-    ]
+    low, high = fit.interval(size, worth)
+    return ForeseenLoss(loss=fit.law.loss(size, worth), low=low, high=high, law=artifact.reference)
+
+
+def _about_loss(found: ForeseenLoss | None) -> list[Derived]:
+    if found is None:
+        return []
+    value = f"{found.loss:.3f} ({found.low:.3f} to {found.high:.3f})"
+    return [Derived(what="held-out loss", value=value, why=f"forecast by {found.law}, nats a token, 95 %")]

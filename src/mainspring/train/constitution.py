@@ -10,6 +10,7 @@ what does not agree is dropped, in place of probabilities of the two letters.
 import random
 import re
 from collections.abc import Callable, Generator, Sequence
+from difflib import SequenceMatcher
 from importlib import resources
 from pathlib import Path
 from typing import Any, Self
@@ -46,7 +47,10 @@ COMPARE = (
     "Answer B: {b}\n\n"
     "Here is a principle: {principle}\nWhich answer follows this principle better? Say A or B and nothing else."
 )
-VERDICT = re.compile(r"^\W*(?:answer\W+)?([AB])\b", re.IGNORECASE)
+VERDICT = re.compile(r"^\W*(?:answer\W+)?([AB])(?:\W*$|\s*[:.)]|\s+is\b)", re.IGNORECASE)
+ALIKE = (
+    0.8  # of its characters, in order, that a revision may have from the critique: weak models say that again
+)
 MAX_VERDICT = 4  # tokens
 STEPS = "steps.jsonl"
 
@@ -152,6 +156,9 @@ def _revise(talk: Talk, answer: str, principles: Sequence[str]) -> Asking:
         so_far = (*so_far, Message("assistant", critique), Message("user", REVISE))
         answer = yield from talk.ask(f"revision {number}", so_far)
         if not answer:
+            return ""
+        if SequenceMatcher(None, critique, answer, autojunk=False).ratio() > ALIKE:
+            talk.dropped.append(f"the revision {number} repeats the critique")
             return ""
     return answer
 

@@ -20,7 +20,7 @@ from mainspring.errors import ConfigError, UserError
 from mainspring.progress import say
 from mainspring.registry import Registry
 from mainspring.runs import Run, Runs
-from mainspring.train.budget import MIN_SIZES, RATIO, Size, batch_tokens, learning_rate, sizes_for
+from mainspring.train.budget import MIN_SIZES, Size, batch_tokens, learning_rate, sizes_for
 from mainspring.train.corpus import VALIDATION, Corpus, num_held, read_corpus, row_length
 from mainspring.train.journal import Journal
 from mainspring.train.law_store import Stored, save_law
@@ -35,7 +35,7 @@ from mainspring.train.stopped import check_stopped
 KIND = "scale"
 NUM_SIZES, LEVELS, STRIDE = 4, 3, 3
 SHARE = sum(STRIDE**-level for level in range(LEVELS))  # of a size's longest run, all of its runs together
-WIDE = 10  # how far from 20 tokens a parameter the longest runs may be, either way
+LEAST, MOST = 8, 400  # tokens a parameter of a size's longest run: its shortest one still has about one
 DONE = "rungs.jsonl"
 
 
@@ -120,12 +120,9 @@ def _validated(registry: Registry, recipe: Recipe, corpus: Corpus) -> Recipe:
 
 def _spread(sizes: Sequence[Size]) -> list[Size]:
     """A few sizes, evenly apart by the logarithm of their parameters, that learn neither too little nor too much."""
-    fitting = [size for size in sizes if RATIO / WIDE <= size.tokens / size.parameters <= RATIO * WIDE]
+    fitting = [size for size in sizes if LEAST <= size.tokens / size.parameters <= MOST]
     if len(fitting) < MIN_SIZES:
-        fitting = sorted(sizes, key=lambda size: abs(math.log(size.tokens / size.parameters / RATIO)))[
-            :MIN_SIZES
-        ]
-    fitting.sort(key=lambda size: size.parameters)
+        fitting = list(sizes[:MIN_SIZES])  # too little time or text: the smallest ones come nearest
     low, high = math.log(fitting[0].parameters), math.log(fitting[-1].parameters)
     wanted = [low + (high - low) * at / (NUM_SIZES - 1) for at in range(NUM_SIZES)]
     chosen = {min(fitting, key=lambda size: abs(math.log(size.parameters) - each)).width for each in wanted}

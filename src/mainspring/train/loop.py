@@ -113,8 +113,7 @@ def train(
 
 def _tell(session: Session, report: StepReport, seconds_per_step: float) -> None:
     """Say how far it is, as often as the settings want, and at the end."""
-    is_last = report.step == session.num_steps or session.is_over
-    if report.step % session.config.report_every_steps == 0 or is_last:
+    if report.step % session.config.report_every_steps == 0 or session.is_last(report.step):
         say(line(report, session.num_steps, seconds_per_step))
 
 

@@ -167,9 +167,10 @@ class Opened:
 def open_recipe(registry: Registry, recipe: Recipe) -> Opened:
     """The model and the data of a recipe, ready for a session."""
     base = _open_base(registry, recipe)
+    answers = recipe.rollout.max_tokens if recipe.rollout else 0  # room that a prompt leaves
     opening = Opening(
         registry=registry, tokenizer=base.tokenizer, model=base.model.config,
-        max_tokens=min(recipe.max_tokens, base.model.config.context),
+        max_tokens=min(recipe.max_tokens, base.model.config.context) - answers,
     )  # fmt: skip
     data, validation = _open_data(recipe, opening)
     recipe.transform.apply(base.model, seed=recipe.train.seed, name=recipe.name)

@@ -23,6 +23,7 @@ GRID = {  # the paper's starting points: log A, log B, log E, alpha, beta
     "log_a": (0, 5, 10, 15, 20, 25), "log_b": (0, 5, 10, 15, 20, 25), "log_e": (-1, -0.5, 0, 0.5, 1),
     "alpha": (0, 0.5, 1, 1.5, 2), "beta": (0, 0.5, 1, 1.5, 2),
 }  # fmt: skip
+MAX_EXPONENT = 2  # the end of the paper's grid; what lies behind it fits scatter, not a law
 STARTS = 200  # of the grid's, those with the lowest loss, that go down
 ITERATIONS = 400
 ENOUGH, PATIENCE = 1e-6, 12  # a part of the loss by which no start has fallen in so many steps: the end
@@ -112,10 +113,11 @@ def fit(observations: Sequence[Observation]) -> Fit:
     ends = _descend(starts[lowest], log_n, log_d, log_l[None])
     best = ends[np.argmin(_objective(ends, log_n, log_d, log_l[None]))]
     law = _law(best)
-    if min(law.alpha, law.beta) <= 0:
+    if not 0 < min(law.alpha, law.beta) <= max(law.alpha, law.beta) <= MAX_EXPONENT:
         raise UserError(
-            f"The loss of these runs does not fall with size and tokens (alpha {law.alpha:.2f}, beta "
-            f"{law.beta:.2f}). Give the ladder more time, so that its runs differ by more than their scatter."
+            f"No law can be read from these runs: alpha is {law.alpha:.2f} and beta {law.beta:.2f}, and both should be "
+            f"above 0 and at most {MAX_EXPONENT}. Give the ladder more time or more text, so that its runs differ by "
+            "more than their scatter."
         )
     values = _log_loss(best[None], log_n, log_d)[0]
     widened = (log_l - values) * _widening(len(log_l))

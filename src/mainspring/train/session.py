@@ -156,8 +156,11 @@ class Session:
     def is_saved(self, step: int) -> bool:
         """Whether this step's state is to be kept. Answers are not: it lies where new ones are asked for."""
         is_asked = step % self.updates == 0
-        is_last = step == self.num_steps or self.is_over
-        return is_last or (is_asked and step % self.config.save_every_steps < self.updates)
+        return self.is_last(step) or (is_asked and step % self.config.save_every_steps < self.updates)
+
+    def is_last(self, step: int) -> bool:
+        """Whether the run ends with this step."""
+        return step == self.num_steps or self.is_over
 
     def finish(self) -> None:
         """Wait for what is being written; take the best evaluation's weights, where the settings ask for them."""
@@ -216,7 +219,7 @@ class Session:
         began = time.monotonic()
         lr = lr_at(number, self.num_steps, self.config.optim)
         learnt = self.learner.learn(batches, lr, number + 1, self.guard)
-        metrics = {**learnt.metrics, **(self.rollout.facts if self.rollout else {})}
+        metrics = {**learnt.metrics, **self._rollout_facts()}
         if learnt.skipped:
             say(learnt.skipped)
             metrics["skipped"] = 1.0
@@ -234,6 +237,13 @@ class Session:
         items = self._views([self.validation.item(index) for index in indices], "validation")
         found = self.learner.measure(self.learner.batches(items))
         return {f"valid_{name}": value for name, value in found.items()}
+
+    def _rollout_facts(self) -> dict[str, float]:
+        """Of the last answers, the mean over all ranks."""
+        if self.rollout is None:
+            return {}
+        ranks = self.learner.ranks
+        return {name: value / ranks.size for name, value in ranks.total([self.rollout.facts]).items()}
 
     def _is_validated(self, step: int) -> bool:
         every = self.config.validate_every_steps

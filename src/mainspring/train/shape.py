@@ -11,7 +11,29 @@ from mainspring.train.recipe import Published
 WIDTH, INNER, LAYERS, HEADS, KV_HEADS = SIZE_KEYS = (
     "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads"
 )  # fmt: skip
-WIDTHS = (32, 64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 896, 1024, 1280, 1536, 2048)
+WIDTHS = (
+    32,
+    48,
+    64,
+    80,
+    96,
+    128,
+    160,
+    192,
+    224,
+    256,
+    320,
+    384,
+    448,
+    512,
+    640,
+    768,
+    896,
+    1024,
+    1280,
+    1536,
+    2048,
+)
 BACKWARD = 2  # a backward pass is the work of two forward ones
 
 
@@ -19,11 +41,13 @@ def shaped(published: Published, width: int) -> Published:
     """A model of the same proportions, of another width.
 
     Layers grow with the width, heads keep their size (or a half, a quarter of it, where it does not divide the
-    width), and the feed-forward part keeps its ratio, in steps of 8.
+    width or leaves a single head), and the feed-forward part keeps its ratio, in steps of 8.
     """
     base = _sizes(published)
     head = base[WIDTH] // base[HEADS]
-    head = next((size for size in (head, head // 2, head // 4) if size and width % size == 0), width)
+    head = next(
+        (size for size in (head, head // 2, head // 4) if size and width % size == 0 and size < width), width
+    )
     heads = width // head
     made = {
         WIDTH: width, INNER: 8 * max(1, round(width * base[INNER] / base[WIDTH] / 8)),
