@@ -71,7 +71,8 @@ class FixedRows:
 def ours(model: Model, ids: np.ndarray, num_steps: int, **plan: object) -> list[float]:
     """The one loop, with its state and its metrics on disk."""
     config = build(TrainConfig, {
-        "steps": num_steps, "items_per_step": BATCH_SIZE, "save_every_steps": num_steps, "report_every_steps": num_steps,
+        "steps": num_steps, "items_per_step": BATCH_SIZE,
+        "save_every_steps": num_steps, "report_every_steps": num_steps,
         "optim": {"kind": "adamw", "lr": LR, "weight_decay": 0.1, "beta2": 0.95},
         "plan": {"dtype": "bf16", "micro_batch_tokens": BATCH_SIZE * SIZES.context, **plan},
     })  # fmt: skip

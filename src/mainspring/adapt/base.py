@@ -38,7 +38,7 @@ class Adapter(Config):
         for parameter in model.parameters():
             parameter.requires_grad_(False)
         for part in parts(model, name).values():
-            part.requires_grad_(True).train()
+            part.requires_grad_(True)
         activate(model, name)
 
     def attach(self, model: nn.Module, name: str, *, seed: int) -> None:

@@ -112,7 +112,11 @@ class Learner:
         counts = self.ranks.total(batch.counts() for batch in batches)
         self.optimizer.zero_grad(set_to_none=True)
         self._observed.clear()
-        sums = self.backward(batches, counts)
+        self.runner.model.train()  # dropout is of learning alone
+        try:
+            sums = self.backward(batches, counts)
+        finally:
+            self.runner.model.eval()
         self.runner.join(self.parameters)
         sums |= self._backward_weights()
         self.scaler.unscale_(self.optimizer)

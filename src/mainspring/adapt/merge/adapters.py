@@ -69,6 +69,13 @@ def write_merged(
     parents = [_plain_pairs(model, each) for each in adapters]
     opened, names = SafetensorsFolder(base), names_of(model.config)
     entries = names.entries(model.config, prefix=prefix_in(names, opened))
+    joined = [entry for entry in entries if len(entry.ours) > 1]
+    for path in (each.removesuffix(".weight") for entry in joined for each in entry.ours):
+        if any(path in parent for parent in parents):
+            raise ConfigError(
+                f"{path} is published as a part of a larger matrix in {model.config.family} models, where the merged "
+                "product would have no place. Merge the adapters by `linear` or `task`, which give an adapter."
+            )
     changed = {
         entry.published: (entry.ours[0].removesuffix(".weight"), entry.is_transposed)
         for entry in entries
