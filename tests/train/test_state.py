@@ -178,3 +178,10 @@ def test_differences_are_named_by_their_dotted_key():
     before = {"data": "x", "config": {"optim": {"lr": 0.1}, "seed": 0}}
     now = {"data": "x", "config": {"optim": {"lr": 0.2}, "seed": 0}, "new": 1}
     assert states.differences(before, now) == ["config.optim.lr: 0.1 then, 0.2 now", "new: None then, 1 now"]
+
+
+def test_what_a_killed_run_had_not_come_to_is_removed_by_the_next(saved):
+    shutil.copytree(saved / "step-000003", saved / "step-000001")
+    (saved / ".writing-000005").mkdir()
+    Retention(last=2).apply(saved)
+    assert sorted(path.name for path in saved.iterdir()) == ["step-000003", "step-000004"]

@@ -25,7 +25,7 @@ from mainspring.train.learner import Learner
 from mainspring.train.metrics import Metrics, StepReport, line
 from mainspring.train.objectives.base import Addition, Objective, Penalty, WeightPenalty
 from mainspring.train.parallel import Runner, open_runner
-from mainspring.train.ranks import check_agreement
+from mainspring.train.ranks import check_agreement, is_first
 from mainspring.train.session import Rollout, Session
 from mainspring.train.sources.base import Source
 
@@ -81,7 +81,8 @@ def train(
 
     Raises:
         ConfigError: nothing to train, or a saved state of another run.
-        MainspringError: a loss or gradient that is not finite; the weights are those before that step.
+        MainspringError: a loss or gradient that is not finite; the weights are those before that step. Of a model
+            that is cut over processes they lie in the last saved state, for the model itself is empty then.
 
     """
     began = time.monotonic()
@@ -93,12 +94,11 @@ def train(
         say(_opening(session))
         session.resume(accept=accept)
         resumed_at, loss = session.state.step, None
-        metrics = Metrics(state_dir, resumed_at, is_kept=session.learner.ranks.is_first)
+        metrics = Metrics(state_dir, resumed_at, is_kept=is_first())
         for report in session.steps():
             metrics.write(report)
             loss = report.loss
-            if report.step % config.report_every_steps == 0 or session.is_last(report.step):
-                say(line(report, session.num_steps, (time.monotonic() - began) / (report.step - resumed_at)))
+            _tell(session, report, (time.monotonic() - began) / (report.step - resumed_at))
             if session.is_saved(report.step):
                 session.save()
             if on_step is not None:
@@ -109,6 +109,12 @@ def train(
         steps=state.step, tokens=state.tokens, trained_tokens=state.trained_tokens, loss=loss,
         seconds=time.monotonic() - began, resumed_at=resumed_at, metrics=metrics.path, best=session.best.value,
     )  # fmt: skip
+
+
+def _tell(session: Session, report: StepReport, seconds_per_step: float) -> None:
+    """Say how far it is, as often as the settings want, and at the end."""
+    if report.step % session.config.report_every_steps == 0 or session.is_last(report.step):
+        say(line(report, session.num_steps, seconds_per_step))
 
 
 @contextmanager

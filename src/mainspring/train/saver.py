@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from mainspring.artifact import sha256_of, sync
 from mainspring.errors import MainspringError
 from mainspring.train.ranks import Ranks, gather
-from mainspring.train.state import MANIFEST, RANDOM, STATE, Split, State, Tensors, saved
+from mainspring.train.state import MANIFEST, RANDOM, STATE, Split, State, Tensors, folder_of, saved
 
 UNFINISHED = ".writing-"
 
@@ -39,6 +39,11 @@ class Retention:
             for each in folders[: -self.last]
             if not self.every or int(each.name.rpartition("-")[2]) % self.every
         ]
+
+    def apply(self, state_dir: Path) -> None:
+        """Remove what goes, and what a killed run had not finished writing."""
+        for old in (*self.dropped(saved(state_dir)), *state_dir.glob(f"{UNFINISHED}*")):
+            shutil.rmtree(old)
 
 
 class Saver:
@@ -152,12 +157,11 @@ class _Files:
         (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1))
         for path in (temporary / STATE, temporary / MANIFEST, temporary):
             sync(path)
-        final = self.state_dir / f"step-{values['step']:06d}"
+        final = folder_of(self.state_dir, values["step"])
         shutil.rmtree(final, ignore_errors=True)
         temporary.rename(final)
         sync(self.state_dir)
-        for old in (*retention.dropped(saved(self.state_dir)), *self.state_dir.glob(f"{UNFINISHED}*")):
-            shutil.rmtree(old)
+        retention.apply(self.state_dir)
         return {}
 
     def _all(self, work: Callable[[], dict[str, str]]) -> list[dict[str, str]]:

@@ -71,6 +71,11 @@ class Session:
         return self.learner.config
 
     @property
+    def retention(self) -> Retention:
+        """Which states stay."""
+        return Retention(last=self.config.keep_last, every=self.config.keep_every_steps)
+
+    @property
     def updates(self) -> int:
         """How many updates follow one step of the feed."""
         return self.rollout.updates if self.rollout else 1
@@ -115,6 +120,8 @@ class Session:
                 "Undo these changes to go on with it, accept them, or give another `state_dir` to start again."
             )
         self.state = states.restore(saved[-1], self.tensors)
+        if self.learner.ranks.is_first:
+            self.retention.apply(self.folder)  # a run that was killed may not have come to it
         self._watch(self.state.more)
         say(
             f"going on after step {self.state.step} of {self.num_steps}"
@@ -144,8 +151,7 @@ class Session:
 
     def save(self) -> None:
         """Keep the state; it is written while the run goes on."""
-        kept = Retention(last=self.config.keep_last, every=self.config.keep_every_steps)
-        self.saver.save(self.folder, self.state, kept)
+        self.saver.save(self.folder, self.state, self.retention)
 
     def is_saved(self, step: int) -> bool:
         """Whether this step's state is to be kept. Answers are not: it lies where new ones are asked for."""
@@ -159,9 +165,9 @@ class Session:
     def finish(self) -> None:
         """Wait for what is being written; take the best evaluation's weights, where the settings ask for them."""
         self.saver.wait()
-        if self.config.restore_best and self.best.step not in (None, self.state.step):
-            (folder,) = states.saved(self.folder / "best")
-            best = states.restore(folder, self.tensors)
+        step = self.best.step
+        if self.config.restore_best and step is not None and step != self.state.step:
+            best = states.restore(states.folder_of(self.folder / "best", step), self.tensors)
             self._move(best.more)
             say(
                 f"the weights are those after step {self.best.step}, whose validation loss was {self.best.value:.4f}"

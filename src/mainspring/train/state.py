@@ -146,6 +146,11 @@ class Pieces:
         return torch.cat([file.get_tensor(key) for _, file in places], dim=places[0][0][0])
 
 
+def folder_of(state_dir: Path, step: int) -> Path:
+    """Where the state behind a step lies."""
+    return state_dir / f"step-{step:06d}"
+
+
 def saved(state_dir: Path) -> list[Path]:
     """Folders of whole states, oldest first. One whose removal was cut short is behind newer ones."""
     return sorted(state_dir.glob("step-*"))
