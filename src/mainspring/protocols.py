@@ -5,9 +5,10 @@ from typing import Protocol
 
 import numpy as np
 
-from mainspring.schema import Delta, Message, Reply, Sampling
+from mainspring.schema import Ask, Delta, Message, Reply, Sampling
 
 Sink = Callable[[Delta], None]
+PLAIN = Ask()
 
 
 class Generation(Protocol):
@@ -20,7 +21,11 @@ class Generation(Protocol):
         ...
 
     def wait(self) -> Reply:
-        """Block until the reply is whole."""
+        """Block until the first reply is whole."""
+        ...
+
+    def replies(self) -> list[Reply]:
+        """Block until all the replies that were asked for (`Ask.n`) are whole."""
         ...
 
 
@@ -30,8 +35,15 @@ class ChatModel(Protocol):
     name: str
     default_sampling: Sampling
 
-    def start(self, messages: Sequence[Message], sampling: Sampling, sink: Sink | None = None) -> Generation:
-        """Begin a reply and return at once; `sink` gets every delta, called from the model's own thread."""
+    def start(
+        self, messages: Sequence[Message], sampling: Sampling, sink: Sink | None = None, *, ask: Ask = PLAIN
+    ) -> Generation:
+        """Begin a reply and return at once; `sink` gets every delta, called from the model's own thread.
+
+        Raises:
+            ConfigError: `ask` wants what this model cannot do.
+
+        """
         ...
 
     def reply(self, messages: Sequence[Message], sampling: Sampling) -> Reply:
@@ -41,6 +53,26 @@ class ChatModel(Protocol):
     def replies(self, conversations: Sequence[Sequence[Message]], sampling: Sampling) -> list[Reply]:
         """Answer many conversations, batched where the model can; in order."""
         ...
+
+
+class TextModel(ChatModel, Protocol):
+    """A chat model that also continues raw text or ids, and shows its tokens."""
+
+    context: int
+
+    def complete(
+        self, prompt: str | Sequence[int], sampling: Sampling, sink: Sink | None = None, *, ask: Ask = PLAIN
+    ) -> Generation:
+        """Begin to continue a prompt as it stands, without a template; see start."""
+        ...
+
+    def prompt_ids(self, messages: Sequence[Message], ask: Ask = PLAIN) -> list[int]:
+        """The ids that the model would be shown for messages."""
+        ...
+
+    def encode(self, text: str) -> list[int]: ...
+
+    def decode(self, ids: Sequence[int]) -> str: ...
 
 
 class Embedder(Protocol):
@@ -56,4 +88,14 @@ class Embedder(Protocol):
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """How many ids each whole text would be."""
+        ...
+
+
+class Reranker(Protocol):
+    """A model that says how well texts answer a query."""
+
+    name: str
+
+    def scores(self, query: str, texts: Sequence[str]) -> np.ndarray:
+        """One score a text, float32, in order; higher is better."""
         ...
