@@ -4,7 +4,6 @@ submit -> inbox -> scheduler -> backend -> choose -> sink
 """
 
 import logging
-import math
 import queue
 import secrets
 import threading
@@ -13,13 +12,13 @@ from typing import Self
 
 import torch
 
-from mainspring.errors import ConfigError, ContextLengthError, MainspringError, OverloadedError
+from mainspring.errors import ContextLengthError, MainspringError, OverloadedError
 from mainspring.infer.backends.base import Backend
 from mainspring.infer.blocks import BlockPool
 from mainspring.infer.request import EngineConfig, Output, OutputSink, Request, Sequence
-from mainspring.infer.sampling import choose, choose_rows
+from mainspring.infer.sampling import Row, Seen, check, choose_rows
 from mainspring.infer.scheduler import Scheduler
-from mainspring.schema import FinishReason, Sampling
+from mainspring.schema import FinishReason
 
 NUM_SCRATCH_BLOCKS = 1
 logger = logging.getLogger(__name__)
@@ -125,7 +124,7 @@ class Engine:
         self.close()
 
     def _check(self, request: Request) -> None:
-        _check_sampling(request.sampling)
+        check(request.sampling)
         if not request.ids:
             raise ContextLengthError("The prompt is empty; at least one token is needed.")
         room = (self._config.num_blocks - NUM_SCRATCH_BLOCKS) * self._config.block_size
@@ -199,10 +198,11 @@ class Engine:
 
     def _choose(self, found: list[tuple[Sequence, torch.Tensor]]) -> list[tuple[int, float]]:
         """The next id of every sequence and its log-probability."""
-        each = [(row_V, of.request.sampling, of.seed, len(of.ids)) for of, row_V in found]
-        if self._backend.is_exact or not each:
-            return [choose(*row) for row in each]
-        return choose_rows(*zip(*each, strict=True))
+        if not found:
+            return []
+        rows = [_row(sequence) for sequence, _ in found]
+        chosen = choose_rows(torch.stack([scores_V for _, scores_V in found]), rows)
+        return [(each.id, each.logprob) for each in chosen]
 
     def _append(self, sequence: Sequence, token_id: int, logprob: float) -> None:
         """Hand out the next id, and end the request where it ends."""
@@ -236,14 +236,10 @@ def _hand_out(sequence: Sequence, output: Output) -> bool:
         return True
 
 
-def _check_sampling(sampling: Sampling) -> None:
-    """Refuse what would fail later, in the thread that all requests share."""
-    wrong = {
-        "temperature": (sampling.temperature, "0 or more", 0 <= sampling.temperature < math.inf),
-        "top_k": (sampling.top_k, "0 (all) or more", sampling.top_k >= 0),
-        "top_p": (sampling.top_p, "above 0", sampling.top_p > 0),
-        "max_tokens": (sampling.max_tokens, "1 or more", sampling.max_tokens >= 1),
-    }
-    for name, (value, expected, is_right) in wrong.items():
-        if not is_right:
-            raise ConfigError(f"`{name}` is {value}; it must be {expected}. Correct it in the request.")
+def _row(sequence: Sequence) -> Row:
+    """What the choice of a sequence's next id depends on."""
+    prompt, sampling = sequence.request.ids, sequence.request.sampling
+    return Row(
+        sampling=sampling, seed=sequence.seed, position=len(sequence.ids), num_generated=sequence.num_generated,
+        seen=Seen(prompt).plus(sequence.ids[len(prompt) :]), end_ids=sequence.request.end_ids,
+    )  # fmt: skip
