@@ -8,6 +8,7 @@ from mainspring import trace
 from mainspring.errors import ConfigError, ContextLengthError, MainspringError
 from mainspring.infer.chat_model import EngineChat
 from mainspring.infer.request import Output
+from mainspring.infer.sampling import Chosen
 from mainspring.schema import Message, Sampling
 
 ASK = [Message("user", "Hi?")]
@@ -38,7 +39,7 @@ class Script:
             if self.is_cancelled.is_set():
                 sink(Output(finish_reason="cancelled"))
                 return
-            if sink(Output(ids=(byte,), logprobs=(-0.5,))):
+            if sink(Output(chosen=(Chosen(byte, -0.5, 0.0),))):
                 return
         sink(Output(finish_reason=self.reason))
 

@@ -1,6 +1,8 @@
 import math
 import threading
+import time
 
+import msgspec
 import pytest
 import torch
 
@@ -18,6 +20,7 @@ from fakes_engine import (
 from mainspring.errors import ConfigError, ContextLengthError, MainspringError, OverloadedError
 from mainspring.infer.engine import Engine
 from mainspring.infer.request import EngineConfig, Request
+from mainspring.models.attend import PackedAttend
 from mainspring.schema import Sampling
 
 LENGTHS = [1, 2, 5, 15, 16, 17, 31, 33, 47, 64, 90, 127, 129, 150, 180, 200]
@@ -45,17 +48,17 @@ def count_preemptions(engine):
 class Gate:
     """A backend that waits to be let through, then gives every id the same score."""
 
-    name, is_exact, context, max_step_tokens = "gate", True, 1000, 512
+    name, is_exact, fingerprint, context, max_step_tokens, window = "gate", True, "", 1000, 512, None
 
     def __init__(self, error=None):
         self.error, self.entered, self.open = error, threading.Event(), threading.Event()
 
-    def step(self, works, adapter):
+    def step(self, works):
         self.entered.set()
         assert self.open.wait(20)
         if self.error is not None:
             raise self.error
-        return [torch.zeros(288) if work.is_complete else None for work in works]
+        return torch.zeros(sum(work.num_scored for work in works), 288)
 
 
 @pytest.fixture
@@ -95,11 +98,90 @@ def test_a_plan_of_one_fixed_size_limits_the_step_and_gives_the_same_in_company(
     with running(model, FIXED) as engine:
         steps = []
         step = engine._backend.step
-        engine._backend.step = lambda works, adapter: (
-            steps.append(sum(work.num_tokens for work in works)) or step(works, adapter)
-        )
+        engine._backend.step = lambda works: steps.append(sum(len(work.ids) for work in works)) or step(works)
         assert run_together(engine, requests) == expected
         assert max(steps) == 8
+
+
+def test_right_and_wrong_drafts_change_nothing(model, alone):
+    for ids in ([], [7, 8, 9]):
+        with running(model) as engine:
+            truth = {
+                (request.ids, request.sampling.seed): [*request.ids, *result[0]]
+                for request, result in zip(MIXED, alone, strict=True)
+            }
+            engine._scheduler._propose = lambda sequence, limit, cost, ids=ids, truth=truth: (
+                ids or truth[sequence.request.ids, sequence.request.sampling.seed][len(sequence.ids) :]
+            )[: min(limit, 5)]
+            assert run_together(engine, MIXED) == alone
+            stats = engine.stats()
+            assert stats.draft_tokens > 50
+            assert (stats.accepted_tokens > stats.draft_tokens / 2) == (not ids)
+
+
+def test_requests_for_the_same_prompt_share_it_and_answer_as_alone(model):
+    requests = [make_request(37, seed=seed) for seed in range(5)]
+    expected = run_alone(model, requests)
+    assert len({ids for ids, *_ in expected}) == 5
+    with running(model) as engine:
+        steps = []
+        step = engine._backend.step
+        engine._backend.step = lambda works: steps.append(sum(len(work.ids) for work in works)) or step(works)
+        sinks = [Received() for _ in requests]
+        tickets = engine.submit_all(requests, sinks)
+        assert [sink.result for sink in sinks] == expected
+        assert steps[:2] == [37, 5]
+        assert [ticket.num_cached for ticket in tickets] == [0, 37, 37, 37, 37]
+
+
+def test_those_who_follow_a_cancelled_request_are_answered_all_the_same(gated):
+    backend, engine = gated
+    sinks = [Received() for _ in range(3)]
+    first, second, _ = engine.submit_all([make_request(30)] * 3, sinks)
+    assert backend.entered.wait(20)
+    first.cancel()
+    second.cancel()
+    backend.open.set()
+    assert [sink.result[2] for sink in sinks] == ["cancelled", "cancelled", "length"]
+    assert engine._scheduler._pool.num_available == 63
+
+
+def test_the_log_probabilities_of_a_prompt_are_those_of_its_ids(model):
+    request = make_request(150, prompt_logprobs=2)
+    with running(model) as engine:
+        run_together(engine, [make_request(150)])
+        received = Received()
+        engine.submit(request, received)
+        assert received.result[2] == "length"
+    found = [each for output in received.outputs for each in output.prompt]
+    ids = torch.tensor(request.ids)
+    hidden = model(ids, torch.arange(150), PackedAttend([150]))
+    logp = torch.log_softmax(model.logits(hidden).double(), -1)[:-1]
+    assert [each.id for each in found] == list(request.ids[1:])
+    assert torch.tensor([each.logprob for each in found]) == pytest.approx(
+        logp.gather(1, ids[1:, None])[:, 0], abs=1e-5
+    )
+    best = logp.topk(2).indices.tolist()
+    assert [[token_id for token_id, _ in each.alternatives] for each in found] == best
+
+
+def test_a_reply_that_is_not_done_in_time_is_given_up(gated):
+    backend, engine = gated
+    late, other = Received(), Received()
+    engine.submit(msgspec.structs.replace(make_request(3), deadline_s=0.01), late)
+    engine.submit(make_request(3), other)
+    assert backend.entered.wait(20)
+    time.sleep(0.02)
+    backend.open.set()
+    assert "deadline of 0.01 s" in late.result[3]
+    assert other.result[2] == "length"
+
+
+def test_what_was_generated_before_is_gone_on_with(model, alone):
+    for request, (ids, logprobs, *_) in list(zip(MIXED, alone, strict=True))[::5]:
+        with running(model) as engine:
+            rest = run_together(engine, [msgspec.structs.replace(request, generated=ids[:3])])[0]
+        assert (rest[0], rest[1]) == (ids[3:], logprobs[3:])
 
 
 def test_requests_with_different_adapters_run_together_as_alone():

@@ -102,16 +102,18 @@ class Chosen:
 
 def choose_rows(scores_NV: torch.Tensor, rows: Sequence[Row]) -> list[Chosen]:
     """The next id of every row; scores float32, shape (N, V)."""
-    work = _Work(scores_NV.shape[1])
+    array_NV = scores_NV.cpu().numpy()
+    work = _Work(array_NV)
     with np.errstate(all="ignore"):  # broken scores are told of by a log-probability that is no number
-        return [work.choose(*pair) for pair in zip(scores_NV.cpu().numpy(), rows, strict=True)]
+        return [work.choose(*pair) for pair in zip(array_NV, rows, strict=True)]
 
 
 def prompt_logprobs(scores_NV: torch.Tensor, ids: Sequence[int], num_alternatives: int) -> list[Chosen]:
     """The same said of ids that are given: ids[i] stands where scores_NV[i] was the prediction."""
-    work = _Work(scores_NV.shape[1])
+    array_NV = scores_NV.cpu().numpy()
+    work = _Work(array_NV)
     with np.errstate(all="ignore"):
-        pairs = zip(scores_NV.cpu().numpy(), ids, strict=True)
+        pairs = zip(array_NV, ids, strict=True)
         return [work.describe(scores_V, given, num_alternatives) for scores_V, given in pairs]
 
 
@@ -151,8 +153,8 @@ def check(sampling: Sampling, *, vocab_size: int | None = None) -> None:
 class _Work:
     """The room that one row after another is worked on in."""
 
-    def __init__(self, size: int) -> None:
-        self._far_V, self._weight_V = np.empty(size, np.float32), np.empty(size, np.float32)
+    def __init__(self, scores_NV: np.ndarray) -> None:
+        self._far_V, self._weight_V = (np.empty(scores_NV.shape[1], scores_NV.dtype) for _ in range(2))
 
     def choose(self, scores_V: Floats, row: Row) -> Chosen:
         changed_V = _changed(scores_V, row)

@@ -37,4 +37,4 @@ class Live(TorchEager):
 
     def _group_key(self, work: Work, row: int) -> tuple[int, int]:
         """Prompts of one length go side by side as well."""
-        return work.num_tokens, 0
+        return len(work.ids), 0

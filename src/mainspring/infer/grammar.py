@@ -1,0 +1,7 @@
+"""stub until merged."""
+
+
+class GrammarState: ...
+
+
+class Grammars: ...
