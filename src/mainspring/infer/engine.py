@@ -210,7 +210,7 @@ class Engine:
                     self._busy_since = time.monotonic()
                     self._step()
                 self._busy_since = None
-        except BaseException as error:  # noqa: BLE001 - every open request must hear of it
+        except BaseException as error:  # every open request must hear of it
             logger.exception("The engine has failed; every open request is told, and later ones are refused.")
             self._failure = error
         with self._lock:

@@ -52,10 +52,10 @@ class Scheduler:
 
     def __init__(
         self, config: EngineConfig, pool: BlockPool, *, model: str = "", window: int | None = None,
-        propose: Propose = lambda sequence, limit, cost: [],
+        propose: Propose | None = None,
     ) -> None:  # fmt: skip
         self._config, self._pool, self._model, self._window = config, pool, model, window
-        self._propose = propose
+        self._propose = propose or (lambda *_: [])
         self.waiting = Waiting()
         self.running: list[Sequence] = []
         self.tempo = Tempo(config.max_slowdown, config.block_size)
