@@ -67,6 +67,11 @@ class Tokenizer:
         return isinstance(self._backend.decoder, tokenizers.decoders.ByteLevel)
 
     @property
+    def source(self) -> str:
+        """The text of tokenizer.json, which libraries that compile a vocabulary take."""
+        return self._backend.to_str()
+
+    @property
     def fingerprint(self) -> str:
         """A hash over all that decides which ids a text or a conversation becomes."""
         backend = json.loads(self._backend.to_str())
