@@ -29,9 +29,9 @@ def test_a_proposer_that_saw_a_sequence_grow_guesses_as_one_that_sees_it_first(i
 
 def run(rate, steps=2_000, cost=0.1):
     """Ids a step-time of a sequence whose guesses hold with a probability, and the part of steps with drafts."""
-    pace, rng, time, ids, drafted = Pace(cost), random.Random(0), 0.0, 0, 0
+    pace, rng, time, ids, drafted = Pace(), random.Random(0), 0.0, 0, 0
     for _ in range(steps):
-        length = pace.limit()
+        length = pace.limit(cost)
         accepted = next((n for n in range(length) if rng.random() >= rate), length)
         if length:
             pace.note(length, accepted)

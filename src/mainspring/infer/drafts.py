@@ -4,18 +4,11 @@ What a grammar leaves no choice about comes first; else what followed the same w
 """
 
 from mainspring.infer.request import Sequence
-from mainspring.infer.speculate import NGram
 
 
-class Drafts:
-    """Proposes ids for the scheduler; `is_on` False leaves the grammar's alone."""
-
-    def __init__(self, *, is_on: bool) -> None:
-        self._ngram = NGram() if is_on else None
-
-    def propose(self, sequence: Sequence, limit: int, row_cost: float) -> list[int]:
-        """At most `limit` ids; `row_cost` is what checking one costs, as a share of a step."""
-        if sequence.grammar is not None and (forced := sequence.grammar.forced()):
-            return forced[: max(limit, 0)]
-        limit = min(limit, sequence.pace.limit(row_cost))
-        return self._ngram.propose(sequence.ids, limit) if self._ngram is not None and limit > 0 else []
+def propose(sequence: Sequence, limit: int, row_cost: float) -> list[int]:
+    """At most `limit` ids; `row_cost` is what checking one costs, as a share of a step."""
+    if sequence.grammar is not None and (forced := sequence.grammar.forced()):
+        return forced[: max(limit, 0)]
+    limit = min(limit, sequence.pace.limit(row_cost))
+    return sequence.ngram.propose(sequence.ids, limit) if limit > 0 else []

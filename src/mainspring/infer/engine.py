@@ -16,7 +16,7 @@ from mainspring.errors import ConfigError, ContextLengthError, MainspringError, 
 from mainspring.infer import sampling
 from mainspring.infer.backends.base import Backend
 from mainspring.infer.blocks import BlockPool
-from mainspring.infer.drafts import Drafts
+from mainspring.infer.drafts import propose
 from mainspring.infer.grammar import Grammars
 from mainspring.infer.request import EngineConfig, Output, OutputSink, Request, Sequence
 from mainspring.infer.sampling import Seen
@@ -63,7 +63,7 @@ class Engine:
         self._pool = BlockPool(config.num_blocks)
         self._scheduler = Scheduler(
             config.model_copy(update={"max_step_tokens": most}), self._pool, model=backend.fingerprint,
-            window=backend.window, propose=Drafts(is_on=config.speculation).propose,
+            window=backend.window, propose=propose if config.speculation else None,
         )  # fmt: skip
         self._inbox: queue.SimpleQueue[Sequence | Callable[[], None] | None] = queue.SimpleQueue()
         self._num_open = 0

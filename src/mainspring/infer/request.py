@@ -10,7 +10,7 @@ from pydantic import Field
 from mainspring.config import Config
 from mainspring.infer.grammar import GrammarState
 from mainspring.infer.sampling import Chosen, Seen
-from mainspring.infer.speculate import Pace
+from mainspring.infer.speculate import NGram, Pace
 from mainspring.schema import Constraint, FinishReason, Sampling
 
 
@@ -94,6 +94,7 @@ class Sequence:
     ids: list[int]
     grammar: GrammarState | None = None
     seen: Seen | None = None
+    ngram: NGram = field(default_factory=NGram)
     pace: Pace = field(default_factory=Pace)
     arrived: float = field(default_factory=time.monotonic)
     num_computed: int = 0

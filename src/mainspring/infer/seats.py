@@ -51,7 +51,9 @@ class TorchSeat:
         _check_served(self.model, reference)
         self.plan = plan(self.model)
         weights = adapters.base_fingerprint(self.model)
-        self.backend: Backend = TorchEager(self.model, self.plan, config, fingerprint=f"{weights}-{self.plan.fingerprint}")
+        self.backend: Backend = TorchEager(
+            self.model, self.plan, config, fingerprint=f"{weights}-{self.plan.fingerprint}"
+        )
 
     def take(self, engine: Engine, reference: str, folder: Path) -> None:
         engine.between_steps(lambda: store.load(self.model, folder, reference))

@@ -50,8 +50,8 @@ class NGram:
 class Pace:
     """How many ids to guess: more while guesses hold, none for a while where they do not pay.
 
-    A checked id costs `cost` of a step (measured by the engine; 1 would be a step of its own), an accepted one saves
-    a step. The rate of acceptance is a running mean; where the best length gains less than nothing, one short draft
+    Checking an id costs a share of a step (measured by the engine; 1 would be a step of its own), an accepted one
+    saves a step. The rate of acceptance is a running mean; where the best length gains less than nothing, one short draft
     in `RETRY` steps looks whether that has changed.
     """
 
@@ -59,14 +59,13 @@ class Pace:
     RETRY = 32
     SLOWNESS = 0.8
 
-    def __init__(self, cost: float = 0.1) -> None:
-        self._cost = cost
+    def __init__(self) -> None:
         self._rate = 0.7
         self._idle = 0
 
-    def limit(self) -> int:
-        """The length of the next draft; 0 for none."""
-        gains = [self._gain(length) for length in range(self.MAX + 1)]
+    def limit(self, cost: float = 0.1) -> int:
+        """The length of the next draft where checking an id costs `cost` of a step; 0 for none."""
+        gains = [self._gain(length, cost) for length in range(self.MAX + 1)]
         best = max(range(self.MAX + 1), key=gains.__getitem__)
         if best > 0:
             return best
@@ -82,7 +81,7 @@ class Pace:
             held = float(index < accepted)
             self._rate = self.SLOWNESS * self._rate + (1 - self.SLOWNESS) * held
 
-    def _gain(self, length: int) -> float:
+    def _gain(self, length: int, cost: float) -> float:
         """Ids a step-time with a draft: (1 - r^(n+1)) / (1 - r) ids for 1 + n * cost (arXiv:2211.17192, eq. 1)."""
         rate = min(self._rate, 0.99)
-        return (1 - rate ** (length + 1)) / (1 - rate) / (1 + length * self._cost)
+        return (1 - rate ** (length + 1)) / (1 - rate) / (1 + length * cost)

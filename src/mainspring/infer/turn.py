@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
+from mainspring.errors import MainspringError
 from mainspring.infer import request as requests
 from mainspring.infer.request import Output
 from mainspring.infer.sampling import Chosen, Row, choose_rows, prompt_logprobs
@@ -39,8 +40,11 @@ def choose_all(works: Sequence[Work], scores_NV: torch.Tensor, scheduler: Schedu
     going = list(_turns(works, scores_NV, scheduler))
     proposed = {id(turn.sequence): turn for turn in going if turn.drafts}
     while going:
-        chosen = choose_rows(scores_NV[[turn.row for turn in going]], [_row(turn.sequence) for turn in going])
-        going = [turn for turn, each in zip(going, chosen, strict=True) if _take(turn, each, scheduler, end)]
+        rows = [(turn, row) for turn in going if (row := _row(turn.sequence, end)) is not None]
+        chosen = choose_rows(scores_NV[[turn.row for turn, _ in rows]], [row for _, row in rows])
+        going = [
+            turn for (turn, _), each in zip(rows, chosen, strict=True) if _take(turn, each, scheduler, end)
+        ]
     for turn in proposed.values():
         turn.sequence.pace.note(len(turn.drafts), turn.num_right)
         scheduler.stats.draft_tokens += len(turn.drafts)
@@ -83,12 +87,18 @@ def _score_prompt(work: Work, scores_NV: torch.Tensor) -> None:
         hand_out(sequence, Output(prompt=tuple(prompt_logprobs(scores_NV[: len(ids)], ids, number))))
 
 
-def _row(sequence: requests.Sequence) -> Row:
+def _row(sequence: requests.Sequence, end: End) -> Row | None:
+    """What to choose by; None for a sequence whose grammar has outgrown its limits, which ends here."""
     request = sequence.request
+    try:
+        mask = sequence.grammar.mask() if sequence.grammar is not None else None
+    except MainspringError as error:
+        end(sequence, Output(error=str(error)))
+        return None
     return Row(
         sampling=request.sampling, seed=sequence.seed, position=len(sequence.ids),
         num_generated=sequence.num_generated, seen=sequence.seen, end_ids=sequence.end_ids,
-        mask=sequence.grammar.mask() if sequence.grammar is not None else None,
+        mask=mask,
     )  # fmt: skip
 
 
