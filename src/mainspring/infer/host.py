@@ -30,9 +30,9 @@ class Host:
         self, folder: Path, reference: str, plan: Callable[[Model], KernelPlan], config: EngineConfig
     ) -> None:
         self.reference = reference
-        self._seat: Seat = TorchSeat(folder, reference, plan, config)
-        self.plan = self._seat.plan
         self.tokenizer = Tokenizer.load(folder)
+        self._seat = TorchSeat(folder, reference, plan, config)
+        self.plan = self._seat.plan
         self.engine = Engine(self._seat.backend, config, Grammars(self.tokenizer))
         self._adapters: set[str] = set()
         self._lock = threading.Lock()

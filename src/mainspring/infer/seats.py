@@ -70,7 +70,7 @@ class TorchSeat:
             raise
 
     def drop(self, engine: Engine, reference: str) -> None:
-        engine.between_steps(lambda: adapters.remove(self.model, reference))
+        engine.without_adapter(reference, lambda: adapters.remove(self.model, reference))
 
 
 def _factors(model: Model, reference: str) -> dict[str, LoraPair]:
