@@ -4,34 +4,24 @@ Shapes: N rows of scores, V vocabulary.
 """
 
 import ctypes
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 import numpy as np
 import torch
-from pydantic import Field
-
 from mainspring.adapt.lora import LoraPair
-from mainspring.config import Config
 from mainspring.errors import ConfigError
-from mainspring.infer.native.build import library
+from mainspring.infer.layout import window_of
+from mainspring.infer.native.build import build, library
 from mainspring.infer.native.packing import FolderSource, Packing, Source, of_model
 from mainspring.infer.native.structs import ACTIVATIONS, LANES, NO_ADAPTER, Batch, Library, Sizes
-from mainspring.infer.request import EngineConfig
+from mainspring.infer.request import EngineConfig, NativeSettings
 from mainspring.infer.scheduler import Work
 from mainspring.models.config import AttentionSpec, BlockSpec, FfnSpec, ModelConfig
 from mainspring.models.load import read_config
 from mainspring.models.model import Model
-
-
-class NativeSettings(Config):
-    """What the native step keeps its numbers in."""
-
-    bits: Literal[8, 4] = Field(default=8, description="bits of a weight; the head keeps 8")
-    kv: Literal["bf16", "int8"] = Field(default="bf16", description="what keys and values are kept in")
-    threads: int = Field(default=0, ge=0, description="threads of a step; 0: as many as torch has")
-    march: str = Field(default="native", description="the processor to compile for, in the compiler's words")
 
 
 class Native:
@@ -65,14 +55,17 @@ class Native:
             raise ConfigError(
                 f"`block_size` is {engine.block_size}; the native step keeps tokens by {LANES}. Set a multiple of it."
             )
-        settings = settings or NativeSettings()
+        settings = settings or engine.native
         self.context, self.max_step_tokens = config.context, engine.max_step_tokens
+        self.window = window_of(config)
         self._vocab_size = config.vocab_size
         self._adapters: dict[str, int] = {}
         self._num_adapters = 0
         self._library = Library(_sizes(config, engine, settings), settings.march)
-        self._packing = Packing(self._library, config, source, settings.bits)
+        digest = hashlib.sha256(f"{build(settings.march).name} {settings.model_dump_json()}".encode())
+        self._packing = Packing(self._library, config, _hashed(source, digest), settings.bits)
         self._packing.run()
+        self.fingerprint = digest.hexdigest()
 
     @classmethod
     def load(cls, folder: Path, engine: EngineConfig, settings: NativeSettings | None = None) -> Self:
@@ -123,6 +116,9 @@ class Native:
         self._library.call("step", batch)
         return scores_NV
 
+    def has_adapter(self, name: str) -> bool:
+        return name in self._adapters
+
     def copy_block(self, source: int, target: int) -> None:
         self._library.call_void("copy_block", source, target)
 
@@ -163,6 +159,20 @@ def choose(scores_NV: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
     pointers = [ctypes.c_void_p(each) for each in (scores_NV.data_ptr(), ids_N.ctypes.data, log_sums_N.ctypes.data)]
     library().mainspring_choose(pointers[0], count, vocab_size, *pointers[1:])
     return ids_N, log_sums_N
+
+
+def _hashed(source: Source, digest: "hashlib._Hash") -> Source:
+    """The same weights; what is read of them goes into the digest, with its name."""
+
+    def read(name: str) -> torch.Tensor | None:
+        weight = source(name)
+        if weight is not None:
+            held = weight.detach().contiguous()
+            digest.update(f"{name} {held.dtype} {tuple(held.shape)}".encode())
+            digest.update(held.view(torch.uint8).numpy().data)
+        return weight
+
+    return read
 
 
 def _sizes(config: ModelConfig, engine: EngineConfig, settings: NativeSettings) -> Sizes:
