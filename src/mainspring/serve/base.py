@@ -1,5 +1,6 @@
 """What the door needs besides the pipeline, and the one shape in which it reports errors."""
 
+import re
 from typing import Protocol
 
 import msgspec
@@ -40,6 +41,12 @@ class FieldError(errors.ConfigError):
         super().__init__(message)
         self.param, self.code = param, code
 
+    def within(self, place: str) -> "FieldError":
+        """The same error of a field that lies within another."""
+        path = f"{place}.{self.param}" if self.param else place
+        text = str(self).replace(f"`{self.param or ''}`", f"`{path}`", 1)
+        return FieldError(text, param=path, code=self.code)
+
 
 class TooLargeError(FieldError):
     status = 413
@@ -65,7 +72,9 @@ def fault_of(error: Exception) -> Fault:
             type="server_error",
         )
     name, code = KINDS[kind]
-    param = "messages" if isinstance(error, errors.ChatError) else getattr(error, "param", None)
+    named = re.match(r"`([\w.\[\]]+)`", str(error))  # an error below the door that begins with a field's name
+    param = getattr(error, "param", None) or (named[1] if named else None)
+    param = "messages" if isinstance(error, errors.ChatError) else param
     return Fault(message=str(error), type=name, param=param, code=getattr(error, "code", None) or code)
 
 

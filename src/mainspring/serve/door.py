@@ -16,7 +16,8 @@ from mainspring.gateway.keys import Keys, is_loopback
 from mainspring.gateway.pipeline import Pipeline
 from mainspring.observe.feedback import Feedback
 from mainspring.serve.base import Documents, Fault, Info, respond, respond_error
-from mainspring.serve.openai import OpenAI
+from mainspring.serve.models import Models
+from mainspring.serve.openai import Chats
 from mainspring.serve.own import Own
 
 HEADERS = {
@@ -35,7 +36,8 @@ def create(
     """The application that a server runs."""
     app = Starlette(
         routes=[
-            *OpenAI(pipeline, directory).routes(),
+            *Chats(pipeline).routes(),
+            *Models(pipeline, directory).routes(),
             *Own(pipeline.keys, feedback, documents, info).routes(),
         ],
         middleware=[Middleware(Guard, keys=pipeline.keys)],
