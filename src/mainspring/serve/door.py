@@ -16,9 +16,11 @@ from mainspring.gateway.keys import Keys, is_loopback
 from mainspring.gateway.pipeline import Pipeline
 from mainspring.observe.feedback import Feedback
 from mainspring.serve.base import Documents, Fault, Info, respond, respond_error
+from mainspring.serve.completions import Completions
 from mainspring.serve.models import Models
 from mainspring.serve.openai import Chats
 from mainspring.serve.own import Own
+from mainspring.serve.tokens import Tokens
 
 HEADERS = {
     "content-security-policy": (
@@ -37,6 +39,8 @@ def create(
     app = Starlette(
         routes=[
             *Chats(pipeline).routes(),
+            *Completions(pipeline).routes(),
+            *Tokens(pipeline, directory).routes(),
             *Models(pipeline, directory).routes(),
             *Own(pipeline.keys, feedback, documents, info).routes(),
         ],

@@ -178,7 +178,7 @@ def _choice(reply: Reply) -> dict[str, Any]:
         ]
     return {
         "index": reply.index, "message": message, "logprobs": _logprobs(reply.logprobs),
-        "finish_reason": reply.finish_reason,
+        "finish_reason": reply.finish_reason, "stop_reason": reply.stopped_by,
     }  # fmt: skip
 
 
