@@ -7,6 +7,7 @@ are read as far as the model reads.
 
 import base64
 import time
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -100,8 +101,10 @@ class Models:
         )
 
     def models(self, request: Request) -> Response:
-        """All models; the extension field says what each is for."""
-        return respond({"object": "list", "data": self._list(request)})
+        """All models, as the clients of both dialects read them; the extension field says what each is for."""
+        rows = self._list(request)
+        ends = {"first_id": rows[0]["id"], "last_id": rows[-1]["id"]} if rows else {}
+        return respond({"object": "list", "data": rows, "has_more": False, **ends})
 
     def model(self, request: Request) -> Response:
         name = request.path_params["name"]
@@ -109,7 +112,7 @@ class Models:
         served = known.get(name) or known.get(self._pipeline.resolve(name, list(known)))
         if served is None:
             raise NotFoundError(f"There is no model '{name}'; known models are {', '.join(known)}.")
-        return respond({**served, "id": name})
+        return respond({**served, "id": name, "display_name": name})
 
     def _list(self, request: Request) -> list[dict[str, Any]]:
         self._pipeline.keys.authenticate(bearer(request))
@@ -121,7 +124,8 @@ class Models:
         return [
             {
                 "id": name, "object": "model", "created": self._created, "owned_by": "mainspring",
-                "mainspring": {"task": task},
+                "type": "model", "display_name": name, "lifecycle": "active", "mainspring": {"task": task},
+                "created_at": datetime.fromtimestamp(self._created, UTC),
             }
             for name, task in tasks if name != "*"
         ]  # fmt: skip

@@ -1,7 +1,7 @@
 """The OpenAI dialect's chat: /v1/chat/completions.
 
 One field is ours: `mainspring`, in a whole response and in the chunk of a stream that carries finish_reason
-(see Extension). Everything else is what OpenAI's own clients read, and `prompt_logprobs` as vLLM writes it.
+(see extension.Extension). Everything else is what OpenAI's own clients read, and `prompt_logprobs` as vLLM writes it.
 """
 
 import secrets
@@ -9,17 +9,17 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from mainspring.gateway.pipeline import Pipeline, assistant_of
-from mainspring.schema import Citation, Delta, Hit, Reply
+from mainspring.gateway.pipeline import Pipeline
+from mainspring.schema import Delta, Reply
 from mainspring.serve import body as bodies
 from mainspring.serve import sse
 from mainspring.serve.base import bearer, fault_of, respond
 from mainspring.serve.bridge import Bridge
+from mainspring.serve.extension import ending, extension, text_of
 from mainspring.serve.fields import logprob_row, prompt_logprob_rows, usage_of
 from mainspring.serve.openai_body import ChatBody, chat_request
 
@@ -28,34 +28,6 @@ UNMODERATED = {
     "code": "no_moderation_model",
     "message": "No moderation model is served here; nothing was scored.",
 }
-
-
-class Passage(msgspec.Struct, frozen=True, kw_only=True):
-    """A stored passage that was found for the question; `text` is the document's from `start` to `end`."""
-
-    document: str
-    title: str
-    heading: str
-    chunk: str
-    start: int
-    end: int
-    text: str
-    score: float
-
-
-class Extension(msgspec.Struct, frozen=True, kw_only=True):
-    """The field `mainspring`: why an answer may be believed, and what feedback on it must name.
-
-    `kind` is null when a plain model answered. `text` is the whole answer where it differs from what was
-    streamed before (a client then shows it instead), else null. Positions count characters (code points).
-    """
-
-    request: str
-    assistant: str | None = None
-    kind: str | None = None
-    citations: tuple[Citation, ...] = ()
-    passages: tuple[Passage, ...] = ()
-    text: str | None = None
 
 
 class Chats:
@@ -112,10 +84,10 @@ class _Teller:
 
     def _finish(self, index: int, reply: Reply) -> Iterator[bytes]:
         self._replies.append(reply)
-        missing, extension = _ending(self._bridge.exchange.id, reply, self._sent[index])
+        missing, more = ending(self._bridge.exchange.id, reply, self._sent[index])
         if missing:
             yield self._chunk(index, {"content": missing})
-        yield self._chunk(index, {}, reply.finish_reason, mainspring=extension)
+        yield self._chunk(index, {}, reply.finish_reason, mainspring=more)
 
     def end(self) -> Iterator[bytes]:
         if self._parsed.stream_options.include_usage:
@@ -139,18 +111,6 @@ class _Teller:
         return sse.event(chunk)
 
 
-def _ending(request: str, reply: Reply, sent: str) -> tuple[str, Extension]:
-    """What of the answer's text is still to be sent, and the extension."""
-    text = text_of(reply)
-    if text.startswith(sent):
-        return text[len(sent) :], _extension(request, reply)
-    return "", _extension(request, reply, text=text)
-
-
-def text_of(reply: Reply) -> str:
-    return reply.answer.text if reply.answer else reply.text
-
-
 def completion(request: str, parsed: ChatBody, replies: Sequence[Reply]) -> dict[str, Any]:
     """A whole response."""
     more: dict[str, Any] = {}
@@ -162,7 +122,7 @@ def completion(request: str, parsed: ChatBody, replies: Sequence[Reply]) -> dict
         "id": request, "object": "chat.completion", "created": int(time.time()), "model": parsed.model,
         "choices": [_choice(reply) for reply in replies], "usage": usage_of(replies),
         "service_tier": "default", "system_fingerprint": None, "metadata": parsed.metadata, **more,
-        "mainspring": _extension(request, replies[0]),
+        "mainspring": extension(request, replies[0]),
     }  # fmt: skip
 
 
@@ -184,23 +144,3 @@ def _choice(reply: Reply) -> dict[str, Any]:
 
 def _logprobs(given: Sequence[Any]) -> dict[str, Any] | None:
     return {"content": [logprob_row(one) for one in given], "refusal": None} if given else None
-
-
-def _extension(request: str, reply: Reply, *, text: str | None = None) -> Extension:
-    answer = reply.answer
-    return Extension(
-        request=request,
-        assistant=assistant_of(reply),
-        kind=answer.kind if answer else None,
-        citations=answer.citations if answer else (),
-        passages=tuple(_passage(hit) for hit in answer.hits) if answer else (),
-        text=text,
-    )
-
-
-def _passage(hit: Hit) -> Passage:
-    chunk = hit.chunk
-    return Passage(
-        document=chunk.document, title=chunk.title, heading=chunk.heading, chunk=chunk.id, start=chunk.start,
-        end=chunk.end, text=chunk.text, score=hit.score,
-    )  # fmt: skip
