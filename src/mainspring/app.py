@@ -24,7 +24,7 @@ from mainspring.errors import MainspringError, NotFoundError
 from mainspring.events import EventLog
 from mainspring.knowledge.scope import Scope
 from mainspring.observe.feedback import Feedback
-from mainspring.protocols import ChatModel
+from mainspring.protocols import ChatModel, Reranker
 from mainspring.registry import Registry
 from mainspring.runs import Runs
 from mainspring.schema import Sampling
@@ -324,6 +324,12 @@ class Door:
 
     def embedder_names(self) -> list[str]:
         return [EMBEDDER] if self._workspace.registry.has(f"model/{EMBEDDER}") else []
+
+    def reranker_names(self) -> list[str]:
+        return []
+
+    def reranker(self, name: str) -> Reranker:
+        raise NotFoundError(f"There is no reranker '{name}'; none is served.")
 
     def chat(self, name: str, scope: Scope) -> ChatModel:
         """The model that a name means now; a label that moves later does not change it."""
