@@ -9,7 +9,8 @@ windows of the model's context, one behind the other; and on random windows, as 
 mean cross entropy of a character in nats, lower is better; a ratio is nanoGPT's over ours.
 
 --only ours|nanogpt trains the one and says nothing of the other, so that they can run on different days; --only compare
-trains nothing. --set KEY=VALUE changes our recipe.
+trains nothing. --set KEY=VALUE changes our recipe. --store writes all figures and our curve to benchmarks/results; a
+test trains the beginning of such a curve again.
 """
 
 import argparse
@@ -37,6 +38,7 @@ from nanogpt import Logits
 from report import machine
 
 NAME = "shakespeare"
+RESULTS = Path(__file__).parent / "results"
 AT_ONCE = 64
 NUM_RANDOM_BATCHES = 20
 QUICK_PART = 20  # --quick learns from so many times fewer tokens
@@ -114,7 +116,7 @@ def loss_of(logits: Logits, ids: np.ndarray, starts: np.ndarray, block: int) -> 
     for begin in range(0, len(starts), AT_ONCE):
         at = starts[begin : begin + AT_ONCE, None] + np.arange(block + 1)
         ids_BT = torch.from_numpy(ids[at])
-        scores_NV = logits(ids_BT[:, :-1]).flatten(0, 1).float()
+        scores_NV = logits(ids_BT[:, :-1].contiguous()).flatten(0, 1).float()
         total += float(cross_entropy(scores_NV, ids_BT[:, 1:].flatten(), reduction="sum"))
     return total / (len(starts) * block)
 
@@ -133,10 +135,9 @@ def curve(workspace: Workspace, run: Run) -> Iterator[tuple[int, float]]:
         yield values["step"], round(values["loss"], 5)
 
 
-def compare(
-    checkout: Path, folder: Path, size: Size, workspace: Workspace, recipe: Recipe, text: str
-) -> dict:
+def compare(args: argparse.Namespace, folder: Path, workspace: Workspace, recipe: Recipe, text: str) -> dict:
     """All figures of a finished comparison."""
+    size = SIZES[args.which]
     run = run_of(workspace, recipe)
     if run is None or run.status != "done":
         sys.exit("Our own run is not done: --only ours goes on with it.")
@@ -145,7 +146,7 @@ def compare(
     if nanogpt.num_done(folder) < recipe.train.steps:
         sys.exit(f"nanoGPT has made {nanogpt.num_done(folder)} iterations: --only nanogpt goes on with it.")
     model = load(workspace.registry.folder(workspace.registry.get(run.result["model"])))
-    theirs, their_count = nanogpt.load(checkout, folder)
+    theirs, their_count = nanogpt.load(args.nanogpt, folder)
     ids = ids_of(split(text)["validation"], alphabet(text))
     ours_whole, ours_random = losses(logits_of(model), ids, size)
     their_whole, their_random = losses(theirs, ids, size)
@@ -162,7 +163,9 @@ def judge(found: dict, size: Size) -> list[str]:
     ours, theirs = found["whole"]
     wrong = []
     if size.published is not None and abs(found["random"][1] - size.published) > 0.03:
-        wrong.append(f"nanoGPT has {found['random'][1]:.4f}; it publishes {size.published}, give or take 0.03")
+        wrong.append(
+            f"nanoGPT has {found['random'][1]:.4f}; it publishes {size.published}, give or take 0.03"
+        )
     if ours > size.limit:
         wrong.append(f"ours is {ours:.4f}; at most {size.limit} is promised")
     if theirs - ours < size.lead:
@@ -190,21 +193,30 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--quick", action="store_true", help="a twentieth of the tokens; nothing is judged")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--store", action="store_true", help="keep the figures beside the benchmarks")
     return parser.parse_args()
 
 
-def _show(args: argparse.Namespace, found: dict, wrong: list[str]) -> None:
-    rows = rows_of(args.which, found)
-    if args.json:
-        more = {key: found[key] for key in ("tokens", "parameters", "curve", "recipe")}
-        print(json.dumps({"benchmark": NAME, "machine": machine(), "rows": rows, **more, "wrong": wrong}))
-        return
+def report_of(which: str, found: dict, wrong: list[str]) -> dict:
+    """One JSON object, as all benchmarks print it, with what else is known."""
+    more = {key: found[key] for key in ("tokens", "parameters", "recipe", "curve")}
+    return {"benchmark": NAME, "machine": machine(), "rows": rows_of(which, found), "wrong": wrong, **more}
+
+
+def store(which: str, report: dict) -> None:
+    """Keep a report; one entry a line, and the curve's steps behind one another."""
+    RESULTS.mkdir(exist_ok=True)
+    lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in report.items()]
+    (RESULTS / f"{NAME}-{which}.json").write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+
+
+def _tell(which: str, found: dict, wrong: list[str]) -> None:
     print(f"{NAME} on {machine()}; {found['tokens']:,} tokens each")
     print("parameters: " + ", ".join(f"{name} {count:,}" for name, count in found["parameters"].items()))
-    for each in rows:
+    for each in rows_of(which, found):
         (theirs,) = each["opponents"].values()
         print(f"{each['what']}: ours {each['ours']:.4f}, nanoGPT {theirs:.4f} {each['unit']}")
-    if args.which == "large" and found["whole"][0] <= PUBLISHED_LARGE:
+    if which == "large" and found["whole"][0] <= PUBLISHED_LARGE:
         print(f"that is below {PUBLISHED_LARGE}, which nanoGPT publishes of 82M tokens")
     for each in wrong:
         print(each, file=sys.stderr)
@@ -225,9 +237,15 @@ def main() -> int:
             nanogpt.run(args.nanogpt, theirs, text, {**size.options, **short}, recipe.train.steps)
         if args.only in ("ours", "nanogpt"):
             return 0
-        found = compare(args.nanogpt, theirs, size, workspace, recipe, text)
+        found = compare(args, theirs, workspace, recipe, text)
     wrong = [] if args.quick else judge(found, size)
-    _show(args, found, wrong)
+    report = report_of(args.which, found, wrong)
+    if args.store:
+        store(args.which, report)
+    if args.json:
+        print(json.dumps(report))
+    else:
+        _tell(args.which, found, wrong)
     return 1 if wrong else 0
 
 
