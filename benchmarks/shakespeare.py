@@ -128,11 +128,13 @@ def losses(logits: Logits, ids: np.ndarray, size: Size) -> tuple[float, float]:
     return loss_of(logits, ids, every, size.block), loss_of(logits, ids, some, size.block)
 
 
-def curve(workspace: Workspace, run: Run) -> Iterator[tuple[int, float]]:
-    """Step and loss of what was learnt from."""
+def curve(workspace: Workspace, run: Run, value: str = "loss") -> Iterator[tuple[int, float]]:
+    """Step and value, where a step has it: the loss of what was learnt from, or `valid_loss`."""
     for line in (workspace.runs.folder(run.id) / "metrics.jsonl").read_text().splitlines():
         values = json.loads(line)
-        yield values["step"], round(values["loss"], 5)
+        values |= values["metrics"]
+        if value in values:
+            yield values["step"], round(values[value], 5)
 
 
 def compare(args: argparse.Namespace, folder: Path, workspace: Workspace, recipe: Recipe, text: str) -> dict:
@@ -154,7 +156,8 @@ def compare(args: argparse.Namespace, folder: Path, workspace: Workspace, recipe
         "tokens": recipe.train.steps * size.batch * size.block,
         "parameters": {"ours": sum(each.numel() for each in model.parameters()), "nanoGPT": their_count},
         "whole": (ours_whole, their_whole), "random": (ours_random, their_random),
-        "curve": list(curve(workspace, run)), "recipe": run.config,
+        "curve": list(curve(workspace, run)), "validation": list(curve(workspace, run, "valid_loss")),
+        "recipe": run.config,
     }  # fmt: skip
 
 
@@ -199,7 +202,7 @@ def _arguments() -> argparse.Namespace:
 
 def report_of(which: str, found: dict, wrong: list[str]) -> dict:
     """One JSON object, as all benchmarks print it, with what else is known."""
-    more = {key: found[key] for key in ("tokens", "parameters", "recipe", "curve")}
+    more = {key: found[key] for key in ("tokens", "parameters", "recipe", "validation", "curve")}
     return {"benchmark": NAME, "machine": machine(), "rows": rows_of(which, found), "wrong": wrong, **more}
 
 
