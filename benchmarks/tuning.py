@@ -18,6 +18,8 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import torch
+
 from mainspring.adapt import lora
 from mainspring.models.load import load
 from mainspring.models.model import Model
@@ -29,15 +31,18 @@ from mainspring.train.objectives.preference import Preference
 from mainspring.train.objectives.reward import Reward
 from mainspring.train.objectives.sft import Sft
 from mainspring.train.outputs import run_model
+from mainspring.train.rewards.model import scorer
 from mainspring.train.sources.base import Source
 from mainspring.train.sources.chats import ChatSource
 from mainspring.train.sources.pairs import PairSource
 from mainspring.train.teacher import answer_nll
 from report import row, show
-from tuning_data import as_question, split_pairs, split_problems
+from tuning_data import Pair, as_question, split_pairs, split_problems
+from tuning_ppo import OBJECTIVE, Judged, questions
 from tuning_runs import PLAN, Bench, compared, open_bench
 
 MAX_TOKENS = 1024
+JUDGE_BLOCKS = 12
 ADAPTER = lora.Lora(rank=16, alpha=32)
 Rows = list[dict]
 
@@ -45,7 +50,7 @@ Rows = list[dict]
 def sft(args: argparse.Namespace, bench: Bench) -> Rows:
     """Likelihood of the worked answers, nats a token, before and after."""
     tokenizer, model = Tokenizer.load(args.model), load(args.model)
-    trained, held = split_problems(args.data, 60 if args.quick else 500, 60 if args.quick else 300)
+    trained, held = split_problems(args.data, 40 if args.quick else 500, 16 if args.quick else 300)
     source = ChatSource(trained, tokenizer, max_tokens=MAX_TOKENS)
     items = _items(ChatSource(held, tokenizer, max_tokens=MAX_TOKENS))
 
@@ -65,7 +70,7 @@ def sft(args: argparse.Namespace, bench: Bench) -> Rows:
 def dpo(args: argparse.Namespace, bench: Bench) -> Rows:
     """Whether the chosen answer gained on the rejected one, and whether it is the likelier one now."""
     tokenizer, model = Tokenizer.load(args.model), load(args.model)
-    trained, held = (PairSource(pairs, tokenizer, max_tokens=MAX_TOKENS) for pairs in _pairs(args, tokenizer))
+    trained, held = (PairSource(pairs, tokenizer, max_tokens=MAX_TOKENS) for pairs in _cut(args, tokenizer))
     before = bench.measure("before", model, _items(held), lambda items: _margins(model, items, _logp))
     lora.add(model, ADAPTER, "dpo")
     bench.train(model, trained, Preference(beta=0.1), items_per_step=8, optim={"lr": 2e-4})
@@ -95,7 +100,7 @@ def reward_pairs(args: argparse.Namespace, tokenizer: Tokenizer) -> tuple[PairSo
     """Pairs as the reward model reads them, trained on and held out."""
     trained, held = (
         [(as_question(chosen), as_question(rejected)) for chosen, rejected in pairs]
-        for pairs in _pairs(args, tokenizer)
+        for pairs in _cut(args, tokenizer)
     )
     return PairSource(trained, tokenizer, max_tokens=MAX_TOKENS), PairSource(
         held, tokenizer, max_tokens=MAX_TOKENS
@@ -104,15 +109,49 @@ def reward_pairs(args: argparse.Namespace, tokenizer: Tokenizer) -> tuple[PairSo
 
 def train_reward(args: argparse.Namespace, bench: Bench, trained: PairSource) -> Model:
     """The model with a number for a head, trained on pairs."""
-    model = with_head(load(args.model), "classify", num_labels=1, pooling="last").requires_grad_(False)
+    body = _first_blocks(load(args.model), JUDGE_BLOCKS)
+    model = with_head(body, "classify", num_labels=1, pooling="last").requires_grad_(False)
     lora.add(model, ADAPTER, "reward")
     bench.train(model, trained, Reward(), items_per_step=8, optim={"lr": 2e-4})
     return model
 
 
-def _pairs(args: argparse.Namespace, tokenizer: Tokenizer) -> list[list]:
-    found = split_pairs(args.data, tokenizer, prompt_tokens=64, answer_tokens=64, share=0.4)
-    return [pairs[:60] if args.quick else pairs for pairs in found]
+def _first_blocks(model: Model, num_blocks: int) -> Model:
+    """A shallower model of the same weights: a judge needs no language model's last blocks, and less time so."""
+    config = model.config.model_copy(update={"blocks": model.config.blocks[:num_blocks]})
+    with torch.device("meta"):
+        made = Model(config)
+    made.load_state_dict(model.state_dict(), strict=False, assign=True)
+    return made.eval()
+
+
+def ppo(args: argparse.Namespace, bench: Bench) -> Rows:
+    """What answers to held-out questions earn before and after, by a reward model that never saw them."""
+    tokenizer = Tokenizer.load(args.model)
+    judge = train_reward(args, open_bench(bench.folder.parent / "reward"), reward_pairs(args, tokenizer)[0])
+    policy = load(args.model)
+    judged = Judged(policy, scorer(judge.requires_grad_(False), tokenizer), tokenizer, bench.folder)
+    trained, held = (
+        questions(pairs, tokenizer, 40 if args.quick else 80) for pairs in _pairs(args.data, tokenizer)
+    )
+    before = bench.measure("before", policy, _items(held), judged.measure)
+    lora.add(policy, ADAPTER, "ppo")
+    at_first = bench.measure("at first", policy, _items(trained), judged.measure)
+    judged.standardize(at_first)
+    bench.train(
+        policy, trained, OBJECTIVE, rollout=judged.rollouts(), items_per_step=8,
+        steps=2 if args.quick else 16, optim={"lr": 2e-4, "schedule": "constant"},
+    )  # fmt: skip
+    after = bench.measure("after", policy, _items(held), judged.measure)
+    return compared("mean reward of answers to held-out questions", "score", before, after)
+
+
+def _pairs(data: Path, tokenizer: Tokenizer) -> tuple[list[Pair], list[Pair]]:
+    return split_pairs(data, tokenizer, prompt_tokens=64, answer_tokens=64, share=0.4)
+
+
+def _cut(args: argparse.Namespace, tokenizer: Tokenizer) -> list[list[Pair]]:
+    return [pairs[:40] if args.quick else pairs for pairs in _pairs(args.data, tokenizer)]
 
 
 def _items(source: Source) -> list[Item]:
@@ -145,11 +184,14 @@ def _shares(margins: list[float]) -> tuple[list[float], list[float]]:
     return [0.5] * len(margins), _is_ahead(margins)
 
 
+PARTS = {"sft": sft, "dpo": dpo, "reward": reward, "ppo": ppo}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=("sft", "dpo", "reward"))
+    parser.add_argument("what", choices=tuple(PARTS))
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument(
@@ -163,7 +205,7 @@ def main() -> int:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         bench = open_bench((args.out or Path(folder)) / args.what)
-        rows = {"sft": sft, "dpo": dpo, "reward": reward}[args.what](args, bench)
+        rows = PARTS[args.what](args, bench)
         rows.append(row("of one core", "min", bench.minutes(), {}))
     return 0 if show(f"tuning {args.what}", rows, as_json=args.json) else 1
 
