@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from mainspring.cli.base import DEFAULT, WorkspacePath, open_workspace
+from mainspring.cli.base import DEFAULT, Files, Settings, WorkspacePath, load_config, open_workspace
 from mainspring.errors import NotFoundError
 
 
@@ -14,6 +14,8 @@ def serve(
     ),
     port: Annotated[int, typer.Option(help="Port to serve on; 0 takes a free one.")] = 8360,
     workspace: WorkspacePath = DEFAULT,
+    config: Files = None,
+    option: Settings = None,
 ) -> None:
     """Serve the assistant and the plain model over HTTP, with a chat page, until Ctrl+C.
 
@@ -24,8 +26,10 @@ def serve(
     from mainspring.gateway.pipeline import Pipeline
     from mainspring.serve.door import create
     from mainspring.serve.run import serve as run
+    from mainspring.serve.settings import ServeSettings
 
-    with open_workspace(workspace) as opened:
+    settings = load_config(ServeSettings, config, option)
+    with open_workspace(workspace, engine=settings.engine) as opened:
         door = Door(opened)
         if not door.names():
             raise NotFoundError(f"There is no model to serve in {workspace}. Run `mainspring fetch`.")
