@@ -138,7 +138,9 @@ class Native:
         lengths = [len(work.ids) for work in works]
         starts = np.cumsum([0, *lengths], dtype=np.int32)
         scored = [
-            row for work, end in zip(works, starts[1:].tolist(), strict=True) for row in range(end - work.num_scored, end)
+            row
+            for work, end in zip(works, starts[1:].tolist(), strict=True)
+            for row in range(end - work.num_scored, end)
         ]
         scores_NV = torch.empty(len(scored), self.config.vocab_size)
         arrays = {
@@ -169,7 +171,15 @@ class Native:
             for site, (down_RI, up_RO) in _factors(self.config, layer, pairs).items():
                 (rank, inputs), outputs = down_RI.shape, up_RO.shape[1]
                 self._call(
-                    "set_factors", index, layer, int(site), rank, inputs, outputs, _pointer(down_RI), _pointer(up_RO)
+                    "set_factors",
+                    index,
+                    layer,
+                    int(site),
+                    rank,
+                    inputs,
+                    outputs,
+                    _pointer(down_RI),
+                    _pointer(up_RO),
                 )
 
     def drop_adapter(self, name: str) -> None:
@@ -266,7 +276,12 @@ class _Packing:
         return self._ropes[attention.rope]
 
     def _matrix(
-        self, layer: int, site: Site, weight_OI: torch.Tensor, bias_O: torch.Tensor | None = None, bits: int | None = None
+        self,
+        layer: int,
+        site: Site,
+        weight_OI: torch.Tensor,
+        bias_O: torch.Tensor | None = None,
+        bits: int | None = None,
     ) -> None:
         self._call(
             "set_matrix", layer, int(site), _pointer(weight_OI), None if bias_O is None else _pointer(bias_O),
