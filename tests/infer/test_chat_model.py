@@ -15,7 +15,7 @@ ASK = [Message("user", "Hi?")]
 
 
 class Bytes(ByteTokenizer):
-    is_byte_level = True
+    is_byte_level, vocab_size = True, 258
 
     def decode(self, ids):
         return bytes(each for each in ids if each < 256).decode(errors="replace")
@@ -30,9 +30,9 @@ class Script:
         self.pieces, self.reason, self.seed, self.num_cached = text.encode(), reason, 7, 0
         self.is_cancelled = threading.Event()
 
-    def submit(self, request, sink):
-        threading.Thread(target=self.run, args=[sink]).start()
-        return self
+    def submit_all(self, requests, sinks):
+        threading.Thread(target=self.run, args=sinks).start()
+        return [self]
 
     def run(self, sink):
         for byte in self.pieces:
@@ -129,7 +129,7 @@ def test_replies_come_in_the_order_of_the_conversations(model):
 def test_a_failed_engine_raises_in_wait_and_tells_the_sink(model):
     deltas = []
     with running(model) as engine:
-        engine._backend.step = lambda works, adapter: 1 // 0
+        engine._backend.step = lambda works: 1 // 0
         started = make_chat(engine).start(ASK, Sampling(max_tokens=8), deltas.append)
         with pytest.raises(MainspringError, match="ZeroDivisionError"):
             started.wait()

@@ -51,7 +51,7 @@ class Pace:
     """How many ids to guess: more while guesses hold, none for a while where they do not pay.
 
     Checking an id costs a share of a step (measured by the engine; 1 would be a step of its own), an accepted one
-    saves a step. The rate of acceptance is a running mean; where the best length gains less than nothing, one short draft
+    saves a step. The rate of acceptance is a running mean; where no length gains anything, one short draft
     in `RETRY` steps looks whether that has changed.
     """
 
