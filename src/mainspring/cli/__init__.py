@@ -23,6 +23,7 @@ from mainspring.cli import (
     models,
     parity,
     promote,
+    replay,
     runs,
     scale,
     serve,
@@ -72,6 +73,7 @@ app.add_typer(constitution.app, name="constitution")
 app.add_typer(runs.app, name="runs")
 app.command("merge")(merge.merge)
 app.command("parity")(parity.parity)
+app.command("replay")(replay.replay)
 app.command("trace")(trace.trace)
 app.command("serve")(serve.serve)
 app.command("index")(index.index)

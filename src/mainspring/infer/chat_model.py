@@ -99,7 +99,7 @@ class EngineChat:
             )
         shared = Shared(
             prompt_ids=tuple(ids), sampling=sampling, tokenizer=self._tokenizer, decoder=self._tokenizer,
-            attributes=self._attributes(),
+            attributes=self._attributes(), fingerprint=self._engine.fingerprint,
         )  # fmt: skip
         request = Request(
             ids=shared.prompt_ids, sampling=asked, end_ids=self._tokenizer.end_ids, adapter=self._adapter,
