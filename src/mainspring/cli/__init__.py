@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from mainspring.cli import (
     ask,
+    bench,
     constitution,
     data,
     demo,
@@ -76,6 +77,7 @@ app.command("parity")(parity.parity)
 app.command("replay")(replay.replay)
 app.command("trace")(trace.trace)
 app.command("serve")(serve.serve)
+app.add_typer(bench.app, name="bench")
 app.command("index")(index.index)
 app.command("ask")(ask.ask)
 app.command("eval")(evaluate.evaluate)
