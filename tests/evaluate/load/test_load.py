@@ -91,7 +91,7 @@ def test_an_open_loop_does_not_wait_for_answers_and_failures_are_counted_apart(t
 def test_a_server_that_is_not_there_is_a_failure_of_every_request():
     summary = summarize(run(Target(url="http://127.0.0.1:9", model="any"), LoadConfig(num_requests=3)))
     assert summary.num_failed == 3
-    assert "refused" in summary.first_error
+    assert "Refused" in summary.first_error
 
 
 def test_mixes_have_the_lengths_that_they_claim_and_are_the_same_again():
