@@ -5,6 +5,7 @@ workspace/
   artifacts/        kind/name/version, each with its manifest
   knowledge/        one SQLite file a knowledge base
   runs/             states and metrics of long work
+  files/            what clients of the server left: inputs and results of batches
 """
 
 import threading
@@ -22,6 +23,8 @@ from mainspring.config import Config, build
 from mainspring.database import Database
 from mainspring.errors import MainspringError, NotFoundError
 from mainspring.events import EventLog
+from mainspring.gateway import drawer
+from mainspring.gateway.drawer import Drawer
 from mainspring.knowledge.scope import Scope
 from mainspring.observe.feedback import Feedback
 from mainspring.protocols import ChatModel, Reranker
@@ -84,13 +87,14 @@ class Workspace:
     def __init__(self, root: Path, *, engine: "EngineConfig | None" = None) -> None:
         self.root = root
         self._engine = engine
-        migrations = [events.MIGRATION, registry.MIGRATION, runs.MIGRATION]
+        migrations = [events.MIGRATION, registry.MIGRATION, runs.MIGRATION, drawer.MIGRATION]
         self._database = Database(root / "mainspring.db", migrations)
         self.log = EventLog(self._database)
         self.registry = Registry(self._database, root / "artifacts")
         self.runs = Runs(self._database, root / "runs")
         self.tracer = Tracer(self.log)
         self.feedback = Feedback(self.log)
+        self.drawer = Drawer(self._database, root / "files")
         self._hosts: dict[str, Host] = {}
         self._remote_hosts: dict[str, RemoteHost] = {}
         self._stores: dict[str, Store] = {}

@@ -34,5 +34,10 @@ def serve(
         if not door.names():
             raise NotFoundError(f"There is no model to serve in {workspace}. Run `mainspring fetch`.")
         pipeline = Pipeline(door, opened.tracer, Keys.from_environment())
-        run(create(pipeline, door, opened.feedback, door, door), host, port, prepare=door.warm)
+        run(
+            create(pipeline, door, opened.feedback, door, door, drawer=opened.drawer),
+            host,
+            port,
+            prepare=door.warm,
+        )
     typer.echo(f"stopped; traces and feedback are in {workspace / 'mainspring.db'}", err=True)
