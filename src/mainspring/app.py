@@ -74,7 +74,7 @@ class Workspace:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        migrations = [events.MIGRATION, registry.MIGRATION, runs.MIGRATION]
+        migrations = [events.MIGRATION, registry.MIGRATION, runs.MIGRATION, runs.PROCESS_MIGRATION]
         self._database = Database(root / "mainspring.db", migrations)
         self.log = EventLog(self._database)
         self.registry = Registry(self._database, root / "artifacts")
