@@ -87,7 +87,9 @@ class Workspace:
     def __init__(self, root: Path, *, engine: "EngineConfig | None" = None) -> None:
         self.root = root
         self._engine = engine
-        migrations = [events.MIGRATION, registry.MIGRATION, runs.MIGRATION, drawer.MIGRATION]
+        migrations = [
+            events.MIGRATION, registry.MIGRATION, runs.MIGRATION, runs.PROCESS_MIGRATION, drawer.MIGRATION,
+        ]  # fmt: skip
         self._database = Database(root / "mainspring.db", migrations)
         self.log = EventLog(self._database)
         self.registry = Registry(self._database, root / "artifacts")
