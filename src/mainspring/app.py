@@ -34,11 +34,10 @@ from mainspring.schema import Sampling
 from mainspring.trace import Tracer
 
 if TYPE_CHECKING:  # these bring torch, which a look into the log does not need
+    from mainspring.infer.base import AnyEngine
     from mainspring.infer.chat_model import EngineChat
-    from mainspring.infer.engine import Engine
     from mainspring.infer.host import Host
     from mainspring.infer.kernels import KernelPlan
-    from mainspring.infer.process import EngineProcess
     from mainspring.infer.remote_host import RemoteHost
     from mainspring.infer.request import EngineConfig
     from mainspring.knowledge.answer import Assistant
@@ -175,7 +174,7 @@ class Workspace:
         self.save("kernel-plan", artifact.name, plan.model_dump(), {"model": artifact.reference})
         return plan
 
-    def engines(self) -> "dict[str, Engine | EngineProcess]":
+    def engines(self) -> "dict[str, AnyEngine]":
         """The loaded engines by their model's reference."""
         hosts: dict[str, Host | RemoteHost] = {**self._hosts, **self._remote_hosts}
         return {reference: host.engine for reference, host in hosts.items()}
@@ -364,8 +363,8 @@ class Door:
     def health(self) -> str | None:
         return self._workspace.engine_fault()
 
-    def warm(self) -> None:
-        """Load what the first request would wait for."""
+    def warm(self, *names: str) -> None:
+        """Load what the first request would wait for: the assistant, the plain model and what is named."""
         for name in self.names():
-            if name in {ASSISTANT, CHAT_MODEL}:  # other models are loaded when they are asked for
+            if name in {ASSISTANT, CHAT_MODEL, *names}:  # other models are loaded when they are asked for
                 self.chat(name, Scope())

@@ -28,7 +28,9 @@ STAGES = (
         commands=("train", "tune", "scale", "teach", "constitution", "runs"),
     ),
     Stage(room="adapt", purpose="small trainable rewrites of a model", commands=("merge",)),
-    Stage(room="infer", purpose="the engine: batched, paged, exactly repeatable", commands=("parity", "replay")),
+    Stage(
+        room="infer", purpose="the engine: batched, paged, exactly repeatable", commands=("parity", "replay")
+    ),
     Stage(room="gateway", purpose="one pipeline for every request", commands=("trace",)),
     Stage(room="serve", purpose="the HTTP door and the chat page", commands=("serve", "bench")),
     Stage(

@@ -38,9 +38,7 @@ GoldFile = Annotated[
 C = TypeVar("C", bound="Config")
 
 
-def open_workspace(
-    path: Path, *, begin: bool = False, engine: "EngineConfig | None" = None
-) -> "Workspace":
+def open_workspace(path: Path, *, begin: bool = False, engine: "EngineConfig | None" = None) -> "Workspace":
     """Open the workspace at `path`; only verbs that begin one make it where there is none.
 
     `engine` says how its models are run, where that is not as usual.

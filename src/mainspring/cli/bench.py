@@ -19,9 +19,13 @@ def bench() -> None:
 
 @app.command("serve")
 def serve(
-    url: Annotated[str, typer.Argument(help="The server, such as http://127.0.0.1:8360; any of the OpenAI dialect.")],
+    url: Annotated[
+        str, typer.Argument(help="The server, such as http://127.0.0.1:8360; any of the OpenAI dialect.")
+    ],
     model: Annotated[str, typer.Option(help="The model that is asked.")] = "smollm2",
-    key: Annotated[str | None, typer.Option(envvar="MAINSPRING_API_KEY", help="The key that the server wants.")] = None,
+    key: Annotated[
+        str | None, typer.Option(envvar="MAINSPRING_API_KEY", help="The key that the server wants.")
+    ] = None,
     config: Files = None,
     option: Settings = None,
     plot: Annotated[Path | None, typer.Option(help="Where to write a picture (PNG).")] = None,
@@ -48,10 +52,19 @@ def serve(
     else:
         show.table(
             [
-                ["requests", f"{summary.num_requests:,}, {summary.num_failed:,} failed, in {summary.seconds:.1f} s"],
+                [
+                    "requests",
+                    f"{summary.num_requests:,}, {summary.num_failed:,} failed, in {summary.seconds:.1f} s",
+                ],
                 ["tokens", f"{summary.prompt_tokens:,} in prompts, {summary.completion_tokens:,} generated"],
-                ["throughput", f"{summary.tokens_per_s:,.1f} tokens/s, {summary.requests_per_s:.2f} requests/s"],
-                ["first token", f"{_ms(summary.first_token_p50_s)} median, {_ms(summary.first_token_p99_s)} p99"],
+                [
+                    "throughput",
+                    f"{summary.tokens_per_s:,.1f} tokens/s, {summary.requests_per_s:.2f} requests/s",
+                ],
+                [
+                    "first token",
+                    f"{_ms(summary.first_token_p50_s)} median, {_ms(summary.first_token_p99_s)} p99",
+                ],
                 ["between tokens", f"{_ms(summary.gap_p50_s)} median, {_ms(summary.gap_p99_s)} p99"],
                 ["whole answer", f"{_ms(summary.whole_p50_s)} median, {_ms(summary.whole_p99_s)} p99"],
             ]
@@ -59,7 +72,9 @@ def serve(
         if plot is not None:
             print(f"\nin    {plot}")
     if summary.num_failed:
-        raise MainspringError(f"{summary.num_failed} of {summary.num_requests} requests failed: {summary.first_error}.")
+        raise MainspringError(
+            f"{summary.num_failed} of {summary.num_requests} requests failed: {summary.first_error}."
+        )
 
 
 def _ms(seconds: float) -> str:

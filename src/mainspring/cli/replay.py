@@ -11,11 +11,12 @@ from mainspring.errors import NotFoundError
 if TYPE_CHECKING:
     from mainspring.app import Workspace
     from mainspring.infer.replay import Recording
-    from mainspring.infer.request import EngineConfig
 
 
 def replay(
-    request: Annotated[str, typer.Argument(metavar="REQUEST", help="A request's id, as `mainspring trace` lists them.")],
+    request: Annotated[
+        str, typer.Argument(metavar="REQUEST", help="A request's id, as `mainspring trace` lists them.")
+    ],
     workspace: WorkspacePath = DEFAULT,
     config: Files = None,
     option: Settings = None,
@@ -37,7 +38,10 @@ def replay(
     if as_json:
         show.result({"request": request, "replies": results})
     else:
-        show.table([[str(index), each["mode"], each["said"]] for index, each in enumerate(results)], ("reply", "mode", "result"))
+        show.table(
+            [[str(index), each["mode"], each["said"]] for index, each in enumerate(results)],
+            ("reply", "mode", "result"),
+        )
         show.end(workspace, workspace / "mainspring.db", f"trace {request} --ids")
     if not all(each["equal"] for each in results):
         raise MainspringError(f"The request {request} does not give the same again; see above.")
@@ -74,8 +78,9 @@ def _run(opened: "Workspace", recordings: "list[Recording]") -> list[dict[str, A
     differences = replays.replay(recordings, engine)
     return [
         {
-            "equal": difference is None, "mode": recording.mode,
-            "said": f"equal: {len(recording.ids)} ids and log-probabilities" if difference is None else str(difference),
-        }  # fmt: skip
+            "equal": difference is None,
+            "mode": recording.mode,
+            "said": str(difference or f"equal: {len(recording.ids)} ids and log-probabilities"),
+        }
         for recording, difference in zip(recordings, differences, strict=True)
     ]

@@ -10,8 +10,8 @@ import msgspec
 from mainspring import chat, trace
 from mainspring.errors import ConfigError
 from mainspring.infer import sampling as samplings
+from mainspring.infer.base import AnyEngine
 from mainspring.infer.beams import BeamGeneration
-from mainspring.infer.engine import Engine
 from mainspring.infer.generation import EngineGeneration, Shared, seed_of
 from mainspring.infer.kernels import KernelPlan
 from mainspring.infer.request import Request
@@ -29,7 +29,7 @@ class EngineChat:
     def __init__(
         self,
         name: str,
-        engine: Engine,
+        engine: AnyEngine,
         tokenizer: Tokenizer,
         plan: KernelPlan,
         *,

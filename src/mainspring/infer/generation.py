@@ -14,7 +14,7 @@ import msgspec
 
 from mainspring import trace
 from mainspring.errors import MainspringError
-from mainspring.infer.engine import Engine, Ticket
+from mainspring.infer.base import AnyEngine, AnyTicket
 from mainspring.infer.replay import Recording
 from mainspring.infer.request import Output, Request
 from mainspring.infer.sampling import Chosen
@@ -64,7 +64,7 @@ class Stream:
     ) -> None:
         self.reply: Reply | None = None
         self.error: str | None = None
-        self.ticket: Ticket | None = None
+        self.ticket: AnyTicket | None = None
         self.request: Request | None = None
         self.index = index
         self._shared, self._sink, self._ended = shared, sink, ended
@@ -200,7 +200,7 @@ class EngineGeneration:
         own = sink if num_kept == num else None
         self.streams = [Stream(shared, index, parser(), own, self._end) for index in range(num)]
 
-    def begin(self, engine: Engine, requests: Sequence[Request]) -> None:
+    def begin(self, engine: AnyEngine, requests: Sequence[Request]) -> None:
         """Hand the requests, one a stream, to the engine."""
         takes = [self._taker(stream) for stream in self.streams]
         tickets = engine.submit_all(requests, takes)

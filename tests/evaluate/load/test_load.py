@@ -23,7 +23,11 @@ class Server:
 
     async def answer(self, reader, writer):
         head = await reader.readuntil(b"\r\n\r\n")
-        size = int(next(line for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")).split()[1])
+        size = int(
+            next(line for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")).split()[
+                1
+            ]
+        )
         body = json.loads(await reader.readexactly(size))
         self.num_seen += 1
         if self.num_seen in self.fails:
@@ -35,7 +39,10 @@ class Server:
             for index in range(body["max_tokens"]):
                 await asyncio.sleep(self.pause_s if index else 3 * self.pause_s)
                 self.send(writer, {"choices": [{"delta": {"content": "word "}}]})
-            usage = {"prompt_tokens": len(body["messages"][0]["content"].split()), "completion_tokens": body["max_tokens"]}
+            usage = {
+                "prompt_tokens": len(body["messages"][0]["content"].split()),
+                "completion_tokens": body["max_tokens"],
+            }
             self.send(writer, {"choices": [], "usage": usage})
             writer.write(b"data: [DONE]\n\n")
             self.num_open -= 1

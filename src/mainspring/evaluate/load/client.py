@@ -87,7 +87,7 @@ async def _stream(target: Target, asked: Asked, answered: Answered) -> None:
     try:
         writer.write(_request(target, asked))
         status = (await reader.readline()).split()
-        if len(status) < 2 or status[1] != b"200":  # noqa: PLR2004 - HTTP's "OK" and "HTTP/1.1 200"
+        if len(status) < 2 or status[1] != b"200":
             answered.error = f"HTTP {status[1].decode() if len(status) > 1 else 'nothing'}"
             return
         decoder = msgspec.json.Decoder(_Event)
@@ -105,10 +105,14 @@ async def _stream(target: Target, asked: Asked, answered: Answered) -> None:
 def _request(target: Target, asked: Asked) -> bytes:
     body = msgspec.json.encode(
         {
-            "model": target.model, "messages": [{"role": "user", "content": asked.text}], "stream": True,
-            "max_tokens": asked.max_tokens, "temperature": 0, "ignore_eos": True,
+            "model": target.model,
+            "messages": [{"role": "user", "content": asked.text}],
+            "stream": True,
+            "max_tokens": asked.max_tokens,
+            "temperature": 0,
+            "ignore_eos": True,
             "stream_options": {"include_usage": True},
-        }  # fmt: skip
+        }
     )
     key = f"Authorization: Bearer {target.key}\r\n" if target.key else ""
     head = (

@@ -18,14 +18,15 @@ NUM_PARAGRAPHS = 5
 SHARED_TOKENS = 1536
 TOKENS_A_WORD = 1.1
 MAX_ANSWER = 256
-WORDS = tuple(
+TEXT = (
     "time year people way day man thing woman life child world school state family student group country problem "
     "hand part place case week company system program question work government number night point home water room "
     "mother area money story fact month lot right study book eye job word business issue side kind head house "
     "service friend father power hour game line end member law car city community name president team minute idea "
     "body information back parent face others level office door health person art war history party result change "
-    "morning reason research girl guy moment air teacher force education".split()
+    "morning reason research girl guy moment air teacher force education"
 )
+WORDS = tuple(TEXT.split())
 
 MixName = Literal["chat", "rag", "shared-prefix"]
 
@@ -40,14 +41,20 @@ class Asked:
 
 def requests(mix: MixName, seed: int) -> Iterator[Asked]:
     """Requests of a mix without end; equal seeds give equal ones."""
-    chance = random.Random(seed)
-    shared = _words(random.Random("shared"), SHARED_TOKENS)
+    chance = random.Random(seed)  # noqa: S311 - a load, not a secret
+    shared = _words(random.Random("shared"), SHARED_TOKENS)  # noqa: S311 - as above
     while True:
         if mix == "rag":
             text = " ".join(_words(chance, _draw(chance, PARAGRAPH)) for _ in range(NUM_PARAGRAPHS))
-            yield Asked(text=f"{text}\n\n{_words(chance, _draw(chance, QUESTION))}?", max_tokens=_draw(chance, EXTRACT))
+            yield Asked(
+                text=f"{text}\n\n{_words(chance, _draw(chance, QUESTION))}?",
+                max_tokens=_draw(chance, EXTRACT),
+            )
             continue
-        question, answer = _words(chance, _draw(chance, CHAT_PROMPT)), min(_draw(chance, CHAT_ANSWER), MAX_ANSWER)
+        question, answer = (
+            _words(chance, _draw(chance, CHAT_PROMPT)),
+            min(_draw(chance, CHAT_ANSWER), MAX_ANSWER),
+        )
         yield Asked(text=f"{shared}\n\n{question}" if mix == "shared-prefix" else question, max_tokens=answer)
 
 

@@ -23,7 +23,9 @@ class LoadConfig(Config):
     """How a server is asked."""
 
     mix: MixName = Field(default="chat", description="What is asked; see the guide's page on the API.")
-    loop: Literal["closed", "open"] = Field(default="closed", description="Patient users, or arrivals at a rate.")
+    loop: Literal["closed", "open"] = Field(
+        default="closed", description="Patient users, or arrivals at a rate."
+    )
     at_once: int = Field(default=16, ge=1, description="Requests that a closed loop keeps open.")
     rate: float = Field(default=1.0, gt=0, description="Requests a second of an open loop.")
     num_requests: int = Field(default=64, ge=1, description="Requests in all.")
@@ -72,7 +74,8 @@ async def _closed(
 async def _open(
     target: Target, config: LoadConfig, wanted: Iterator[Asked], advance: Callable[[], object]
 ) -> list[Answered]:
-    chance, tasks = random.Random(config.seed), []
+    chance = random.Random(config.seed)  # noqa: S311 - moments, not a secret
+    tasks: list[asyncio.Task[Answered]] = []
     for asked in wanted:
         task = asyncio.create_task(ask(target, asked))
         task.add_done_callback(lambda _: advance())

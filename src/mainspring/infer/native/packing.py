@@ -5,7 +5,6 @@ Shapes: I inputs and O outputs of a linear, R rank of an adapter's factors.
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Protocol
 
 import torch
 
@@ -75,9 +74,12 @@ class FolderSource:
             return None
         self._num_reads += 1
         if self._num_reads % READS_TO_REOPEN == 0:
-            self._files = SafetensorsFolder(self._folder)  # pages that were read count as ours while it is open
+            self._files = SafetensorsFolder(
+                self._folder
+            )  # pages that were read count as ours while it is open
         tensor = self._files.read(entry.published)
-        assert not (entry.is_transposed or entry.is_row), "no family that is served publishes such"
+        assert not entry.is_transposed, "no family that is served publishes such"
+        assert not entry.is_row, "nor such"
         if len(entry.ours) == 1:
             return tensor
         raise ConfigError(f"{entry.published} holds several linears. Load the model and hand it over.")
@@ -105,7 +107,12 @@ class Packing:
     def _layer(self, layer: int) -> None:
         spec = self._config.blocks[layer]
         attention = spec.attention
-        inputs = (self._config.width, attention.num_heads * attention.head_size, self._config.width, spec.dense.hidden)
+        inputs = (
+            self._config.width,
+            attention.num_heads * attention.head_size,
+            self._config.width,
+            spec.dense.hidden,
+        )
         shape = LayerShape(
             num_heads=attention.num_heads, num_kv_heads=attention.num_kv_heads, head_size=attention.head_size,
             rope=self._rope(attention), window=attention.window or 0,
@@ -131,9 +138,7 @@ class Packing:
         shape = weight_OI.shape
         self._library.call("set_matrix", layer, int(site), spread(weight_OI, bits), bias_O, *shape, bits)
 
-    def _norm(
-        self, layer: int, place: Place, name: str, spec: NormSpec | None, factor: float = 1.0
-    ) -> None:
+    def _norm(self, layer: int, place: Place, name: str, spec: NormSpec | None, factor: float = 1.0) -> None:
         weight_D = self._source(f"{name}.weight")
         if weight_D is None or spec is None:
             return
