@@ -1,6 +1,6 @@
 """Supervised fine-tuning: tokens of documents a second, packed as we do it against TRL's SFTTrainer, in turns.
 
-python benchmarks/sft.py [--data FOLDER] [--model FOLDER] [--quick] [--json] [--threads N]
+python benchmarks/sft.py [--data FOLDER] [--model FOLDER] [--quick] [--json] [--threads N] [--runs N]
 
 FOLDER of --data holds `gsm8k/train.jsonl` as it is published, that of --model a language model; without one a Llama
 of 24.4M random parameters is tuned, without the other made-up conversations whose lengths are spread as people's are.
@@ -210,10 +210,11 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--quick", action="store_true", help="one step, one run")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--runs", type=int, default=NUM_RUNS, help="whose median counts")
     arguments = parser.parse_args()
     if arguments.data and not arguments.model:
         parser.error("--data needs --model, whose tokenizer reads it")
-    num_runs, num_steps = (1, 1) if arguments.quick else (NUM_RUNS, NUM_STEPS)
+    num_runs, num_steps = (1, 1) if arguments.quick else (arguments.runs, NUM_STEPS)
     torch.set_num_threads(arguments.threads)
     runs = contenders(arguments)
     speeds: dict[str, list[float]] = {name: [] for name in runs}
