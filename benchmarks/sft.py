@@ -1,14 +1,15 @@
 """Supervised fine-tuning: tokens of documents a second, packed as we do it against TRL's SFTTrainer, in turns.
 
-python benchmarks/sft.py [--data FOLDER] [--model FOLDER] [--quick] [--json] [--threads N]
+python benchmarks/sft.py [--data FOLDER] [--model FOLDER] [--quick] [--json] [--threads N] [--runs N]
 
 FOLDER of --data holds `gsm8k/train.jsonl` as it is published, that of --model a language model; without one a Llama
 of 24.4M random parameters is tuned, without the other made-up conversations whose lengths are spread as people's are.
 
-Every contender takes ITEMS_PER_STEP conversations a step (TRL's default), bf16 autocast, AdamW, all weights, and the
-same ids and trained answers; tokens of padding are not counted. TRL runs as it is without settings (padded, activations
-computed twice), without the latter, and packed into rows of as many tokens as our batch has; it packs a row a step,
-so its steps are about as large. Runs take turns, the medians are compared; a run's first step is not counted.
+Every contender trains all weights in bf16 autocast by AdamW, on the same ids and trained answers; tokens of padding
+are not counted. TRL runs as it is without settings (8 conversations a step, padded to the longest, activations computed
+twice), then without computing them twice, then packed. What 8 padded conversations take on average is the number of
+tokens that our batch and a packed row may have. Runs take turns, the medians are compared; a run's first step is not
+counted.
 """
 
 import argparse
@@ -38,8 +39,9 @@ from pretrain import Enough, published
 from report import row, show
 from tuning import problems
 
-ITEMS_PER_STEP, MAX_TOKENS, BATCH_TOKENS = 8, 1024, 2048
+PADDED_ITEMS, MAX_TOKENS = 8, 1024
 NUM_ITEMS = 400
+FILLED = 0.92  # of a batch, by items of average length, so that few steps need a second one
 MEDIAN_TOKENS, SPREAD, ANSWERED = 170, 0.45, 0.55
 NUM_RUNS, NUM_STEPS = 3, 2
 LR = 2e-5
@@ -70,14 +72,23 @@ class Conversations:
         return (self._segments[index],)
 
 
+def budget(lengths: Sequence[int]) -> int:
+    """Tokens of a padded batch, on average over random ones."""
+    random = np.random.default_rng(17)
+    batches = [random.choice(lengths, PADDED_ITEMS, replace=False) for _ in range(1000)]
+    return round(PADDED_ITEMS * float(np.mean([batch.max() for batch in batches])))
+
+
 def ours(model: Model, source: Any, num_steps: int) -> list[Step]:
     """The one loop, packed."""
+    lengths = _lengths(source)
+    batch_tokens = budget(lengths)
     config = build(TrainConfig, {
-        "steps": num_steps + 1, "items_per_step": ITEMS_PER_STEP,
+        "steps": num_steps + 1, "items_per_step": int(FILLED * batch_tokens / np.mean(lengths)),
         "save_every_steps": num_steps + 1, "report_every_steps": num_steps + 1,
         "optim": {"kind": "adamw", "lr": LR},
         "plan": {
-            "dtype": "bf16", "micro_batch_tokens": BATCH_TOKENS, "threads": torch.get_num_threads(),
+            "dtype": "bf16", "micro_batch_tokens": batch_tokens, "threads": torch.get_num_threads(),
         },
     })  # fmt: skip
     steps: list[Step] = []
@@ -133,6 +144,10 @@ def trl(model: Any, source: Any, num_steps: int, **settings: Any) -> list[Step]:
     return list(zip(stamps, counts[: len(stamps)], strict=True))
 
 
+def _lengths(source: Any) -> list[int]:
+    return [source.item(index)[0].num_tokens for index in range(source.num_items)]
+
+
 def _labels(segment: Segment) -> list[int]:
     pairs = zip(segment.ids, segment.weight, strict=True)
     return [each if weight else -100 for each, weight in pairs]
@@ -163,7 +178,7 @@ def contenders(arguments: argparse.Namespace) -> dict[str, Run]:
         own = load(arguments.model)
         theirs = LlamaForCausalLM.from_pretrained(arguments.model, dtype=torch.float32)
     else:
-        shape = {**published(), "max_position_embeddings": BATCH_TOKENS}
+        shape = {**published(), "max_position_embeddings": 4 * MAX_TOKENS}
         own = fresh(understand(shape, Path("sft.py")), 0)
         theirs = LlamaForCausalLM(LlamaConfig(**{key: shape[key] for key in shape if key != "architectures"}))
     source: Any = Conversations(own.config.vocab_size)
@@ -171,7 +186,7 @@ def contenders(arguments: argparse.Namespace) -> dict[str, Run]:
         chosen = problems(arguments.data)[:NUM_ITEMS]
         source = ChatSource(chosen, Tokenizer.load(arguments.model), max_tokens=MAX_TOKENS)
     packed = {
-        "packing": True, "max_length": BATCH_TOKENS, "per_device_train_batch_size": 1,
+        "packing": True, "max_length": budget(_lengths(source)), "per_device_train_batch_size": 1,
         "gradient_checkpointing": False,
     }  # fmt: skip
     return {
@@ -195,10 +210,11 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--quick", action="store_true", help="one step, one run")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--runs", type=int, default=NUM_RUNS, help="whose median counts")
     arguments = parser.parse_args()
     if arguments.data and not arguments.model:
         parser.error("--data needs --model, whose tokenizer reads it")
-    num_runs, num_steps = (1, 1) if arguments.quick else (NUM_RUNS, NUM_STEPS)
+    num_runs, num_steps = (1, 1) if arguments.quick else (arguments.runs, NUM_STEPS)
     torch.set_num_threads(arguments.threads)
     runs = contenders(arguments)
     speeds: dict[str, list[float]] = {name: [] for name in runs}

@@ -23,7 +23,6 @@ def drawn(num_rows, *, dtype=torch.float32):
 def test_it_is_cross_entropy_of_the_scores_with_its_gradients_in_as_many_parts_as_it_takes(
     num_rows, monkeypatch
 ):
-    monkeypatch.setattr(module, "MAX_SCORES", 7 * 50)
     monkeypatch.setattr(module, "MAX_CACHED", 2 * 50)
     hidden, weight, target = drawn(num_rows)
     nll, is_best = linear_nll(hidden, weight, target)

@@ -1,12 +1,12 @@
 """Head and cross entropy in one: -log p(target) of hidden states, without ever holding all scores in fp32.
 
-The scores are made for some rows at a time; a few of them, while they lie in the cache, become the losses and their
-own gradient, which is kept in the products' dtype. What backward still has to do is two products; a head that does
-not learn (an adapter's base) spares it one of them.
+The scores are made in the products' dtype; a few rows at a time, while they lie in the cache, become the losses and
+are overwritten with their own gradient. What backward still has to do is two products; a head that does not learn (an
+adapter's base) spares it one of them.
 
     d(-log p(y)) / d score = softmax(score) - onehot(y)
 
-Shapes: N hidden states, D width, V vocabulary, R rows of a product, C rows in the cache.
+Shapes: N hidden states, D width, V vocabulary, C rows in the cache.
 """
 
 from typing import Any
@@ -17,8 +17,7 @@ from torch import nn
 from mainspring.models.model import Model
 from mainspring.models.parts.heads import Head
 
-MAX_SCORES = 2**22  # of a product
-MAX_CACHED = 2**18  # of those that are looked at together, 1 MB in fp32
+MAX_CACHED = 2**18  # scores that are looked at together, 1 MB in fp32
 
 
 def plain_head(model: Model) -> torch.Tensor | None:
@@ -52,19 +51,14 @@ class _LinearNll(torch.autograd.Function):
     def forward(
         ctx: Any, hidden_ND: torch.Tensor, weight_VD: torch.Tensor, target_N: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        num_scores, needs_gradient = len(weight_VD), any(ctx.needs_input_grad)
-        dscores_NV = hidden_ND.new_empty(len(hidden_ND) if needs_gradient else 0, num_scores)
+        scores_NV = hidden_ND @ weight_VD.t()
         nll_N, is_best_N = torch.empty(len(hidden_ND)), torch.empty(len(hidden_ND), dtype=torch.bool)
-        size, few = (max(1, limit // num_scores) for limit in (MAX_SCORES, MAX_CACHED))
+        size = max(1, MAX_CACHED // len(weight_VD))
         for start in range(0, len(hidden_ND), size):
-            scores_RV = hidden_ND[start : start + size] @ weight_VD.t()
-            for at in range(start, start + len(scores_RV), few):
-                rows = slice(at, min(at + few, start + len(scores_RV)))
-                scores_CV = scores_RV[at - start : at - start + few].float()
-                nll_N[rows], is_best_N[rows], dscores_CV = _look(scores_CV, target_N[rows].unsqueeze(1))
-                if needs_gradient:
-                    dscores_NV[rows] = dscores_CV
-        ctx.save_for_backward(hidden_ND, weight_VD, dscores_NV)
+            rows = slice(start, start + size)
+            target_C1 = target_N[rows].unsqueeze(1)
+            nll_N[rows], is_best_N[rows], scores_NV[rows] = _look(scores_NV[rows].float(), target_C1)
+        ctx.save_for_backward(hidden_ND, weight_VD, scores_NV)
         ctx.mark_non_differentiable(is_best_N)
         return nll_N, is_best_N
 

@@ -18,6 +18,7 @@ from mainspring.errors import ConfigError
 from mainspring.train.optim.schedule import Schedule
 
 Parameters = Mapping[str, nn.Parameter]
+CLIP_EPS = 1e-6  # what torch adds to the norm
 
 
 class ParameterGroup(Config):
@@ -141,7 +142,7 @@ def clip(parameters: Parameters, max_norm: float) -> float:
     """Scale gradients down to `max_norm` and return the norm they had; an infinite one scales nothing."""
     gradients = [parameter.grad for parameter in parameters.values() if parameter.grad is not None]
     norm = nn.utils.get_total_norm(gradients)
-    if torch.isfinite(norm):
+    if max_norm < float(norm) + CLIP_EPS < float("inf"):  # else all would be multiplied by one
         nn.utils.clip_grads_with_norm_(list(parameters.values()), max_norm, norm)
     return float(norm)
 
