@@ -3,10 +3,10 @@
 python benchmarks/forgetting.py [--data FOLDER] [--out FOLDER] [--seeds N ...] [--quick] [--json]
 
 A Llama of 4 layers, width 128 and 2,048 tokens (1.1M parameters) learns the first domain from nothing, and its
-recipe estimates the Fisher information there. From that model four recipes tune once over the same documents of
-the second domain: naive; with the EWC penalty; with old documents mixed in (rehearsal; a fifth of the first domain is
-kept for it, and its documents come on top, so these runs have more steps); with both. The loss in nats a token is
-taken on held-out documents of both domains.
+recipe estimates the Fisher information there. From that model four recipes tune on the second domain, for as many
+steps each: naive; with the EWC penalty; with old documents mixed in (rehearsal; a fifth of the first domain is kept for
+it); with both. Runs that rehearse see every new document once, the others begin again where those read old ones. The
+loss in nats a token is taken on held-out documents of both domains.
 
     forgotten = old loss of naive - old loss before          recovered = (old loss of naive - its old loss) / forgotten
     gain      = new loss before - new loss after             kept      = its gain / gain of naive
@@ -65,10 +65,10 @@ class Settings:
     """Of both trainings. share: old documents among all of a run that rehearses; memory: part of them that is kept."""
 
     num_old: int = 1500
-    num_new: int = 500
+    num_new: int = 1500
     num_held: int = 150
     vocab_size: int = 2048
-    epochs: int = 1
+    epochs: int = 3
     lr_new: float = 1e-3
     coefficient: float = 0.2
     fisher_items: int = 100
@@ -153,24 +153,26 @@ class Trial:
             run_recipe(registry, runs, recipe, resume=stopped[0] if stopped else None)
         return registry.folder(registry.get(f"model/{name}"))
 
-    def train(self, items_per_step: int, epochs: int, optim: dict[str, Any]) -> dict[str, Any]:
+    def train(self, items_per_step: int, steps: int, optim: dict[str, Any]) -> dict[str, Any]:
         return {
-            "epochs": epochs, "items_per_step": items_per_step, "seed": self.seed, "report_every_steps": 50,
+            "steps": steps, "items_per_step": items_per_step, "seed": self.seed, "report_every_steps": 50,
             "save_every_steps": 5, "optim": optim, "plan": PLAN,
         }  # fmt: skip
 
     def first(self) -> Path:
         """The model that knows the first domain, with what mattered to it."""
         settings = self.settings
+        steps = settings.epochs * settings.num_old // 32
         return self.run(
             "before", model=MODEL, data={"kind": "documents", "dataset": "dataset/old"},
             fisher={"items": settings.fisher_items, "seed": self.seed},
-            train=self.train(32, settings.epochs, {"kind": "muon", "lr": 0.02, "adamw_lr": 3e-3}),
+            train=self.train(32, steps, {"kind": "muon", "lr": 0.02, "adamw_lr": 3e-3}),
         )  # fmt: skip
 
     def tune(self, arm: str, anchor: Path) -> Path:
         """The model that has learnt the second domain in one of four ways."""
         settings, data = self.settings, {"kind": "documents", "dataset": "dataset/new"}
+        steps = round(settings.num_new / (1 - settings.share) / 16)
         if "rehearsal" in arm:
             memory = {"num_items": max(1, round(settings.memory * settings.num_old))}
             old = {"kind": "documents", "dataset": "dataset/old", **memory}
@@ -179,7 +181,7 @@ class Trial:
         return self.run(
             arm.replace(" ", "-").lower(), model="model/before", data=data,
             penalties=[penalty] if "EWC" in arm else [],
-            train=self.train(16, 1, {"kind": "adamw", "lr": settings.lr_new}),
+            train=self.train(16, steps, {"kind": "adamw", "lr": settings.lr_new}),
         )  # fmt: skip
 
     def losses(self, folder: Path) -> list[float]:
