@@ -136,11 +136,11 @@ def ppo(args: argparse.Namespace, bench: Bench) -> Rows:
     )
     before = bench.measure("before", policy, _items(held), judged.measure)
     lora.add(policy, ADAPTER, "ppo")
-    at_first = bench.measure("at first", policy, _items(trained), judged.measure)
+    at_first = bench.measure("trained-before", policy, _items(trained), judged.measure)
     judged.standardize(at_first)
     bench.train(
-        policy, trained, OBJECTIVE, rollout=judged.rollouts(), items_per_step=8,
-        steps=2 if args.quick else 16, optim={"lr": 2e-4, "schedule": "constant"},
+        policy, trained, OBJECTIVE, rollout=judged.rollouts(updates=2), items_per_step=8,
+        steps=2 if args.quick else 10, optim={"lr": 2e-4, "schedule": "constant"},
     )  # fmt: skip
     after = bench.measure("after", policy, _items(held), judged.measure)
     return [

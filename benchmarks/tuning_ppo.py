@@ -33,7 +33,7 @@ class Judged:
         self._model, self._score, self._tokenizer, self._folder = model, score, tokenizer, folder
         self._mean, self._deviation = 0.0, 1.0
 
-    def rollouts(self, updates: int = 1) -> Rollouts:
+    def rollouts(self, updates: int) -> Rollouts:
         """Answers to learn from, with standardized rewards."""
         return self._rollouts(self._standard, updates)
 
@@ -46,7 +46,7 @@ class Judged:
         """From now on rewards have mean 0 and deviation 1 where the scores were these (arXiv:1909.08593)."""
         self._mean, self._deviation = fmean(scores), pstdev(scores)
 
-    def _rollouts(self, score: Score, updates: int = 1) -> Rollouts:
+    def _rollouts(self, score: Score, updates: int) -> Rollouts:
         config = RolloutConfig(answers=ANSWERS, max_tokens=ANSWER_TOKENS, updates=updates, advantage="none")
         return Rollouts(
             self._model, ModelReward(model="trained here").of(score), config, seed=0,
