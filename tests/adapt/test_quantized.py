@@ -13,6 +13,7 @@ from mainspring.adapt.lora import Lora, QLora
 from mainspring.adapt.quantized import NF4, QuantLinear
 from mainspring.errors import ConfigError
 from mainspring.models.attend import PackedAttend
+from mainspring.models.cache import CachedAttend
 from mainspring.models.families.base import family
 from mainspring.models.model import Model
 
@@ -194,3 +195,17 @@ def test_every_family_trains_beside_4_bits(name):
     pairs = lora.pairs(model, "default")
     assert set(pairs) == set(adapters.target_paths(model, ("all",)))
     assert any(pair.b_OR.grad is not None and pair.b_OR.grad.any() for pair in pairs.values())
+
+
+def test_latent_attention_in_4_bits_answers_from_its_cache_as_without_one():
+    torch.manual_seed(0)
+    model = Model(family("deepseek_v3").tiny()).eval()
+    QLora(rank=2, targets=("q", "o"), block=32).apply(model, seed=0)
+    attend = CachedAttend()
+    with torch.no_grad():
+        expected = logits(model)
+        parts = []
+        for start in range(0, 20, 5):
+            at = slice(start, start + 5)
+            parts.append(model.logits(model(IDS[at], torch.arange(20)[at], attend)))
+    torch.testing.assert_close(torch.cat(parts), expected, atol=2e-5, rtol=1e-4)

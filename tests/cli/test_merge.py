@@ -4,12 +4,15 @@ import json
 
 import msgspec
 import pytest
+import torch
 
 from fakes_workspace import lesson
 from mainspring import artifact as artifacts
+from mainspring.adapt import base as adapters
 from mainspring.adapt import lora, store
 from mainspring.app import Workspace
 from mainspring.config import build
+from mainspring.models.attend import PackedAttend
 from mainspring.models.load import load
 from mainspring.tokenizer.base import Tokenizer
 from mainspring.train.config import TrainConfig
@@ -88,3 +91,34 @@ def test_an_unknown_method_is_told_with_those_there_are(run, merging):
     assert (
         "`method.kind` is 'tie'; did you mean 'ties'? Known kinds: linear, task, ties, dare, slerp." in error
     )
+
+
+def test_an_adapter_is_baked_into_a_model_that_answers_as_both_did(run, merging):
+    root, _ = merging
+    code, out, error = run("merge", "--bake", "half@1", "--name", "whole", "--workspace", root, "--json")
+    assert code == 0, error
+    assert json.loads(out)["model"] == "model/whole@1"
+    ids = torch.arange(12) * 7 % 250
+    with Workspace(root) as workspace, torch.no_grad():
+        registry = workspace.registry
+        made = registry.get("model/whole@1", verify=True)
+        assert made.parents == {"base": "model/smollm2@1", "adapter": "adapter/half@1"}
+        found, beside = load(registry.folder(made)), load(registry.folder(registry.get("model/smollm2@1")))
+        plain = scores(beside, ids)
+        store.load(beside, registry.folder(registry.get("adapter/half@1")), "half")
+        adapters.activate(beside, "half")
+        torch.testing.assert_close(scores(found, ids), scores(beside, ids), atol=1e-4, rtol=1e-4)
+        assert (scores(found, ids) - plain).abs().max() > 0.01
+        Tokenizer.load(registry.folder(made))
+
+
+def test_what_is_not_to_be_baked_is_said_with_what_to_do(run, merging):
+    root, _ = merging
+    code, _, error = run("merge", "--bake", "half@1", "--workspace", root)
+    assert (code, "--bake ADAPTER and --name NAME go together" in error) == (2, True)
+    code, _, error = run("merge", "--bake", "model/smollm2", "--name", "x", "--workspace", root)
+    assert (code, "is no adapter with a base" in error) == (2, True)
+
+
+def scores(model, ids):
+    return model.logits(model(ids, torch.arange(len(ids)), PackedAttend([len(ids)])))

@@ -87,3 +87,27 @@ def test_bad_input_is_told(run, corpus, root, arguments, message):
     code, _, error = run("tokenizer", *arguments, "--workspace", root)
     assert code == 2
     assert message in error
+
+
+@pytest.mark.slow
+def test_small_models_tell_which_vocabulary_is_worth_more(run, corpus, root):
+    arguments = ["tokenizer", "compare", corpus, "--sizes", "300,500", "--workspace", root, "--json"]
+    values = (
+        "steps=16",
+        "width=32",
+        "layers=1",
+        "pieces_per_step=4",
+        "piece_bytes=64",
+        "held_out_pieces=8",
+        "threads=1",
+    )
+    small = [part for value in values for part in ("-o", value)]
+    code, out, error = run(*arguments, "--loss", *small)
+    assert code == 0, error
+    few, many = json.loads(out)
+    assert few["is_lossless"]
+    assert many["parameters"] - few["parameters"] == 200 * 32
+    for each in (few, many):
+        assert 1.0 < each["bits_per_byte"] < 8.0  # learnt something; 8 is a coin for every bit
+    code, _, error = run(*arguments, *small)
+    assert (code, "Give --loss" in error) == (2, True)

@@ -4,6 +4,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import typer
 
 from mainspring.cli import show
@@ -12,7 +13,11 @@ from mainspring.cli.texts import Paths, read_texts
 from mainspring.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from mainspring.tokenizer.base import Tokenizer
+    from mainspring.tokenizer.compare import Measured
+    from mainspring.train.vocabularies import Lost
 
 app = typer.Typer(help="Train and compare tokenizers; see a text as grammar sees it.", no_args_is_help=True)
 HELD_OUT_EVERY = 10  # one text in so many is kept for measuring
@@ -64,10 +69,19 @@ def compare_tokenizers(
         typer.Option("--with", help="A tokenizer or model, or a folder, beside them."),
     ] = None,
     plot: Annotated[Path | None, typer.Option("--plot", help="A PNG file of the comparison.")] = None,
+    with_loss: Annotated[
+        bool, typer.Option("--loss", help="Train a small model with each, and tell its bits a held-out byte.")
+    ] = False,
+    settings: Settings = None,
     workspace: WorkspacePath = DEFAULT,
     as_json: AsJson = False,
 ) -> None:
-    """Bytes per token, tokens per word by language, and encoding speed, on texts kept from training."""
+    """Bytes per token, tokens per word by language, and encoding speed, on texts kept from training.
+
+    With --loss also what a small model loses; -o steps=400 and the like say how it is trained.
+    """
+    if settings and not with_loss:
+        raise UserError("-o says how the small models of --loss are trained. Give --loss, or leave -o out.")
     from mainspring.tokenizer import compare
     from mainspring.tokenizer.train import TokenizerSettings, train
 
@@ -76,30 +90,64 @@ def compare_tokenizers(
     held_out: dict[str, list[str]] = defaultdict(list)
     for language, text in texts[::HELD_OUT_EVERY]:
         held_out[language].append(text)
-    rows = []
-    for kind in kinds.split(","):
-        for size in _numbers(sizes):
-            made = train(learnt, load_config(TokenizerSettings, None, [f"kind={kind}", f"vocab_size={size}"]))
-            rows.append(compare.measure(f"{kind} {size}", made, held_out))
-    rows += [compare.measure(other, _find(other, workspace), held_out) for other in others or ()]
+    made = {
+        f"{kind} {size}": train(
+            learnt, load_config(TokenizerSettings, None, [f"kind={kind}", f"vocab_size={size}"])
+        )
+        for kind in kinds.split(",")
+        for size in _numbers(sizes)
+    }
+    made |= {other: _find(other, workspace) for other in others or ()}
+    rows = [compare.measure(name, each, held_out) for name, each in made.items()]
+    lost = _losses(made, learnt, held_out, settings) if with_loss else {}
     if plot is not None:
         compare.plot(rows, plot)
     if as_json:
-        show.result(rows)
+        show.result([msgspec.to_builtins(row) | _facts(lost.get(row.name)) for row in rows])
         return
-    show.table(
-        [
-            [
-                row.name, row.vocab_size, f"{row.bytes_per_token:.2f}",
-                ", ".join(f"{language} {value:.2f}" for language, value in row.fertility.items()),
-                f"{row.mb_per_s:.1f}",
-            ]
-            for row in rows
-        ],
-        ["tokenizer", "ids", "bytes/token", "tokens/word", "MB/s"],
-    )  # fmt: skip
+    _print_compared(rows, lost)
     if plot is not None:
         show.end(workspace, plot, "tokenizer train PATH -o vocab_size=N")
+
+
+def _losses(
+    made: "Mapping[str, Tokenizer]",
+    learnt: "Sequence[str]",
+    held_out: "Mapping[str, Sequence[str]]",
+    settings: list[str] | None,
+) -> "dict[str, Lost]":
+    """What a small model with each vocabulary loses."""
+    from mainspring.progress import say
+    from mainspring.train.vocabularies import VocabularyLoss, lose
+
+    config, lost = load_config(VocabularyLoss, None, settings), {}
+    texts = [text for each in held_out.values() for text in each]
+    for name, each in made.items():
+        say(f"a small model with {name}")
+        lost[name] = lose(each, learnt, texts, config)
+    return lost
+
+
+def _facts(lost: "Lost | None") -> "dict[str, object]":
+    return {} if lost is None else msgspec.to_builtins(lost)
+
+
+def _print_compared(rows: "Sequence[Measured]", lost: "Mapping[str, Lost]") -> None:
+    heads = ["tokenizer", "ids", "bytes/token", "tokens/word", "MB/s"]
+    heads += ["bits/byte", "parameters"] if lost else []
+    table: list[list[object]] = []
+    for row in rows:
+        fertility = ", ".join(f"{language} {value:.2f}" for language, value in row.fertility.items())
+        cells: list[object] = [
+            row.name, row.vocab_size, f"{row.bytes_per_token:.2f}", fertility, f"{row.mb_per_s:.1f}"
+        ]  # fmt: skip
+        if (found := lost.get(row.name)) is not None:
+            cells += [
+                f"{found.bits_per_byte:.3f}{'' if found.is_lossless else ' (loses text)'}",
+                found.parameters,
+            ]
+        table.append(cells)
+    show.table(table, heads)
 
 
 @app.command("classic")

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from mainspring.adapt import base as adapters
-from mainspring.device import describe
+from mainspring.device import describe, trim_memory
 from mainspring.errors import ConfigError
 from mainspring.models.model import Model
 from mainspring.progress import say
@@ -33,6 +33,7 @@ from mainspring.train.session import Rollout, Session
 from mainspring.train.sources.base import Source
 
 OnStep = Callable[[StepReport], None]
+TRIM_EVERY_STEPS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +108,8 @@ def train(
                 session.save()
             if on_step is not None:
                 on_step(report)
+            if report.step % TRIM_EVERY_STEPS == 0:
+                trim_memory()  # what is kept of kernels lies between what is free, which would grow by it
         session.finish()
     state = session.state
     return Result(

@@ -1,20 +1,26 @@
 """What a model said of a batch; scores are computed where they are asked for, once, and nowhere else.
 
-Shapes: T tokens of a batch, N of them trained, M tokens of the encoder's stream, D model width, V vocabulary.
+Shapes: T tokens of a batch, N of them trained, R rows of a product, M tokens of the encoder's stream, D model width,
+V vocabulary.
 """
 
 from collections.abc import Sequence
 from functools import cached_property
 
 import torch
+from torch.nn import functional
 from torch.nn.functional import cross_entropy
 
 from mainspring.models.attend import PackedAttend
+from mainspring.models.config import AttentionSpec, LatentSpec
 from mainspring.models.model import Model
 from mainspring.models.parts.half import is_half
 from mainspring.models.parts.moe import Routed, watched
 from mainspring.train.batch import Batch
 from mainspring.train.linear_nll import linear_nll, plain_head
+
+LEAST_ROWS = 64
+ROW_BY_ROW = (AttentionSpec, LatentSpec)  # mixers that leave out what is behind the last segment
 
 
 class Outputs:
@@ -26,7 +32,9 @@ class Outputs:
 
     def logits(self, at_N: torch.Tensor) -> torch.Tensor:
         """The head's scores of the tokens at these indices, (N, V) or (N, C), at least in fp32."""
-        return full(self.model.logits(self.hidden_TD.index_select(0, at_N)))
+        num_rows = rows_for(len(at_N))
+        at_R = functional.pad(at_N, (0, num_rows - len(at_N)))
+        return full(self.model.logits(self.hidden_TD.index_select(0, at_R))[: len(at_N)])
 
     @cached_property
     def trained_logits_NV(self) -> torch.Tensor:
@@ -78,14 +86,39 @@ def run_model(model: Model, batch: Batch, *, watches_routers: bool = False) -> O
     """Run the model over a batch, each segment for itself; keep what its routers say, if that is watched."""
     if watches_routers:
         with watched(model) as said:
-            outputs = run_model(model, batch)
+            outputs = _run(model, batch, len(batch.ids))  # routers speak of the batch's tokens alone
         outputs.routed = said
         return outputs
+    return _run(model, batch, rows_for(len(batch.ids)))
+
+
+def _run(model: Model, batch: Batch, num_rows: int) -> Outputs:
     if not batch.source_lengths:
-        return Outputs(model, batch, model(batch.ids, batch.pos, PackedAttend(batch.lengths)))
+        return Outputs(model, batch, _hidden(model, batch, num_rows))
     source_SD = model.encode(batch.source_ids, batch.source_pos, PackedAttend(batch.source_lengths))
     attend = PackedAttend(batch.lengths, batch.source_lengths)
     return Outputs(model, batch, model(batch.ids, batch.pos, attend, source_SD))
+
+
+def rows_for(num_rows: int) -> int:
+    """How many rows a product over so many is made with: in half precision few sizes are met, else just as many.
+
+    There oneDNN makes a kernel for every size and keeps a thousand of them, and what batches of ever other sizes leave
+    free fits none of the next: memory grows. Rows that are put behind cost a sixteenth more at most.
+    """
+    if not torch.is_autocast_enabled("cpu") or num_rows < LEAST_ROWS:
+        return num_rows
+    step = 1 << max(num_rows - 1, 1).bit_length() - 5
+    return -(-num_rows // step) * step
+
+
+def _hidden(model: Model, batch: Batch, num_rows: int) -> torch.Tensor:
+    """Hidden states of the batch's tokens; rows behind them are run as well, and belong to no segment."""
+    more = num_rows - len(batch.ids)
+    if not more or not all(isinstance(each.mixer, ROW_BY_ROW) for each in model.config.blocks):
+        return model(batch.ids, batch.pos, PackedAttend(batch.lengths))
+    ids_R, pos_R = (functional.pad(each, (0, more)) for each in (batch.ids, batch.pos))
+    return model(ids_R, pos_R, PackedAttend(batch.lengths))[: len(batch.ids)]
 
 
 def full(x: torch.Tensor) -> torch.Tensor:

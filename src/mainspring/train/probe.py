@@ -24,7 +24,7 @@ from mainspring.train.session import Session
 
 CLEAR_PEAK = "5"  # what Linux resets the peak of a process's memory for
 SEEN_STEPS = 20  # whose items are counted, not run
-MAX_BATCHES, PROBE_S = 12, 20.0
+MAX_BATCHES, PROBE_S = 14, 40.0
 T = TypeVar("T")
 
 
@@ -120,7 +120,8 @@ def run(session: Session, batch: Batch) -> None:
 def run_some(session: Session, work: Work) -> Rate:
     """Run the first step's batches and some more, one after the other, for so many seconds at most; at least two.
 
-    Where a step has several batches the gradients of the first are there when the next ones run, as in the run.
+    Where a step has several batches the gradients of the first are there when the next ones run, as in the run. Nothing
+    that is free is given back between them: memory may grow by what does not fit.
     """
     optimizer, is_alone = session.learner.optimizer, len(work.batches) == 1
     ordered = [*sorted(work.batches, key=lambda batch: -len(batch.ids)), *work.more][:MAX_BATCHES]
@@ -130,7 +131,7 @@ def run_some(session: Session, work: Work) -> Rate:
     for number, batch in enumerate(ordered):
         if is_alone:
             optimizer.zero_grad(set_to_none=True)
-        _, found = measured(lambda batch=batch: run(session, batch), releases=number < 2)
+        _, found = measured(lambda batch=batch: run(session, batch), releases=number == 0)
         peaks.append(found.peak_bytes)
         if number == 0:
             left = resident()

@@ -201,3 +201,15 @@ def test_an_anchor_is_read_as_it_was_written(tmp_path):
     for name, each in anchor.fisher.items():
         assert torch.equal(again.fisher[name], each)
         assert torch.equal(again.weights[name], anchor.weights[name])
+
+
+def test_a_run_is_told_from_another_by_what_is_in_its_anchor_and_not_by_where_it_lies(tmp_path):
+    anchor = {"w": torch.ones(2)}
+    paths = [tmp_path / name for name in ("a", "b", "c")]
+    for path, scale in zip(paths, (1.0, 1.0, 2.0), strict=True):
+        Anchor(fisher=anchor, weights={"w": scale * anchor["w"]}).save(path)
+    first, moved, other = (Ewc(anchor=path).fingerprint() for path in paths)
+    assert first == moved != other
+    assert Ewc(anchor=paths[0], coefficient=1.0).fingerprint() != first
+    with pytest.raises(ConfigError, match="cannot be read"):
+        Ewc(anchor=tmp_path / "none").fingerprint()

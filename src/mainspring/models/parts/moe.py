@@ -53,7 +53,7 @@ class Mixture(nn.Module):
         counts = chosen_TC.flatten().bincount(minlength=self.spec.num_experts).tolist()
         y_SD = self._run_experts(x_TD.index_select(0, token_S), counts, around)
         y_SD = y_SD * weight_TC.flatten().index_select(0, slot_S).unsqueeze(1).to(y_SD.dtype)
-        y_TD = torch.zeros_like(x_TD).index_add(0, token_S, y_SD)
+        y_TD = y_SD.new_zeros(x_TD.shape).index_add(0, token_S, y_SD)  # of half precision under autocast
         return y_TD if self.shared is None else y_TD + self._share(self.shared, x_TD)
 
     def _share(self, shared: nn.Module, x_TD: torch.Tensor) -> torch.Tensor:
