@@ -37,7 +37,7 @@ const char* mainspring_set_layer(Model* model, int layer, const LayerShape* shap
 
 const char* mainspring_set_matrix(Model* model, int layer, int site, const float* weights, const float* bias,
                                   int outputs, int inputs, int bits) {
-  return guarded([&] { model->set_matrix(layer, (Site)site, Matrix(weights, bias, outputs, inputs, bits)); });
+  return guarded([&] { model->set_matrix(layer, (Site)site, weights, bias, outputs, inputs, bits); });
 }
 
 const char* mainspring_set_norm(Model* model, int layer, int place, const float* weights, int count, float eps) {
@@ -56,12 +56,12 @@ const char* mainspring_add_rope(Model* model, const float* frequencies, int pair
   return guarded([&] { model->add_rope({std::vector<float>(frequencies, frequencies + pairs), amplitude}); });
 }
 
-const char* mainspring_set_factors(Model* model, int adapter, int layer, int site, int rank, int inputs, int outputs,
-                                   const float* down, const float* up) {
-  return guarded([&] { model->adapters().set(adapter, layer, site, Factors(rank, inputs, outputs, down, up)); });
+const char* mainspring_set_factors(Model* model, int adapter, int layer, int site, int rank, const float* down,
+                                   const float* up) {
+  return guarded([&] { model->set_factors(adapter, layer, (Site)site, rank, down, up); });
 }
 
-void mainspring_drop_adapter(Model* model, int adapter) { model->adapters().drop(adapter); }
+void mainspring_drop_adapter(Model* model, int adapter) { model->drop_adapter(adapter); }
 
 const char* mainspring_step(Model* model, const Batch* batch) {
   return guarded([&] { model->step(*batch); });

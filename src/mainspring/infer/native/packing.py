@@ -1,4 +1,4 @@
-"""Hand a model's weights to the native step: joined, spread, and one layer at a time.
+"""Hand a model's weights to the native step: joined, and one layer at a time.
 
 Shapes: I inputs and O outputs of a linear, R rank of an adapter's factors.
 """
@@ -12,7 +12,6 @@ import torch
 from mainspring.adapt.base import plain_at
 from mainspring.adapt.lora import LoraPair
 from mainspring.errors import ConfigError
-from mainspring.infer.native.spread import block_of, spread
 from mainspring.infer.native.structs import (
     ACTIVATIONS,
     BLOCK,
@@ -93,8 +92,6 @@ class Packing:
     def run(self) -> None:
         config, embedding = self._config, self._need("embedding.weight")
         assert config.head is not None
-        spreads = (1, 1, 1, 1, block_of(config.width, HEAD_BITS))
-        self._library.call("set_layer", TOP, LayerShape(spreads=spreads))
         self._library.call("set_embedding", embedding, *embedding.shape)
         head = embedding if config.head.tied else self._need("head.out.weight")
         self._matrix(TOP, Site.HEAD, head, None, HEAD_BITS)
@@ -105,11 +102,9 @@ class Packing:
     def _layer(self, layer: int) -> None:
         spec = self._config.blocks[layer]
         attention = spec.attention
-        inputs = (self._config.width, attention.num_heads * attention.head_size, self._config.width, spec.dense.hidden)
         shape = LayerShape(
             num_heads=attention.num_heads, num_kv_heads=attention.num_kv_heads, head_size=attention.head_size,
             rope=self._rope(attention), window=attention.window or 0,
-            spreads=(*(block_of(size, self._bits) for size in inputs), 1),
             activation=ACTIVATIONS[spec.dense.activation], norms_around=spec.norm_place == "around",
             scale=attention.head_size**-0.5 if attention.scale is None else attention.scale,
             softcap=attention.softcap or 0.0,
@@ -128,8 +123,7 @@ class Packing:
     def _matrix(
         self, layer: int, site: Site, weight_OI: torch.Tensor, bias_O: torch.Tensor | None, bits: int
     ) -> None:
-        shape = weight_OI.shape
-        self._library.call("set_matrix", layer, int(site), spread(weight_OI, bits), bias_O, *shape, bits)
+        self._library.call("set_matrix", layer, int(site), weight_OI, bias_O, *weight_OI.shape, bits)
 
     def _norm(
         self, layer: int, place: Place, name: str, spec: NormSpec | None, factor: float = 1.0
@@ -156,7 +150,7 @@ class Packing:
         return weight.detach().float()
 
     def set_adapter(self, index: int, pairs: Mapping[str, LoraPair]) -> None:
-        """Give an adapter's factors: ranks of joined linears one behind the other, spread as the weights are."""
+        """Give an adapter's factors: ranks of joined linears one behind the other."""
         for layer in range(self._config.num_layers):
             for site, names in LINEARS.items():
                 paths = [f"blocks.{layer}.{name}" for name in names]
@@ -164,12 +158,9 @@ class Packing:
                 if not found:
                     continue
                 sizes = self._outputs_of(site)
-                downs = [spread(pair.a_RI.detach().float() * pair.scale, self._bits) for _, pair in found]
-                ups = [_up(site, sizes, part, pair.b_OR.detach().float()) for part, pair in found]
-                down_RI, up_RO = torch.cat(downs), torch.cat(ups)
-                self._library.call(
-                    "set_factors", index, layer, int(site), *down_RI.shape, up_RO.shape[1], down_RI, up_RO
-                )
+                down_RI = torch.cat([pair.a_RI.detach().float() * pair.scale for _, pair in found])
+                up_RO = torch.cat([_up(site, sizes, part, pair.b_OR.detach().float()) for part, pair in found])
+                self._library.call("set_factors", index, layer, int(site), len(down_RI), down_RI, up_RO)
 
     def _outputs_of(self, site: Site) -> tuple[int, ...]:
         attention, hidden = self._config.blocks[0].attention, self._config.blocks[0].dense.hidden

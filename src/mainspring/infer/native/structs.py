@@ -44,7 +44,6 @@ class Sizes(ctypes.Structure):
 class LayerShape(ctypes.Structure):
     _fields_ = [
         *_fields(ctypes.c_int32, "num_heads", "num_kv_heads", "head_size", "rope", "window"),
-        ("spreads", ctypes.c_int32 * len(Site)),
         *_fields(ctypes.c_int32, "activation", "norms_around"),
         *_fields(ctypes.c_float, "scale", "softcap"),
     ]
