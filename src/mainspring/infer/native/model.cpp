@@ -29,6 +29,12 @@ void Model::copy_block(int source, int target) {
   for (const Layer& layer : layers_) layer.cache.copy(source * size, target * size, size);
 }
 
+int64_t Model::cache_bytes() const {
+  int64_t total = 0;
+  for (const Layer& layer : layers_) total += layer.cache.bytes.bytes();
+  return total;
+}
+
 void Model::step(const Batch& batch) {
   reserve(batch.num_rows);
   open(batch);

@@ -69,6 +69,7 @@ class Model {
 
   void step(const Batch& batch);
   void copy_block(int source, int target);
+  int64_t cache_bytes() const;
 
  private:
   struct Tile {

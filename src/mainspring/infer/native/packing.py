@@ -3,6 +3,7 @@
 Shapes: I inputs and O outputs of a linear, R rank of an adapter's factors.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
@@ -11,7 +12,6 @@ import torch
 
 from mainspring.adapt.base import plain_at
 from mainspring.adapt.lora import LoraPair
-from mainspring.errors import ConfigError
 from mainspring.infer.native.structs import (
     ACTIVATIONS,
     BLOCK,
@@ -59,37 +59,43 @@ def of_model(model: Model) -> Source:
 
 
 class FolderSource:
-    """The weights of a folder in the published layout, of which little is in memory at a time."""
+    """The weights of a folder in the published layout, of which little is in memory at a time.
+
+    No module is built for it: that alone would take longer than packing, and a sixth of the memory.
+    """
 
     def __init__(self, folder: Path, config: ModelConfig) -> None:
         self._folder, self._num_reads = folder, 0
         self._files = SafetensorsFolder(folder)
         names = names_of(config)
-        entries = names.entries(config, prefix=prefix_in(names, self._files))
-        self._entries = {ours: entry for entry in entries for ours in entry.ours}
+        prefix = prefix_in(names, self._files)
+        self._published = {ours: prefix + theirs for ours, theirs in names.body.items()} | dict(names.heads["lm"])
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every tensor is published alone, so that they can be read one by one."""
+        return all(isinstance(ours, str) for ours in self._published)
 
     def __call__(self, name: str) -> torch.Tensor | None:
-        entry = self._entries.get(name)
-        if entry is None:
+        layer = re.match(r"blocks\.(\d+)\.", name)
+        key = name if layer is None else "blocks.{i}." + name[layer.end() :]
+        if key not in self._published:
             return None
         self._num_reads += 1
         if self._num_reads % READS_TO_REOPEN == 0:
             self._files = SafetensorsFolder(self._folder)  # pages that were read count as ours while it is open
-        tensor = self._files.read(entry.published)
-        assert not (entry.is_transposed or entry.is_row), "no family that is served publishes such"
-        if len(entry.ours) == 1:
-            return tensor
-        raise ConfigError(f"{entry.published} holds several linears. Load the model and hand it over.")
+        return self._files.read(self._published[key].format(i=layer and layer[1]))
 
 
 class Packing:
     """Gives one model to the library; adapters come to it later."""
 
-    def __init__(self, library: Library, config: ModelConfig, source: Source, bits: int) -> None:
-        self._library, self._config, self._source, self._bits = library, config, source, bits
+    def __init__(self, library: Library, config: ModelConfig, bits: int) -> None:
+        self._library, self._config, self._bits = library, config, bits
         self._ropes: dict[RopeSpec, int] = {}
 
-    def run(self) -> None:
+    def set_weights(self, source: Source) -> None:
+        self._source = source
         config, embedding = self._config, self._need("embedding.weight")
         assert config.head is not None
         self._library.call("set_embedding", embedding, *embedding.shape)
@@ -98,6 +104,7 @@ class Packing:
         self._norm(TOP, Place.LAST, "final_norm", config.final_norm, config.head.scale)
         for layer in range(config.num_layers):
             self._layer(layer)
+        del self._source  # what it holds open would count as memory of ours
 
     def _layer(self, layer: int) -> None:
         spec = self._config.blocks[layer]

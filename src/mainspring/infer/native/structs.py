@@ -78,6 +78,11 @@ class Library:
         """The same for one that cannot fail."""
         getattr(self._calls, f"mainspring_{name}")(self._model, *arguments)
 
+    @property
+    def cache_bytes(self) -> int:
+        self._calls.mainspring_cache_bytes.restype = ctypes.c_int64
+        return self._calls.mainspring_cache_bytes(self._model)
+
     def close(self) -> None:
         self._calls.mainspring_destroy(self._model)
         self._model = ctypes.c_void_p()
