@@ -21,7 +21,7 @@ from mainspring.infer.native.structs import ACTIVATIONS, LANES, NO_ADAPTER, Batc
 from mainspring.infer.request import EngineConfig, NativeSettings
 from mainspring.infer.scheduler import Work
 from mainspring.models.config import AttentionSpec, BlockSpec, FfnSpec, ModelConfig
-from mainspring.models.load import read_config
+from mainspring.models.load import load, read_config
 from mainspring.models.model import Model
 
 
@@ -68,15 +68,16 @@ class Native:
         self._num_adapters = 0
         self._library = Library(_sizes(config, engine, settings), settings.march)
         digest = hashlib.sha256(f"{build(settings.march).name} {settings.model_dump_json()}".encode())
-        self._packing = Packing(self._library, config, _hashed(source, digest), settings.bits)
-        self._packing.run()
+        self._packing = Packing(self._library, config, settings.bits)
+        self._packing.set_weights(_hashed(source, digest))
         self.fingerprint = digest.hexdigest()
 
     @classmethod
     def load(cls, folder: Path, engine: EngineConfig, settings: NativeSettings | None = None) -> Self:
-        """Straight from the files of a model: its weights are never in memory as a whole."""
+        """Straight from the files of a model: its weights are not in memory as a whole, where that can be."""
         config = read_config(folder)
-        return cls(config, FolderSource(folder, config), engine, settings)
+        source = FolderSource(folder, config)
+        return cls(config, source if source.is_whole else of_model(load(folder)), engine, settings)
 
     @classmethod
     def of(cls, model: Model, engine: EngineConfig, settings: NativeSettings | None = None) -> Self:
@@ -126,6 +127,11 @@ class Native:
 
     def copy_block(self, source: int, target: int) -> None:
         self._library.call_void("copy_block", source, target)
+
+    @property
+    def cache_bytes(self) -> int:
+        """What all blocks of keys and values take once they have been used."""
+        return self._library.cache_bytes
 
     def load_adapter(self, name: str, pairs: Mapping[str, LoraPair]) -> None:
         """Take an adapter's factors, by the path of their linear; they are copied. Between two steps only.

@@ -1,15 +1,18 @@
 #include "adapters.h"
 
-#include "lanes.h"
-#include "memory.h"
+#include <algorithm>
+
+#include "rows.h"
 
 namespace mainspring {
 
-Factors::Factors(int rank, int inputs, int outputs, const float* from_down, const float* from_up)
-    : rank(rank), inputs(round_up(inputs, kLanes)), outputs(outputs), up(from_up, from_up + (size_t)rank * outputs) {
-  down.resize((size_t)rank * this->inputs);
+Factors::Factors(int rank, const Matrix& matrix, const float* from_down, const float* from_up)
+    : rank(rank), inputs(matrix.padded_inputs()), outputs(matrix.padded_outputs()),
+      down((size_t)rank * inputs), up(from_up, from_up + (size_t)rank * outputs) {
   for (int i = 0; i < rank; ++i) {
-    std::memcpy(&down[(size_t)i * this->inputs], from_down + (size_t)i * inputs, inputs * sizeof(float));
+    float* row = &down[(size_t)i * inputs];
+    std::copy_n(from_down + (size_t)i * matrix.inputs, matrix.inputs, row);
+    spread_weights(row, matrix.inputs, matrix.spread_size);
   }
 }
 

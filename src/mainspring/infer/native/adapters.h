@@ -2,8 +2,11 @@
 #pragma once
 
 #include <map>
+#include <tuple>
 #include <utility>
 #include <vector>
+
+#include "matrix.h"
 
 namespace mainspring {
 
@@ -13,7 +16,8 @@ struct Factors {
   int rank, inputs, outputs;
   std::vector<float> down, up;
 
-  Factors(int rank, int inputs, int outputs, const float* down, const float* up);
+  // Beside `matrix`; `down` as it was trained, `up` padded to whole blocks of outputs.
+  Factors(int rank, const Matrix& matrix, const float* down, const float* up);
   void apply(const float* row, float* delta) const;
 };
 

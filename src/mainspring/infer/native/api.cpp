@@ -1,5 +1,5 @@
 // What Python sees. Every function that can fail returns a text, null when all went well.
-#include <cmath>
+#include <algorithm>
 #include <exception>
 #include <string>
 
@@ -37,7 +37,7 @@ const char* mainspring_set_layer(Model* model, int layer, const LayerShape* shap
 
 const char* mainspring_set_matrix(Model* model, int layer, int site, const float* weights, const float* bias,
                                   int outputs, int inputs, int bits) {
-  return guarded([&] { model->set_matrix(layer, (Site)site, Matrix(weights, bias, outputs, inputs, bits)); });
+  return guarded([&] { model->set_matrix(layer, (Site)site, weights, bias, outputs, inputs, bits); });
 }
 
 const char* mainspring_set_norm(Model* model, int layer, int place, const float* weights, int count, float eps) {
@@ -56,16 +56,36 @@ const char* mainspring_add_rope(Model* model, const float* frequencies, int pair
   return guarded([&] { model->add_rope({std::vector<float>(frequencies, frequencies + pairs), amplitude}); });
 }
 
-const char* mainspring_set_factors(Model* model, int adapter, int layer, int site, int rank, int inputs, int outputs,
-                                   const float* down, const float* up) {
-  return guarded([&] { model->adapters().set(adapter, layer, site, Factors(rank, inputs, outputs, down, up)); });
+const char* mainspring_set_factors(Model* model, int adapter, int layer, int site, int rank, const float* down,
+                                   const float* up) {
+  return guarded([&] { model->set_factors(adapter, layer, (Site)site, rank, down, up); });
 }
 
-void mainspring_drop_adapter(Model* model, int adapter) { model->adapters().drop(adapter); }
+void mainspring_drop_adapter(Model* model, int adapter) { model->drop_adapter(adapter); }
 
 const char* mainspring_step(Model* model, const Batch* batch) {
   return guarded([&] { model->step(*batch); });
 }
+
+// One product by itself, for tests and measurements: rows are spread and go into bytes as in a step.
+const char* mainspring_multiply(const float* weights, int outputs, int inputs, int bits, const float* rows, int count,
+                                float* products) {
+  return guarded([&] {
+    Threads threads(1);
+    const Matrix matrix(weights, nullptr, outputs, inputs, bits, threads);
+    QuantizedRows quantized;
+    quantized.reserve(count, inputs);
+    std::vector<float> row(matrix.padded_inputs());
+    for (int i = 0; i < count; ++i) {
+      std::copy_n(rows + (size_t)i * inputs, inputs, row.data());
+      if (matrix.spread_size > 1) spread(row.data(), inputs, matrix.spread_size);
+      quantized.set(i, row.data(), inputs, bits == 4);
+    }
+    multiply(matrix, quantized, count, {products, outputs, outputs}, threads);
+  });
+}
+
+int64_t mainspring_cache_bytes(Model* model) { return model->cache_bytes(); }
 
 void mainspring_copy_block(Model* model, int source, int target) { model->copy_block(source, target); }
 

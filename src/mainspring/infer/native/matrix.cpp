@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "rows.h"
+
 namespace mainspring {
 namespace {
 
@@ -39,6 +41,7 @@ int rounded(float value, int lowest, int highest) {
   return std::min(std::max((int)std::nearbyintf(value), lowest), highest);
 }
 
+// Rows here are padded with zeros.
 // The magnitude that 127 stands for so that the row loses least: a little less than its largest is often better.
 float best_reach(const float* row, int count) {
   const float most = largest_magnitude(row, count);
@@ -46,7 +49,7 @@ float best_reach(const float* row, int count) {
   for (int step = 0; step < 8; ++step) {
     const float reach = most * (1.0f - 0.03f * step), scale = reach / 127.0f, inverse = 127.0f / reach;
     Floats errors = {};
-    for (int i = 0; i + kLanes <= count; i += kLanes) {
+    for (int i = 0; i < count; i += kLanes) {
       const Floats values = load(row + i);
       const Floats bounded = smallest(largest(values * inverse, all(-127.0f)), all(127.0f));
       const Floats off = to_floats(to_nearest(bounded)) * scale - values;
@@ -116,16 +119,21 @@ void pack_row_4(Matrix& matrix, const float* row, int output) {
 
 }  // namespace
 
-Matrix::Matrix(const float* weights, const float* bias, int outputs, int inputs, int bits)
+Matrix::Matrix(const float* weights, const float* bias, int outputs, int inputs, int bits, Threads& threads)
     : outputs(outputs), inputs(inputs), bits(bits), bytes(blocks() * block_bytes()) {
   if (bits == 8) {
     std::fill_n(bytes.data(), bytes.size(), (uint8_t)kOffset);
     scales.assign(padded_outputs(), 0.0f);
+    spread_size = spread_size_of(inputs);
   }
-  for (int output = 0; output < outputs; ++output) {
-    const float* row = weights + (size_t)output * inputs;
-    bits == 8 ? pack_row_8(*this, row, output) : pack_row_4(*this, row, output);
-  }
+  threads.run(blocks(), [&](int block, int) {
+    std::vector<float> row(padded_inputs());
+    for (int output = block * kBlock; output < std::min(outputs, (block + 1) * kBlock); ++output) {
+      std::copy_n(weights + (size_t)output * inputs, inputs, row.data());
+      spread_weights(row.data(), inputs, spread_size);
+      bits == 8 ? pack_row_8(*this, row.data(), output) : pack_row_4(*this, row.data(), output);
+    }
+  });
   if (bias != nullptr) {
     biases.assign(bias, bias + outputs);
     biases.resize(padded_outputs());

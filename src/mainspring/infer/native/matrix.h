@@ -1,4 +1,11 @@
-// A linear's weights in 8 or 4 bits, laid out as the kernels read them.
+// A linear's weights in 8 or 4 bits, laid out as the kernels read them, and the rows that they are multiplied with.
+//
+// A few channels of a decoder are tens of times larger than the others and would leave little of a row's one scale
+// to the rest. So rows are spread before they go into 8 bits, and the weights' inputs likewise: (x H)(W H)^T =
+// x W^T for an orthogonal H. Paper: arXiv:2404.00456 (QuaRot), section 4; it turns the residual stream as a whole
+// as well, inside the weights, and folds the norms' weights into linears for it, which measured here loses more than
+// it saves. Weights of 4 bits stay in their own basis: many published ones were rounded by groups of 32 inputs
+// before, which would be lost; their rows have a scale for every group instead.
 //
 // Blocks of 32 outputs stand one behind the other. Within a block the inputs go by fours: for each four, 16
 // outputs by 4 inputs fill one register of bytes, twice.
@@ -13,6 +20,7 @@
 
 #include "lanes.h"
 #include "memory.h"
+#include "threads.h"
 
 namespace mainspring {
 
@@ -25,7 +33,7 @@ constexpr int kOffset = 128;
 struct Matrix {
   Matrix() = default;
   // `weights` are row after row of `inputs` numbers; `bias` may be null.
-  Matrix(const float* weights, const float* bias, int outputs, int inputs, int bits);
+  Matrix(const float* weights, const float* bias, int outputs, int inputs, int bits, Threads& threads);
 
   int blocks() const { return round_up(outputs, kBlock) / kBlock; }
   int padded_outputs() const { return round_up(outputs, kBlock); }
@@ -36,6 +44,7 @@ struct Matrix {
   }
 
   int outputs = 0, inputs = 0, bits = 8;
+  int spread_size = 1;  // how many neighbors of a row are spread together before it meets the weights
   Array<uint8_t> bytes;
   std::vector<float> scales, biases;  // of every output, padded; scales in 8 bits alone
 };

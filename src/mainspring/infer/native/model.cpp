@@ -15,15 +15,24 @@ Model::Model(const Sizes& sizes)
 }
 
 void Model::set_layer(int layer, const LayerShape& shape) {
-  layer_at(layer).shape = shape;
-  if (layer == kTop) return;
+  layers_[layer].shape = shape;
   const int num_slots = sizes_.num_blocks * sizes_.block_size;
   layers_[layer].cache = Cache(num_slots, shape.num_kv_heads, shape.head_size, sizes_.kv_in_bytes != 0);
+}
+
+void Model::set_factors(int adapter, int layer, Site site, int rank, const float* down, const float* up) {
+  adapters_.set(adapter, layer, (int)site, Factors(rank, layers_[layer].at(site), down, up));
 }
 
 void Model::copy_block(int source, int target) {
   const int size = sizes_.block_size;
   for (const Layer& layer : layers_) layer.cache.copy(source * size, target * size, size);
+}
+
+int64_t Model::cache_bytes() const {
+  int64_t total = 0;
+  for (const Layer& layer : layers_) total += layer.cache.bytes.bytes();
+  return total;
 }
 
 void Model::step(const Batch& batch) {
@@ -195,14 +204,13 @@ void Model::feed(int layer, Site site, const Array<float>& inputs, const Norm* n
 
 // A row is normalized and spread, what the adapter of its work will add is computed, then it goes into bytes.
 void Model::feed_row(int layer, Site site, int row, int input_row, float* from, const Norm* norm) {
-  const Layer& at = layer_at(layer);
-  const Matrix& matrix = at.at(site);
+  const Matrix& matrix = layer_at(layer).at(site);
   if (norm != nullptr) {
     float* normed = normed_.data() + (size_t)row * width_;
     norm->apply(from, normed, matrix.inputs);
     from = normed;
   }
-  if (const int size = at.shape.spreads[(int)site]; size > 1) spread(from, matrix.inputs, size);
+  if (matrix.spread_size > 1) spread(from, matrix.inputs, matrix.spread_size);
   const Factors* factors = layer == kTop ? nullptr : adapters_.find(adapter_of_[input_row], layer, (int)site);
   delta_of_[row] = nullptr;
   if (factors != nullptr) {

@@ -18,11 +18,9 @@ struct Sizes {
   float embedding_scale, softcap;
 };
 
-constexpr int kNumSites = 5;
-
-// `spreads`: how many numbers of each linear's input are spread together, 1: none. `rope`: -1: none.
+// `rope`: which one of those added, -1: none.
 struct LayerShape {
-  int32_t num_heads, num_kv_heads, head_size, rope, window, spreads[kNumSites], activation, norms_around;
+  int32_t num_heads, num_kv_heads, head_size, rope, window, activation, norms_around;
   float scale, softcap;
 };
 
@@ -40,6 +38,7 @@ struct Batch {
 };
 
 enum class Site : int { qkv, out, gate_up, down, head };
+constexpr int kNumSites = 5;
 enum class NormPlace : int { mixer, mixer_out, ffn, ffn_out, query, key, last };
 constexpr int kNumNorms = 7;
 constexpr int kTop = -1;  // the layer of what stands behind all layers
@@ -59,14 +58,18 @@ class Model {
   explicit Model(const Sizes& sizes);
 
   void set_layer(int layer, const LayerShape& shape);
-  void set_matrix(int layer, Site site, Matrix matrix) { layer_at(layer).matrices[(int)site] = std::move(matrix); }
+  void set_matrix(int layer, Site site, const float* weights, const float* bias, int outputs, int inputs, int bits) {
+    layer_at(layer).matrices[(int)site] = Matrix(weights, bias, outputs, inputs, bits, threads_);
+  }
   void set_norm(int layer, NormPlace place, Norm norm) { layer_at(layer).norms[(int)place] = std::move(norm); }
   void set_embedding(Table table) { embedding_ = std::move(table); }
   void add_rope(Rope rope) { ropes_.push_back(std::move(rope)); }
-  Adapters& adapters() { return adapters_; }
+  void set_factors(int adapter, int layer, Site site, int rank, const float* down, const float* up);
+  void drop_adapter(int adapter) { adapters_.drop(adapter); }
 
   void step(const Batch& batch);
   void copy_block(int source, int target);
+  int64_t cache_bytes() const;
 
  private:
   struct Tile {

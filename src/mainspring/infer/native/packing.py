@@ -1,17 +1,17 @@
-"""Hand a model's weights to the native step: joined, spread, and one layer at a time.
+"""Hand a model's weights to the native step: joined, and one layer at a time.
 
 Shapes: I inputs and O outputs of a linear, R rank of an adapter's factors.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Protocol
 
 import torch
 
 from mainspring.adapt.base import plain_at
 from mainspring.adapt.lora import LoraPair
-from mainspring.errors import ConfigError
-from mainspring.infer.native.spread import block_of, spread
 from mainspring.infer.native.structs import (
     ACTIVATIONS,
     BLOCK,
@@ -59,64 +59,59 @@ def of_model(model: Model) -> Source:
 
 
 class FolderSource:
-    """The weights of a folder in the published layout, of which little is in memory at a time."""
+    """The weights of a folder in the published layout, of which little is in memory at a time.
+
+    No module is built for it: that alone would take longer than packing, and a sixth of the memory.
+    """
 
     def __init__(self, folder: Path, config: ModelConfig) -> None:
         self._folder, self._num_reads = folder, 0
         self._files = SafetensorsFolder(folder)
         names = names_of(config)
-        entries = names.entries(config, prefix=prefix_in(names, self._files))
-        self._entries = {ours: entry for entry in entries for ours in entry.ours}
+        prefix = prefix_in(names, self._files)
+        self._published = {ours: prefix + theirs for ours, theirs in names.body.items()} | dict(names.heads["lm"])
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every tensor is published alone, so that they can be read one by one."""
+        return all(isinstance(ours, str) for ours in self._published)
 
     def __call__(self, name: str) -> torch.Tensor | None:
-        entry = self._entries.get(name)
-        if entry is None:
+        layer = re.match(r"blocks\.(\d+)\.", name)
+        key = name if layer is None else "blocks.{i}." + name[layer.end() :]
+        if key not in self._published:
             return None
         self._num_reads += 1
         if self._num_reads % READS_TO_REOPEN == 0:
-            self._files = SafetensorsFolder(
-                self._folder
-            )  # pages that were read count as ours while it is open
-        tensor = self._files.read(entry.published)
-        assert not entry.is_transposed, "no family that is served publishes such"
-        assert not entry.is_row, "nor such"
-        if len(entry.ours) == 1:
-            return tensor
-        raise ConfigError(f"{entry.published} holds several linears. Load the model and hand it over.")
+            self._files = SafetensorsFolder(self._folder)  # pages that were read count as ours while it is open
+        return self._files.read(self._published[key].format(i=layer and layer[1]))
 
 
 class Packing:
     """Gives one model to the library; adapters come to it later."""
 
-    def __init__(self, library: Library, config: ModelConfig, source: Source, bits: int) -> None:
-        self._library, self._config, self._source, self._bits = library, config, source, bits
+    def __init__(self, library: Library, config: ModelConfig, bits: int) -> None:
+        self._library, self._config, self._bits = library, config, bits
         self._ropes: dict[RopeSpec, int] = {}
 
-    def run(self) -> None:
+    def set_weights(self, source: Source) -> None:
+        self._source = source
         config, embedding = self._config, self._need("embedding.weight")
         assert config.head is not None
-        spreads = (1, 1, 1, 1, block_of(config.width, HEAD_BITS))
-        self._library.call("set_layer", TOP, LayerShape(spreads=spreads))
         self._library.call("set_embedding", embedding, *embedding.shape)
         head = embedding if config.head.tied else self._need("head.out.weight")
         self._matrix(TOP, Site.HEAD, head, None, HEAD_BITS)
         self._norm(TOP, Place.LAST, "final_norm", config.final_norm, config.head.scale)
         for layer in range(config.num_layers):
             self._layer(layer)
+        del self._source  # what it holds open would count as memory of ours
 
     def _layer(self, layer: int) -> None:
         spec = self._config.blocks[layer]
         attention = spec.attention
-        inputs = (
-            self._config.width,
-            attention.num_heads * attention.head_size,
-            self._config.width,
-            spec.dense.hidden,
-        )
         shape = LayerShape(
             num_heads=attention.num_heads, num_kv_heads=attention.num_kv_heads, head_size=attention.head_size,
             rope=self._rope(attention), window=attention.window or 0,
-            spreads=(*(block_of(size, self._bits) for size in inputs), 1),
             activation=ACTIVATIONS[spec.dense.activation], norms_around=spec.norm_place == "around",
             scale=attention.head_size**-0.5 if attention.scale is None else attention.scale,
             softcap=attention.softcap or 0.0,
@@ -135,10 +130,11 @@ class Packing:
     def _matrix(
         self, layer: int, site: Site, weight_OI: torch.Tensor, bias_O: torch.Tensor | None, bits: int
     ) -> None:
-        shape = weight_OI.shape
-        self._library.call("set_matrix", layer, int(site), spread(weight_OI, bits), bias_O, *shape, bits)
+        self._library.call("set_matrix", layer, int(site), weight_OI, bias_O, *weight_OI.shape, bits)
 
-    def _norm(self, layer: int, place: Place, name: str, spec: NormSpec | None, factor: float = 1.0) -> None:
+    def _norm(
+        self, layer: int, place: Place, name: str, spec: NormSpec | None, factor: float = 1.0
+    ) -> None:
         weight_D = self._source(f"{name}.weight")
         if weight_D is None or spec is None:
             return
@@ -161,7 +157,7 @@ class Packing:
         return weight.detach().float()
 
     def set_adapter(self, index: int, pairs: Mapping[str, LoraPair]) -> None:
-        """Give an adapter's factors: ranks of joined linears one behind the other, spread as the weights are."""
+        """Give an adapter's factors: ranks of joined linears one behind the other."""
         for layer in range(self._config.num_layers):
             for site, names in LINEARS.items():
                 paths = [f"blocks.{layer}.{name}" for name in names]
@@ -169,12 +165,9 @@ class Packing:
                 if not found:
                     continue
                 sizes = self._outputs_of(site)
-                downs = [spread(pair.a_RI.detach().float() * pair.scale, self._bits) for _, pair in found]
-                ups = [_up(site, sizes, part, pair.b_OR.detach().float()) for part, pair in found]
-                down_RI, up_RO = torch.cat(downs), torch.cat(ups)
-                self._library.call(
-                    "set_factors", index, layer, int(site), *down_RI.shape, up_RO.shape[1], down_RI, up_RO
-                )
+                down_RI = torch.cat([pair.a_RI.detach().float() * pair.scale for _, pair in found])
+                up_RO = torch.cat([_up(site, sizes, part, pair.b_OR.detach().float()) for part, pair in found])
+                self._library.call("set_factors", index, layer, int(site), len(down_RI), down_RI, up_RO)
 
     def _outputs_of(self, site: Site) -> tuple[int, ...]:
         attention, hidden = self._config.blocks[0].attention, self._config.blocks[0].dense.hidden

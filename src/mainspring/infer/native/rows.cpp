@@ -6,6 +6,11 @@
 #include "lanes.h"
 
 namespace mainspring {
+namespace {
+
+constexpr int kMostSpread = 512;
+
+}  // namespace
 
 void Norm::apply(const float* from, float* to, int count) const {
   Floats squares = {};
@@ -71,6 +76,17 @@ void spread(float* row, int count, int size) {
       }
     }
   }
+}
+
+void spread_weights(float* row, int count, int size) {
+  if (size == 1) return;
+  spread(row, count, size);
+  for (int i = 0; i < count; ++i) row[i] /= (float)size;
+}
+
+int spread_size_of(int count) {
+  const int power = std::min(count & -count, kMostSpread);
+  return power >= kLanes ? power : 1;
 }
 
 }  // namespace mainspring

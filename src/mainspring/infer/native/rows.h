@@ -31,7 +31,11 @@ struct Rope {
 void rotate(float* head, const float* cos, const float* sin, int pairs);
 
 // Multiplies every `size` numbers (a power of two, 16 or more) with Sylvester's matrix of that size, unscaled: the
-// fast Walsh-Hadamard transform.
+// fast Walsh-Hadamard transform. `spread_weights` divides by `size`, for what such rows are multiplied with.
 void spread(float* row, int count, int size);
+void spread_weights(float* row, int count, int size);
+
+// The power of two that rows of so many numbers are spread by; 1: they are not.
+int spread_size_of(int count);
 
 }  // namespace mainspring

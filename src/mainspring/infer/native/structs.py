@@ -46,7 +46,6 @@ class Sizes(ctypes.Structure):
 class LayerShape(ctypes.Structure):
     _fields_ = [
         *_fields(ctypes.c_int32, "num_heads", "num_kv_heads", "head_size", "rope", "window"),
-        ("spreads", ctypes.c_int32 * len(Site)),
         *_fields(ctypes.c_int32, "activation", "norms_around"),
         *_fields(ctypes.c_float, "scale", "softcap"),
     ]
@@ -80,6 +79,11 @@ class Library:
     def call_void(self, name: str, *arguments: int) -> None:
         """The same for one that cannot fail."""
         getattr(self._calls, f"mainspring_{name}")(self._model, *arguments)
+
+    @property
+    def cache_bytes(self) -> int:
+        self._calls.mainspring_cache_bytes.restype = ctypes.c_int64
+        return self._calls.mainspring_cache_bytes(self._model)
 
     def close(self) -> None:
         self._calls.mainspring_destroy(self._model)
