@@ -62,7 +62,7 @@ class ScriptedModel:
         self._thread = threading.Thread(target=self._loop, daemon=True)
         self._thread.start()
 
-    def start(self, messages, sampling, sink=None):
+    def start(self, messages, sampling, sink=None, *, ask=None):
         last = messages[-1].content
         if len(last) > MAX_PROMPT_CHARACTERS:
             raise ContextLengthError(f"The prompt has {len(last)} characters; {MAX_PROMPT_CHARACTERS} fit.")

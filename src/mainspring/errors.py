@@ -80,7 +80,13 @@ class MissingExtraError(UserError):
 
 
 class OverloadedError(MainspringError):
+    """`retry_after_s`: when it is worth trying again."""
+
     status = 429
+
+    def __init__(self, message: str, *, retry_after_s: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class GateRefusedError(MainspringError):

@@ -2,16 +2,22 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from mainspring.infer.blocks import SCRATCH, BlockPool, chain
+from mainspring.infer.blocks import SCRATCH, BlockPool, chain, root
 
 NUM_BLOCKS = 8
 
 
-def test_the_name_of_a_block_depends_on_all_before_it_and_on_the_adapter():
-    first = chain(b"", [1, 2], None)
-    names = [first, chain(first, [1, 2], None), chain(b"", [1, 3], None), chain(b"", [1, 2], "a")]
+def test_the_name_of_a_block_depends_on_all_before_it_the_model_the_adapter_and_the_salt():
+    roots = [root("m", None, ""), root("n", None, ""), root("m", "a", ""), root("m", None, "a")]
+    first = chain(roots[0], [1, 2])
+    names = [
+        first,
+        chain(first, [1, 2]),
+        chain(roots[0], [1, 3]),
+        *(chain(each, [1, 2]) for each in roots[1:]),
+    ]
     assert len(set(names)) == len(names)
-    assert chain(b"", (1, 2), None) == first
+    assert chain(roots[0], (1, 2)) == first
 
 
 def test_the_least_recently_used_block_goes_first_and_a_sequence_goes_from_its_end():
@@ -71,6 +77,14 @@ class Pool(RuleBasedStateMachine):
     @rule(data=st.data())
     def find_known(self, data):
         self.find(data.draw(st.sampled_from(sorted(self.names.values()))))
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data())
+    def share(self, data):
+        block = data.draw(st.sampled_from(self.held))
+        self.pool.share([block, SCRATCH])
+        self.held.append(block)
+        assert self.pool.is_shared(block)
 
     @precondition(lambda self: self.held)
     @rule(data=st.data())

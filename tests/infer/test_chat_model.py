@@ -8,13 +8,14 @@ from mainspring import trace
 from mainspring.errors import ConfigError, ContextLengthError, MainspringError
 from mainspring.infer.chat_model import EngineChat
 from mainspring.infer.request import Output
+from mainspring.infer.sampling import Chosen
 from mainspring.schema import Message, Sampling
 
 ASK = [Message("user", "Hi?")]
 
 
 class Bytes(ByteTokenizer):
-    is_byte_level = True
+    is_byte_level, vocab_size = True, 258
 
     def decode(self, ids):
         return bytes(each for each in ids if each < 256).decode(errors="replace")
@@ -23,22 +24,22 @@ class Bytes(ByteTokenizer):
 class Script:
     """An engine that says given bytes, one an output, in a thread of its own."""
 
-    backend_name = "script"
+    backend_name, fingerprint = "script", "script"
 
     def __init__(self, text, reason="stop"):
         self.pieces, self.reason, self.seed, self.num_cached = text.encode(), reason, 7, 0
         self.is_cancelled = threading.Event()
 
-    def submit(self, request, sink):
-        threading.Thread(target=self.run, args=[sink]).start()
-        return self
+    def submit_all(self, requests, sinks):
+        threading.Thread(target=self.run, args=sinks).start()
+        return [self]
 
     def run(self, sink):
         for byte in self.pieces:
             if self.is_cancelled.is_set():
                 sink(Output(finish_reason="cancelled"))
                 return
-            if sink(Output(ids=(byte,), logprobs=(-0.5,))):
+            if sink(Output(chosen=(Chosen(byte, -0.5, 0.0),))):
                 return
         sink(Output(finish_reason=self.reason))
 
@@ -128,7 +129,7 @@ def test_replies_come_in_the_order_of_the_conversations(model):
 def test_a_failed_engine_raises_in_wait_and_tells_the_sink(model):
     deltas = []
     with running(model) as engine:
-        engine._backend.step = lambda works, adapter: 1 // 0
+        engine._backend.step = lambda works: 1 // 0
         started = make_chat(engine).start(ASK, Sampling(max_tokens=8), deltas.append)
         with pytest.raises(MainspringError, match="ZeroDivisionError"):
             started.wait()

@@ -1,9 +1,13 @@
+import json
 import math
 import threading
+import time
 
+import msgspec
 import pytest
 import torch
 
+from conftest import make_tokenizer
 from fakes_engine import (
     FIXED,
     PLAN,
@@ -16,17 +20,32 @@ from fakes_engine import (
     running,
 )
 from mainspring.errors import ConfigError, ContextLengthError, MainspringError, OverloadedError
+from mainspring.infer.backends.torch_eager import TorchEager
 from mainspring.infer.engine import Engine
+from mainspring.infer.grammar import Grammars
+from mainspring.infer.native.build import NoCompilerError, library
 from mainspring.infer.request import EngineConfig, Request
-from mainspring.schema import Sampling
+from mainspring.models.attend import PackedAttend
+from mainspring.schema import Constraint, Sampling
 
 LENGTHS = [1, 2, 5, 15, 16, 17, 31, 33, 47, 64, 90, 127, 129, 150, 180, 200]
 MIXED = [make_request(n) for n in LENGTHS] + [make_request(n, seed=n) for n in LENGTHS]
 
 
+@pytest.fixture(scope="module", params=["torch_eager", "native"])
+def backend(request):
+    """The name of one that is in the exact mode."""
+    if request.param == "native":
+        try:
+            library()
+        except NoCompilerError as error:
+            pytest.skip(str(error))
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def alone(model):
-    return run_alone(model, MIXED)
+def alone(model, backend):
+    return run_alone(model, MIXED, backend=backend)
 
 
 def count_preemptions(engine):
@@ -45,17 +64,17 @@ def count_preemptions(engine):
 class Gate:
     """A backend that waits to be let through, then gives every id the same score."""
 
-    name, is_exact, context, max_step_tokens = "gate", True, 1000, 512
+    name, is_exact, fingerprint, context, max_step_tokens, window = "gate", True, "", 1000, 512, None
 
     def __init__(self, error=None):
         self.error, self.entered, self.open = error, threading.Event(), threading.Event()
 
-    def step(self, works, adapter):
+    def step(self, works):
         self.entered.set()
         assert self.open.wait(20)
         if self.error is not None:
             raise self.error
-        return [torch.zeros(288) if work.is_complete else None for work in works]
+        return torch.zeros(sum(work.num_scored for work in works), 288)
 
 
 @pytest.fixture
@@ -67,8 +86,8 @@ def gated():
     engine.close()
 
 
-def test_32_requests_at_once_get_the_ids_and_log_probabilities_they_get_alone(model, alone):
-    with running(model) as engine:
+def test_32_requests_at_once_get_the_ids_and_log_probabilities_they_get_alone(model, alone, backend):
+    with running(model, backend=backend) as engine:
         assert run_together(engine, MIXED) == alone
         again = [Received() for _ in MIXED]
         tickets = [engine.submit(request, sink) for request, sink in zip(MIXED, again, strict=True)]
@@ -76,13 +95,13 @@ def test_32_requests_at_once_get_the_ids_and_log_probabilities_they_get_alone(mo
         assert sum(ticket.num_cached for ticket in tickets) > 1000
 
 
-def test_prompts_computed_in_pieces_give_the_same(model, alone):
-    with running(model, max_step_tokens=24) as engine:
+def test_prompts_computed_in_pieces_give_the_same(model, alone, backend):
+    with running(model, backend=backend, max_step_tokens=24) as engine:
         assert run_together(engine, MIXED) == alone
 
 
-def test_preempted_requests_give_the_same(model, alone):
-    with running(model, num_blocks=18) as engine:
+def test_preempted_requests_give_the_same(model, alone, backend):
+    with running(model, backend=backend, num_blocks=18) as engine:
         preempted = count_preemptions(engine)
         assert run_together(engine, MIXED) == alone
         assert preempted
@@ -95,20 +114,99 @@ def test_a_plan_of_one_fixed_size_limits_the_step_and_gives_the_same_in_company(
     with running(model, FIXED) as engine:
         steps = []
         step = engine._backend.step
-        engine._backend.step = lambda works, adapter: (
-            steps.append(sum(work.num_tokens for work in works)) or step(works, adapter)
-        )
+        engine._backend.step = lambda works: steps.append(sum(len(work.ids) for work in works)) or step(works)
         assert run_together(engine, requests) == expected
         assert max(steps) == 8
 
 
-def test_requests_with_different_adapters_run_together_as_alone():
+def test_right_and_wrong_drafts_change_nothing(model, alone, backend):
+    for ids in ([], [7, 8, 9]):
+        with running(model, backend=backend) as engine:
+            truth = {
+                (request.ids, request.sampling.seed): [*request.ids, *result[0]]
+                for request, result in zip(MIXED, alone, strict=True)
+            }
+            engine._scheduler._propose = lambda sequence, limit, cost, ids=ids, truth=truth: (
+                ids or truth[sequence.request.ids, sequence.request.sampling.seed][len(sequence.ids) :]
+            )[: min(limit, 5)]
+            assert run_together(engine, MIXED) == alone
+            stats = engine.stats()
+            assert stats.draft_tokens > 50
+            assert (stats.accepted_tokens > stats.draft_tokens / 2) == (not ids)
+
+
+def test_requests_for_the_same_prompt_share_it_and_answer_as_alone(model, backend):
+    requests = [make_request(37, seed=seed) for seed in range(5)]
+    expected = run_alone(model, requests, backend=backend)
+    assert len({ids for ids, *_ in expected}) == 5
+    with running(model, backend=backend) as engine:
+        steps = []
+        step = engine._backend.step
+        engine._backend.step = lambda works: steps.append(sum(len(work.ids) for work in works)) or step(works)
+        sinks = [Received() for _ in requests]
+        tickets = engine.submit_all(requests, sinks)
+        assert [sink.result for sink in sinks] == expected
+        assert steps[:2] == [37, 5]
+        assert [ticket.num_cached for ticket in tickets] == [0, 37, 37, 37, 37]
+
+
+def test_those_who_follow_a_cancelled_request_are_answered_all_the_same(gated):
+    backend, engine = gated
+    sinks = [Received() for _ in range(3)]
+    first, second, _ = engine.submit_all([make_request(30)] * 3, sinks)
+    assert backend.entered.wait(20)
+    first.cancel()
+    second.cancel()
+    backend.open.set()
+    assert [sink.result[2] for sink in sinks] == ["cancelled", "cancelled", "length"]
+    assert engine._scheduler._pool.num_available == 63
+
+
+def test_the_log_probabilities_of_a_prompt_are_those_of_its_ids(model):
+    request = make_request(150, prompt_logprobs=2)
+    with running(model) as engine:
+        run_together(engine, [make_request(150)])
+        received = Received()
+        engine.submit(request, received)
+        assert received.result[2] == "length"
+    found = [each for output in received.outputs for each in output.prompt]
+    ids = torch.tensor(request.ids)
+    hidden = model(ids, torch.arange(150), PackedAttend([150]))
+    logp = torch.log_softmax(model.logits(hidden).double(), -1)[:-1]
+    assert [each.id for each in found] == list(request.ids[1:])
+    assert torch.tensor([each.logprob for each in found]) == pytest.approx(
+        logp.gather(1, ids[1:, None])[:, 0], abs=1e-5
+    )
+    best = logp.topk(2).indices.tolist()
+    assert [[token_id for token_id, _ in each.alternatives] for each in found] == best
+
+
+def test_a_reply_that_is_not_done_in_time_is_given_up(gated):
+    backend, engine = gated
+    late, other = Received(), Received()
+    engine.submit(msgspec.structs.replace(make_request(3), deadline_s=0.01), late)
+    engine.submit(make_request(3), other)
+    assert backend.entered.wait(20)
+    time.sleep(0.02)
+    backend.open.set()
+    assert "deadline of 0.01 s" in late.result[3]
+    assert other.result[2] == "length"
+
+
+def test_what_was_generated_before_is_gone_on_with(model, alone, backend):
+    for request, (ids, logprobs, *_) in list(zip(MIXED, alone, strict=True))[::5]:
+        with running(model, backend=backend) as engine:
+            rest = run_together(engine, [msgspec.structs.replace(request, generated=ids[:3])])[0]
+        assert (rest[0], rest[1]) == (ids[3:], logprobs[3:])
+
+
+def test_requests_with_different_adapters_run_together_as_alone(backend):
     model = make_model()
     give_adapter(model, "a", 1)
     give_adapter(model, "b", 2)
     requests = [make_request(n, adapter=adapter) for n in (5, 40) for adapter in ("a", "b", None)]
-    expected = run_alone(model, requests)
-    with running(model) as engine:
+    expected = run_alone(model, requests, backend=backend)
+    with running(model, backend=backend) as engine:
         assert run_together(engine, requests * 3) == expected * 3
     assert len({ids for ids, *_ in expected}) == len(requests)
 
@@ -240,3 +338,35 @@ def test_changes_between_steps_run_in_the_engine_and_their_errors_come_back(mode
             engine.between_steps(lambda: names.append(1 // 0))
         assert engine.is_alive()
     assert names == ["engine"]
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+def test_a_reply_holds_to_its_constraint_with_and_without_drafts(model, is_on):
+    tokenizer = make_tokenizer()
+    config = EngineConfig(num_blocks=64, speculation=is_on)
+    wish = Constraint(kind="json_schema", value={
+        "type": "object", "properties": {"name": {"enum": ["spring"]}, "wound": {"type": "boolean"}},
+        "required": ["name", "wound"], "additionalProperties": False,
+    })  # fmt: skip
+    request = msgspec.structs.replace(make_request(9, max_tokens=60), constraint=wish)
+    with Engine(TorchEager(model, PLAN, config), config, Grammars(tokenizer)) as engine:
+        ids, _, reason, error = run_together(engine, [request])[0]
+        accepted = engine.stats().accepted_tokens
+        free = run_together(engine, [make_request(9)])[0]
+    assert (reason, error) == ("stop", None)
+    assert json.loads(tokenizer.decode(ids)) in [
+        {"name": "spring", "wound": wound} for wound in (True, False)
+    ]
+    assert (accepted > 5) == is_on
+    assert free == run_alone(model, [make_request(9)])[0]
+
+
+def test_a_constraint_that_does_not_compile_is_refused_at_once(model):
+    config = EngineConfig(num_blocks=64)
+    with Engine(TorchEager(model, PLAN, config), config, Grammars(make_tokenizer())) as engine:
+        with pytest.raises(ConfigError, match="regex"):
+            engine.submit(
+                msgspec.structs.replace(make_request(3), constraint=Constraint(kind="regex", value="(")),
+                Received(),
+            )
+        assert engine.stats().num_waiting == 0

@@ -8,7 +8,7 @@ from mainspring.adapt.bottleneck import Bottleneck
 from mainspring.adapt.ia3 import Ia3
 from mainspring.adapt.prefix import Prefix
 from mainspring.errors import ConfigError, MainspringError, WeightsError
-from mainspring.infer import host as hosts
+from mainspring.infer import seats
 from mainspring.infer.host import Host
 from mainspring.infer.request import EngineConfig
 from mainspring.models.save import save
@@ -48,7 +48,7 @@ def test_one_engine_answers_with_and_without_adapters(host, tmp_path):
 
 
 def test_an_adapter_whose_products_are_not_exact_is_refused_and_taken_off(host, tmp_path, monkeypatch):
-    monkeypatch.setattr(hosts, "linears_agree", lambda weights, plan: False)
+    monkeypatch.setattr(seats, "linears_agree", lambda weights, plan: False)
     with pytest.raises(MainspringError, match="adapter/one@1 has the rank 8"):
         host.chat("tuned", adapter=("adapter/one@1", save_adapter(tmp_path / "one", 1)))
     assert adapters.adapters_of(host.model).configs == {}

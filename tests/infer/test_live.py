@@ -15,11 +15,9 @@ from mainspring.errors import ConfigError
 from mainspring.infer.backends.live import Live
 from mainspring.infer.engine import Engine
 from mainspring.infer.request import EngineConfig, Request
-from mainspring.infer.sampling import choose, choose_rows
 from mainspring.models.attend import PackedAttend
 from mainspring.models.families.base import FAMILIES, family
 from mainspring.models.model import Model
-from mainspring.schema import Sampling
 
 CONFIG = EngineConfig(num_blocks=256, max_running=64, max_step_tokens=1024)
 SERVED = [name for name in FAMILIES if family(name).tiny().is_served]
@@ -105,24 +103,8 @@ def test_the_end_token_comes_with_its_log_probability_and_outside_of_the_answer(
         received = Received()
         engine.submit(ending, received)
         assert received.result[:3] == (ids[:1], logprobs[:1], "stop")
-        assert received.outputs[-1].end == (ids[1], logprobs[1])
-
-
-def test_many_rows_are_chosen_from_as_each_alone():
-    generator = torch.Generator().manual_seed(0)
-    rows = list(torch.randn(200, 37, generator=generator) * 3)
-    seeds, positions = list(range(200)), [7 * n for n in range(200)]
-    for samplings in (
-        [Sampling(temperature=0.5 + 0.01 * n) for n in range(200)],
-        [Sampling(temperature=1.0, top_k=5 if n % 2 else 0) for n in range(200)],
-        [Sampling() for _ in range(200)],
-    ):
-        alone = [choose(*each) for each in zip(rows, samplings, seeds, positions, strict=True)]
-        together = choose_rows(rows, samplings, seeds, positions)
-        assert [token_id for token_id, _ in together] == [token_id for token_id, _ in alone]
-        assert [logprob for _, logprob in together] == pytest.approx(
-            [logprob for _, logprob in alone], abs=1e-5
-        )
+        end = received.outputs[-1].end
+        assert (end.id, end.logprob) == (ids[1], logprobs[1])
 
 
 @pytest.mark.parametrize("config", [Ia3(), Bottleneck()])

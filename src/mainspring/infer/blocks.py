@@ -1,7 +1,9 @@
 """The pool of cache blocks: reference counts, a hash chain for prefixes, the least recently used goes first.
 
-A full block is known by the hash of (its parent's hash, its ids, the adapter), so equal hashes mean equal ids
-from the beginning. A block that nobody refers to keeps its contents until it is needed for something else.
+A full block is known by the hash of (its parent's hash, its ids), and the chain begins with a root that names the
+model, the adapter and the salt; so equal hashes mean equal ids from the beginning. A block that nobody refers to
+keeps its contents until it is needed for something else. Whoever holds a block holds those before it, and gives
+them back behind it, so the blocks at the ends of chains go first.
 """
 
 import hashlib
@@ -13,18 +15,21 @@ SCRATCH = 0
 """The block that padding rows write to and that masked reads fall on; never given out."""
 
 
-def chain(parent: bytes, ids: Sequence[int], adapter: str | None) -> bytes:
+def root(model: str, adapter: str | None, salt: str) -> bytes:
+    """What the chains of one model, adapter and salt begin with."""
+    return hashlib.blake2b(repr((model, adapter, salt)).encode(), digest_size=16).digest()
+
+
+def chain(parent: bytes, ids: Sequence[int]) -> bytes:
     """The name of a full block: it depends on every id before it."""
-    digest = hashlib.blake2b(parent, digest_size=16)
-    digest.update(array("q", ids).tobytes())
-    digest.update((adapter or "").encode())
-    return digest.digest()
+    return hashlib.blake2b(array("q", ids).tobytes(), key=parent, digest_size=16).digest()
 
 
 class BlockPool:
     """Blocks 1 to num_blocks - 1; block 0 is scratch."""
 
     def __init__(self, num_blocks: int) -> None:
+        self.num_blocks = num_blocks - 1
         self._references = [0] * num_blocks
         self._free = list(range(num_blocks - 1, 0, -1))
         self._idle: OrderedDict[int, None] = OrderedDict()
@@ -35,6 +40,10 @@ class BlockPool:
     def num_available(self) -> int:
         """Blocks that can be taken now: never used ones and idle ones."""
         return len(self._free) + len(self._idle)
+
+    @property
+    def num_used(self) -> int:
+        return self.num_blocks - self.num_available
 
     def take(self) -> int | None:
         """A block for new contents, or None when all are in use."""
@@ -48,23 +57,38 @@ class BlockPool:
         self._references[block] = 1
         return block
 
-    def find(self, block_hash: bytes) -> int | None:
+    def has(self, name: bytes) -> bool:
+        return name in self._by_hash
+
+    def find(self, name: bytes) -> int | None:
         """The block with these contents, with one more reference; None where nobody has it."""
-        block = self._by_hash.get(block_hash)
+        block = self._by_hash.get(name)
         if block is not None:
             self._idle.pop(block, None)
             self._references[block] += 1
         return block
 
-    def name(self, block: int, block_hash: bytes) -> None:
+    def share(self, blocks: Sequence[int]) -> None:
+        """One more reference each, for a second holder; whoever writes to such a block copies it first."""
+        for block in blocks:
+            if block != SCRATCH:
+                assert self._references[block] > 0, f"block {block} is nobody's, so it cannot be shared"
+                self._references[block] += 1
+
+    def is_shared(self, block: int) -> bool:
+        return self._references[block] > 1
+
+    def name(self, block: int, name: bytes) -> None:
         """Say that a block is full and what it holds; a second block with the same contents stays unnamed."""
-        if block_hash not in self._by_hash and block not in self._hash_of:
-            self._by_hash[block_hash] = block
-            self._hash_of[block] = block_hash
+        if name not in self._by_hash and block not in self._hash_of:
+            self._by_hash[name] = block
+            self._hash_of[block] = name
 
     def release(self, blocks: Sequence[int]) -> None:
         """Give back one reference each; the last blocks are the first to go: they need the ones before."""
         for block in reversed(blocks):
+            if block == SCRATCH:
+                continue
             self._references[block] -= 1
             assert self._references[block] >= 0, f"block {block} was released twice"
             if self._references[block] == 0:

@@ -1,30 +1,35 @@
 """The engine as a ChatModel: messages in, text out.
 
-messages -> chat.render -> Request -> engine -> ids -> StreamDecoder -> stop strings -> Delta
+messages -> chat.render -> Request(s) -> engine -> EngineGeneration
 """
 
-import threading
 from collections.abc import Sequence
 
+import msgspec
+
 from mainspring import chat, trace
-from mainspring.errors import MainspringError
-from mainspring.infer.engine import Engine, Ticket
+from mainspring.errors import ConfigError
+from mainspring.infer import sampling as samplings
+from mainspring.infer.base import AnyEngine
+from mainspring.infer.beams import BeamGeneration
+from mainspring.infer.generation import EngineGeneration, Shared, seed_of
 from mainspring.infer.kernels import KernelPlan
-from mainspring.infer.request import Output, Request
-from mainspring.infer.stops import StopFilter
-from mainspring.protocols import Sink
-from mainspring.schema import Delta, FinishReason, Message, Reply, Sampling, Usage
+from mainspring.infer.request import Request
+from mainspring.infer.tools.base import Plain
+from mainspring.protocols import PLAIN, Sink
+from mainspring.schema import Ask, Message, Reply, Sampling
 from mainspring.tokenizer.base import Tokenizer
-from mainspring.tokenizer.stream import StreamDecoder
+
+MAX_REPLIES = 128
 
 
 class EngineChat:
-    """One model of an engine, with one of its adapters or none; implements `protocols.ChatModel`."""
+    """One model of an engine, with one of its adapters or none; implements `protocols.TextModel`."""
 
     def __init__(
         self,
         name: str,
-        engine: Engine,
+        engine: AnyEngine,
         tokenizer: Tokenizer,
         plan: KernelPlan,
         *,
@@ -36,22 +41,46 @@ class EngineChat:
         self._engine, self._tokenizer, self._plan = engine, tokenizer, plan
         self._model, self._adapter = model, adapter
 
+    @property
+    def context(self) -> int:
+        """The most ids that a prompt and its reply may have together."""
+        return self._engine.context
+
     def start(
-        self, messages: Sequence[Message], sampling: Sampling, sink: Sink | None = None
-    ) -> "EngineReply":
+        self, messages: Sequence[Message], sampling: Sampling, sink: Sink | None = None, *, ask: Ask = PLAIN
+    ) -> EngineGeneration:
         """Begin a reply; see `protocols.ChatModel.start`."""
-        ids = tuple(chat.render(messages, self._tokenizer, open_reply=True).ids)
-        request = Request(ids=ids, sampling=sampling, end_ids=self._tokenizer.end_ids, adapter=self._adapter)
-        attributes = {
-            trace.ENGINE_MODE: self._plan.mode,
-            trace.ENGINE_BACKEND: self._engine.backend_name,
-            trace.KERNEL_PLAN: self._plan.fingerprint,
-            trace.MODEL_ARTIFACT: self._model,
-            trace.ADAPTER: self._adapter,
-        }
-        reply = EngineReply(ids, sampling, self._tokenizer, attributes, sink)
-        reply.begin(self._engine, request)
-        return reply
+        if sampling.max_tokens < 1:
+            raise ConfigError(f"`max_tokens` is {sampling.max_tokens}; a reply needs 1 or more.")
+        return self._begin(self.prompt_ids(messages, ask), sampling, sink, ask)
+
+    def complete(
+        self, prompt: str | Sequence[int], sampling: Sampling, sink: Sink | None = None, *, ask: Ask = PLAIN
+    ) -> EngineGeneration:
+        """Begin to continue a prompt as it stands; `max_tokens` 0 only scores it (`prompt_logprobs`).
+
+        Text gets before it what the model's own files put there, such as a bos token; ids stay as they are.
+        """
+        if ask.tools:
+            raise ConfigError("Tools were given with a raw prompt; only messages can be answered with tools.")
+        ids = (
+            [*self._tokenizer.opening_ids, *self.encode(prompt)] if isinstance(prompt, str) else list(prompt)
+        )
+        size = self._tokenizer.vocab_size
+        wrong = next((each for each in ids if not 0 <= each < size), None)
+        if wrong is not None:
+            raise ConfigError(f"The prompt holds the id {wrong}; this model's ids go from 0 to {size - 1:,}.")
+        return self._begin(ids, sampling, sink, ask)
+
+    def prompt_ids(self, messages: Sequence[Message], ask: Ask = PLAIN) -> list[int]:
+        """The ids that the model is shown for messages."""
+        return chat.render(messages, self._tokenizer, open_reply=True).ids
+
+    def encode(self, text: str) -> list[int]:
+        return self._tokenizer.encode(text)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return self._tokenizer.decode(ids)
 
     def reply(self, messages: Sequence[Message], sampling: Sampling) -> Reply:
         return self.start(messages, sampling).wait()
@@ -60,92 +89,50 @@ class EngineChat:
         """All at once into the engine, which batches them."""
         return [started.wait() for started in [self.start(messages, sampling) for messages in conversations]]
 
-
-class EngineReply:
-    """A reply on its way out of the engine; implements `protocols.Generation`."""
-
-    def __init__(
-        self,
-        prompt_ids: tuple[int, ...],
-        sampling: Sampling,
-        tokenizer: Tokenizer,
-        attributes: dict[str, str | int | None],
-        sink: Sink | None,
-    ) -> None:
-        self.prompt_ids = prompt_ids
-        self._sink, self._attributes = sink, attributes
-        self._decoder, self._stops = StreamDecoder(tokenizer), StopFilter(sampling.stop)
-        self._ids: list[int] = []
-        self._logprobs: list[float] = []
-        self._text: list[str] = []
-        self._ticket: Ticket | None = None
-        self._begun, self._done = threading.Event(), threading.Event()
-        self._reply: Reply | None = None
-        self._error: str | None = None
-
-    def begin(self, engine: Engine, request: Request) -> None:
-        self._ticket = engine.submit(request, self._take)
-        self._attributes[trace.SEED] = self._ticket.seed
-        self._begun.set()
-
-    def cancel(self) -> None:
-        if self._ticket is not None:
-            self._ticket.cancel()
-
-    def wait(self) -> Reply:
-        self._done.wait()
-        if self._error is not None:
-            raise MainspringError(self._error)
-        assert self._reply is not None
-        return self._reply
-
-    def _take(self, output: Output) -> bool:
-        """An output of the engine, in its thread; True when a stop string has ended the reply."""
-        self._begun.wait()
-        try:
-            return self._read(output)
-        except Exception as error:
-            self._error = (
-                f"The reply was dropped because its receiver failed ({type(error).__name__}: {error})."
+    def _begin(self, ids: Sequence[int], sampling: Sampling, sink: Sink | None, ask: Ask) -> EngineGeneration:
+        asked = msgspec.structs.replace(sampling, max_tokens=max(sampling.max_tokens, 1))
+        samplings.check(asked, vocab_size=self._tokenizer.vocab_size)
+        num = max(ask.n, ask.best_of)
+        if not 1 <= ask.n <= num <= MAX_REPLIES:
+            raise ConfigError(
+                f"`n` is {ask.n} and `best_of` {ask.best_of}; they must be from 1 to {MAX_REPLIES}."
             )
-            raise
-        finally:
-            if self._reply is not None or self._error is not None:
-                self._done.set()
-
-    def _read(self, output: Output) -> bool:
-        if output.error is not None:
-            self._error = output.error
-            self._send(Delta(error=output.error))
-            return False
-        self._ids += output.ids
-        self._logprobs += output.logprobs
-        self._emit(self._stops.push(self._decoder.push(output.ids)))
-        if self._stops.has_stopped or output.finish_reason is not None:
-            self._finish("stop" if self._stops.has_stopped else output.finish_reason)
-        return self._stops.has_stopped
-
-    def _finish(self, reason: FinishReason | None) -> None:
-        assert self._ticket is not None
-        assert reason is not None
-        self._emit(self._stops.push(self._decoder.flush()) + self._stops.flush())
-        usage = Usage(
-            prompt_tokens=len(self.prompt_ids),
-            completion_tokens=len(self._ids),
-            cached_tokens=self._ticket.num_cached,
-        )
-        logprob = sum(self._logprobs) / len(self._logprobs) if self._logprobs else 0.0
-        self._reply = Reply(
-            text="".join(self._text), ids=tuple(self._ids), prompt_ids=self.prompt_ids, finish_reason=reason,
-            usage=usage, logprob=logprob, attributes=dict(self._attributes),
+        shared = Shared(
+            prompt_ids=tuple(ids), sampling=sampling, tokenizer=self._tokenizer, decoder=self._tokenizer,
+            attributes=self._attributes(), fingerprint=self._engine.fingerprint,
         )  # fmt: skip
-        self._send(Delta(reply=self._reply))
+        request = Request(
+            ids=shared.prompt_ids, sampling=asked, end_ids=self._tokenizer.end_ids, adapter=self._adapter,
+            constraint=ask.constraint, priority=ask.priority, deadline_s=ask.deadline_s, tenant=ask.tenant,
+            salt=ask.salt,
+        )  # fmt: skip
+        if ask.beams > 1:
+            beams = BeamGeneration(shared, ask, Plain, sink)
+            beams.begin(self._engine, [request])
+            return beams
+        generation = EngineGeneration(shared, num, ask.n, Plain, sink)
+        generation.begin(self._engine, _copies(request, num))
+        return generation
 
-    def _emit(self, text: str) -> None:
-        if text:
-            self._text.append(text)
-            self._send(Delta(text=text))
+    def _attributes(self) -> dict[str, str | None]:
+        return {
+            trace.ENGINE_MODE: self._plan.mode,
+            trace.ENGINE_BACKEND: self._engine.backend_name,
+            trace.KERNEL_PLAN: self._plan.fingerprint,
+            trace.MODEL_ARTIFACT: self._model,
+            trace.ADAPTER: self._adapter,
+        }
 
-    def _send(self, delta: Delta) -> None:
-        if self._sink is not None:
-            self._sink(delta)
+
+def _copies(request: Request, num: int) -> list[Request]:
+    """The same request with a seed each; the prompt is scored with the first alone."""
+    if num == 1:
+        return [request]
+    replace = msgspec.structs.replace
+    first = seed_of(request.sampling.seed, 0)
+    copies = [
+        replace(request, sampling=replace(request.sampling, seed=seed_of(first, index)))
+        for index in range(num)
+    ]
+    later = [replace(each, sampling=replace(each.sampling, prompt_logprobs=None)) for each in copies[1:]]
+    return [copies[0], *later]

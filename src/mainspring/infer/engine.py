@@ -4,24 +4,28 @@ submit -> inbox -> scheduler -> backend -> choose -> sink
 """
 
 import logging
-import math
 import queue
 import secrets
 import threading
+import time
 from collections.abc import Callable, Iterator
+from collections.abc import Sequence as Many
 from typing import Self
 
-import torch
-
-from mainspring.errors import ConfigError, ContextLengthError, MainspringError, OverloadedError
+from mainspring.errors import ConfigError, ContextLengthError, MainspringError, NotFoundError, OverloadedError
+from mainspring.infer import sampling
 from mainspring.infer.backends.base import Backend
 from mainspring.infer.blocks import BlockPool
+from mainspring.infer.drafts import propose
+from mainspring.infer.grammar import Grammars
 from mainspring.infer.request import EngineConfig, Output, OutputSink, Request, Sequence
-from mainspring.infer.sampling import choose, choose_rows
+from mainspring.infer.sampling import Seen
 from mainspring.infer.scheduler import Scheduler
-from mainspring.schema import FinishReason, Sampling
+from mainspring.infer.stats import EngineStats
+from mainspring.infer.turn import choose_all, hand_out
 
 NUM_SCRATCH_BLOCKS = 1
+MAX_RETRY_S = 60
 logger = logging.getLogger(__name__)
 
 
@@ -44,19 +48,29 @@ class Ticket:
 
 
 class Engine:
-    """Runs requests together; thread-safe. Use as a context manager, or call close()."""
+    """Runs requests together; thread-safe. Use as a context manager, or call close().
 
-    def __init__(self, backend: Backend, config: EngineConfig) -> None:
-        self._backend, self._config = backend, config
+    Args:
+        backend: computes the scores.
+        config: sizes and manners.
+        grammars: compiles what replies must match; without it constraints are refused.
+
+    """
+
+    def __init__(self, backend: Backend, config: EngineConfig, grammars: Grammars | None = None) -> None:
+        self._backend, self._config, self._grammars = backend, config, grammars
         most = min(config.max_step_tokens, backend.max_step_tokens)
+        self._pool = BlockPool(config.num_blocks)
         self._scheduler = Scheduler(
-            config.model_copy(update={"max_step_tokens": most}), BlockPool(config.num_blocks)
-        )
+            config.model_copy(update={"max_step_tokens": most}), self._pool, model=backend.fingerprint,
+            window=backend.window, propose=propose if config.speculation else None,
+        )  # fmt: skip
         self._inbox: queue.SimpleQueue[Sequence | Callable[[], None] | None] = queue.SimpleQueue()
         self._num_open = 0
         self._lock = threading.Lock()
         self._failure: BaseException | None = None
         self._has_ended = False
+        self._busy_since: float | None = None
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
 
@@ -64,29 +78,62 @@ class Engine:
     def backend_name(self) -> str:
         return self._backend.name
 
+    @property
+    def context(self) -> int:
+        """The most ids that a prompt and its reply may have together: of the model, and of the cache."""
+        room = (self._config.num_blocks - NUM_SCRATCH_BLOCKS) * self._config.block_size
+        return min(self._backend.context, room)
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the weights and the kernels that answer."""
+        return self._backend.fingerprint
+
+    @property
+    def is_exact(self) -> bool:
+        return self._backend.is_exact
+
     def submit(self, request: Request, sink: OutputSink) -> Ticket:
-        """Queue a request; `sink` is called from the engine's thread.
+        """Queue a request; `sink` is called from the engine's thread. See submit_all."""
+        return self.submit_all([request], [sink])[0]
+
+    def submit_all(self, requests: Many[Request], sinks: Many[OutputSink]) -> list[Ticket]:
+        """Queue requests for the same ids, which are computed once for all of them.
 
         Raises:
-            ConfigError: a sampling value out of range.
+            ConfigError: a sampling value out of range, or a constraint that cannot be compiled.
             ContextLengthError: the prompt and what may follow do not fit the model or the cache.
             OverloadedError: too many requests are waiting.
             MainspringError: the engine was closed or has failed.
 
         """
-        self._check(request)
-        seed = request.sampling.seed if request.sampling.seed is not None else secrets.randbits(63)
-        sequence = Sequence(request=request, sink=sink, seed=seed, ids=list(request.ids))
+        first = requests[0]
+        assert all(
+            (each.ids, each.adapter, each.salt) == (first.ids, first.adapter, first.salt) for each in requests
+        )
+        sequences = [self._sequence(request, sink) for request, sink in zip(requests, sinks, strict=True)]
+        leader, *sequences[0].followers = sequences
         with self._lock:
             if self._has_ended:
                 raise MainspringError(f"The engine {self._why_ended()}, so nothing can be asked of it.")
-            if self._num_open >= self._config.max_waiting:
+            if self._num_open + len(sequences) > self._config.max_waiting:
                 raise OverloadedError(
-                    f"{self._num_open} requests are open, which is the limit. Try again shortly."
+                    f"{self._num_open} requests are open and {self._config.max_waiting} is the limit. Try again in "
+                    f"{self._retry_s()} s.",
+                    retry_after_s=self._retry_s(),
                 )
-            self._num_open += 1
-            self._inbox.put(sequence)
-        return Ticket(self, sequence)
+            self._num_open += len(sequences)
+            self._inbox.put(leader)
+        return [Ticket(self, sequence) for sequence in sequences]
+
+    def stats(self) -> EngineStats:
+        """What the engine does and holds at this moment."""
+        stats = self._scheduler.stats
+        stats.num_running, stats.num_waiting = len(self._scheduler.running), len(self._scheduler.waiting)
+        stats.kv_use = self._pool.num_used / max(self._pool.num_blocks, 1)
+        busy_since = self._busy_since
+        stats.since_step_s = 0.0 if busy_since is None else time.monotonic() - busy_since
+        return stats
 
     def between_steps(self, change: Callable[[], None]) -> None:
         """Run `change` in the engine's thread while no step runs, and wait for it (loading an adapter)."""
@@ -107,6 +154,18 @@ class Engine:
         if errors:
             raise errors[0]
 
+    def without_adapter(self, adapter: str, change: Callable[[], None]) -> None:
+        """End what is under way with an adapter, then run `change`, which takes it off; see between_steps."""
+
+        def run() -> None:
+            for leader in list(self._scheduler):
+                for sequence in (leader, *leader.followers):
+                    if sequence.request.adapter == adapter:
+                        self._end(sequence, Output(error=f"The adapter {adapter} has been taken off."))
+            change()
+
+        self.between_steps(run)
+
     def is_alive(self) -> bool:
         return self._thread.is_alive() and self._failure is None
 
@@ -124,12 +183,30 @@ class Engine:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
+    def _sequence(self, request: Request, sink: OutputSink) -> Sequence:
+        self._check(request)
+        grammar = None
+        if request.constraint is not None:
+            if self._grammars is None:
+                raise ConfigError("This engine has no tokenizer, so it cannot hold a reply to a constraint.")
+            grammar = self._grammars.compile(request.constraint).start()
+        wanted = request.sampling
+        seed = wanted.seed if wanted.seed is not None else secrets.randbits(63)
+        ids = [*request.ids, *request.generated]
+        sequence = Sequence(request=request, sink=sink, seed=seed, ids=ids, grammar=grammar)
+        if (wanted.presence_penalty, wanted.frequency_penalty, wanted.repetition_penalty) != (0, 0, 1):
+            sequence.seen = Seen(request.ids)
+        for token_id in request.generated:
+            sequence.take_note(token_id)
+        return sequence
+
     def _check(self, request: Request) -> None:
-        _check_sampling(request.sampling)
+        sampling.check(request.sampling)
+        if request.adapter is not None and not self._backend.has_adapter(request.adapter):
+            raise NotFoundError(f"The adapter {request.adapter} is not loaded. Load it, or ask without it.")
         if not request.ids:
             raise ContextLengthError("The prompt is empty; at least one token is needed.")
-        room = (self._config.num_blocks - NUM_SCRATCH_BLOCKS) * self._config.block_size
-        limit = min(self._backend.context, room)
+        limit = self.context
         wanted = len(request.ids) + request.sampling.max_tokens
         if wanted > limit:
             raise ContextLengthError(
@@ -137,13 +214,23 @@ class Engine:
                 f"{wanted:,} in all; {limit:,} is the limit. Shorten the prompt or ask for fewer tokens."
             )
 
+    def _retry_s(self) -> int:
+        """When about a place will be free: the time of as many steps as an answer of average length has."""
+        stats = self._scheduler.stats
+        done = max(stats.generated_tokens, 1)
+        waves = self._num_open / self._config.max_running
+        return min(max(round(stats.last_step_s * done / max(stats.num_steps, 1) * waves), 1), MAX_RETRY_S)
+
     def _run(self) -> None:
         try:
             while self._take_in():
-                self._drop_cancelled()
-                if self._scheduler.running or self._scheduler.waiting:
+                self._drop_ended()
+                if len(self._scheduler.waiting) or self._scheduler.running:
+                    self._busy_since = time.monotonic()
                     self._step()
-        except BaseException as error:  # noqa: BLE001 - every open request must hear of it
+                self._busy_since = None
+        except BaseException as error:  # every open request must hear of it
+            logger.exception("The engine has failed; every open request is told, and later ones are refused.")
             self._failure = error
         with self._lock:
             self._has_ended = True  # from here on nothing comes into the inbox that would wait for an answer
@@ -151,8 +238,9 @@ class Engine:
         output = Output(finish_reason="cancelled")
         if self._failure is not None:
             output = Output(error=f"The engine {self._why_ended()}.")
-        for sequence in [*self._scheduler.running, *self._scheduler.waiting, *arrived]:
-            _hand_out(sequence, output)
+        for sequence in [*self._scheduler, *arrived]:
+            for each in (sequence, *sequence.followers):
+                hand_out(each, output)
 
     def _empty_inbox(self) -> Iterator[Sequence | Callable[[], None] | None]:
         while not self._inbox.empty():
@@ -165,7 +253,7 @@ class Engine:
 
     def _take_in(self) -> bool:
         """Take what has come in, waiting if there is nothing else to do; False when it is time to end."""
-        idle = not (self._scheduler.running or self._scheduler.waiting)
+        idle = not (self._scheduler.running or len(self._scheduler.waiting))
         while idle or not self._inbox.empty():
             item = self._inbox.get()
             idle = False
@@ -177,73 +265,33 @@ class Engine:
                 item()
         return True
 
-    def _drop_cancelled(self) -> None:
-        for sequence in [*self._scheduler.running, *self._scheduler.waiting]:
-            if sequence.is_cancelled:
-                self._end(sequence, Output(finish_reason="cancelled"))
+    def _drop_ended(self) -> None:
+        """End what was called off, and what is too late."""
+        now = time.monotonic()
+        for leader in list(self._scheduler):
+            for sequence in (leader, *leader.followers):
+                if sequence.is_cancelled:
+                    self._end(sequence, Output(finish_reason="cancelled"))
+                elif sequence.is_late(now):
+                    limit = sequence.request.deadline_s
+                    self._end(
+                        sequence, Output(error=f"The reply was not done within its deadline of {limit:g} s.")
+                    )
 
     def _step(self) -> None:
-        works = self._scheduler.plan()
-        if not works:
+        plan = self._scheduler.plan()
+        for source, target in plan.copies:
+            self._backend.copy_block(source, target)
+        if not plan.works:
             return
-        scores = self._backend.step(works, works[0].sequence.request.adapter)
-        for work in works:
-            self._scheduler.done(work)
-        found = [
-            (work.sequence, scores_V)
-            for work, scores_V in zip(works, scores, strict=True)
-            if scores_V is not None
-        ]
-        for (sequence, _), chosen in zip(found, self._choose(found), strict=True):
-            self._append(sequence, *chosen)
-
-    def _choose(self, found: list[tuple[Sequence, torch.Tensor]]) -> list[tuple[int, float]]:
-        """The next id of every sequence and its log-probability."""
-        each = [(row_V, of.request.sampling, of.seed, len(of.ids)) for of, row_V in found]
-        if self._backend.is_exact or not each:
-            return [choose(*row) for row in each]
-        return choose_rows(*zip(*each, strict=True))
-
-    def _append(self, sequence: Sequence, token_id: int, logprob: float) -> None:
-        """Hand out the next id, and end the request where it ends."""
-        request = sequence.request
-        if token_id in request.end_ids:
-            self._end(sequence, Output(finish_reason="stop", end=(token_id, logprob)))
-            return
-        sequence.ids.append(token_id)
-        is_last = sequence.num_generated >= request.sampling.max_tokens
-        reason: FinishReason | None = "length" if is_last else None
-        output = Output(ids=(token_id,), logprobs=(logprob,), finish_reason=reason)
-        if is_last:
-            self._end(sequence, output)
-        elif _hand_out(sequence, output):
-            self._end(sequence, None)
+        start = time.perf_counter()
+        scores_NV = self._backend.step(plan.works)
+        self._scheduler.done(plan, time.perf_counter() - start)
+        choose_all(plan.works, scores_NV, self._scheduler, self._end)
 
     def _end(self, sequence: Sequence, output: Output | None) -> None:
         self._scheduler.remove(sequence)
         with self._lock:
             self._num_open -= 1
         if output is not None:
-            _hand_out(sequence, output)
-
-
-def _hand_out(sequence: Sequence, output: Output) -> bool:
-    """Call the sink; True when the request is to end. A sink that raises ends its own request alone."""
-    try:
-        return sequence.sink(output)
-    except Exception:
-        logger.exception("The sink of a request failed, so the request is dropped; the others go on.")
-        return True
-
-
-def _check_sampling(sampling: Sampling) -> None:
-    """Refuse what would fail later, in the thread that all requests share."""
-    wrong = {
-        "temperature": (sampling.temperature, "0 or more", 0 <= sampling.temperature < math.inf),
-        "top_k": (sampling.top_k, "0 (all) or more", sampling.top_k >= 0),
-        "top_p": (sampling.top_p, "above 0", sampling.top_p > 0),
-        "max_tokens": (sampling.max_tokens, "1 or more", sampling.max_tokens >= 1),
-    }
-    for name, (value, expected, is_right) in wrong.items():
-        if not is_right:
-            raise ConfigError(f"`{name}` is {value}; it must be {expected}. Correct it in the request.")
+            hand_out(sequence, output)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from mainspring.models.config import AttentionSpec, LatentSpec, MixerSpec
+from mainspring.models.config import AttentionSpec, LatentSpec, MixerSpec, ModelConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,3 +35,11 @@ def kv_layout(mixer: MixerSpec) -> KvLayout:
         value_size=mixer.head_size,
         values_in_keys=False,
     )
+
+
+def window_of(config: ModelConfig) -> int | None:
+    """How far back the layer looks that looks farthest; None where one sees everything."""
+    windows = [
+        block.mixer.window if isinstance(block.mixer, AttentionSpec) else None for block in config.blocks
+    ]
+    return None if None in windows else max(window for window in windows if window is not None)

@@ -40,6 +40,13 @@ class KvCache:
             for each, keys_GSK in zip(layouts, self.keys, strict=True)
         ]
 
+    def copy(self, source: slice, target: slice) -> None:
+        """Copy the keys and values of a run of slots to another."""
+        for keys_GSK, values_GSV in zip(self.keys, self.values, strict=True):
+            keys_GSK[:, target] = keys_GSK[:, source]
+            if values_GSV.data_ptr() != keys_GSK.data_ptr():
+                values_GSV[:, target] = values_GSV[:, source]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:

@@ -1,44 +1,97 @@
-"""What goes into the engine and what comes out."""
+"""What goes into the engine and what comes out; both can be sent to another process as they are."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal
+
+import msgspec
+from pydantic import Field
 
 from mainspring.config import Config
-from mainspring.schema import FinishReason, Sampling
+from mainspring.infer.grammar import GrammarState
+from mainspring.infer.sampling import Chosen, Seen
+from mainspring.infer.speculate import NGram, Pace
+from mainspring.schema import Constraint, FinishReason, Sampling
+
+
+class NativeSettings(Config):
+    """What the native step keeps its numbers in."""
+
+    bits: Literal[8, 4] = Field(default=8, description="Bits of a weight; the head keeps 8.")
+    kv: Literal["bf16", "int8"] = Field(default="bf16", description="What keys and values are kept in.")
+    threads: int = Field(default=0, ge=0, description="Threads of a step; 0: as many as torch has.")
+    march: str = Field(default="native", description="The processor to compile for, in the compiler's words.")
 
 
 class EngineConfig(Config):
-    """Sizes of the engine. One block holds `block_size` tokens of every layer's keys and values."""
+    """Sizes and manners of the engine. One block holds `block_size` tokens of every layer's keys and values."""
 
-    block_size: int = 16
-    num_blocks: int = 512
-    max_running: int = 32
-    max_waiting: int = 1024
-    max_step_tokens: int = 512
+    backend: Literal["torch_eager", "native"] = Field(
+        default="torch_eager",
+        description="What computes: torch on the weights as they are, or the compiled step on packed weights.",
+    )
+    native: NativeSettings = Field(default=NativeSettings(), description="How the native step packs.")
+    block_size: int = Field(default=16, ge=1, description="Tokens in a block of the cache.")
+    num_blocks: int = Field(default=512, ge=2, description="Blocks in the cache, the scratch block included.")
+    max_running: int = Field(default=32, ge=1, description="Sequences that are worked on together.")
+    max_waiting: int = Field(
+        default=1024, ge=1, description="Requests that may be open before more are refused."
+    )
+    max_step_tokens: int = Field(default=512, ge=1, description="Tokens that one step computes at most.")
+    max_slowdown: float = Field(
+        default=3.0, gt=1, description="How many times longer prompts may make a step in which others decode."
+    )
+    isolate: bool = Field(
+        default=False,
+        description="Run the engine in a process of its own, which is started again when it dies.",
+    )
+    prefix_cache: bool = Field(
+        default=True, description="Find again what was computed for the same beginning."
+    )
+    speculation: bool = Field(
+        default=True, description="Guess ids from the text so far and check many at once."
+    )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """Token ids to continue. The engine ends at any of `end_ids`, which it does not return."""
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """Token ids to continue. The engine ends at any of `end_ids`, which it does not return.
+
+    `generated` are ids that an engine before this one has already answered with; they are not returned again.
+    """
 
     ids: tuple[int, ...]
     sampling: Sampling
     end_ids: tuple[int, ...] = ()
     adapter: str | None = None
+    constraint: Constraint | None = None
+    priority: int = 0
+    deadline_s: float | None = None
+    tenant: str = ""
+    salt: str = ""
+    generated: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Output:
-    """What one step brought a request: an id and its log-probability, or the reason for the end, or both.
+class Output(msgspec.Struct, frozen=True, kw_only=True):
+    """What one step brought a request: a chosen id, or the reason for the end, or both.
 
-    `end` is the end token that was chosen, which is no part of the answer, with its log-probability.
+    `end` is the end token that was chosen, which is no part of the answer. `prompt` are the prompt's own ids as
+    far as they were scored, without the first, where their log-probabilities were asked for.
     """
 
-    ids: tuple[int, ...] = ()
-    logprobs: tuple[float, ...] = ()
-    end: tuple[int, float] | None = None
+    chosen: tuple[Chosen, ...] = ()
+    end: Chosen | None = None
+    prompt: tuple[Chosen, ...] = ()
     finish_reason: FinishReason | None = None
     error: str | None = None
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        return tuple(each.id for each in self.chosen)
+
+    @property
+    def logprobs(self) -> tuple[float, ...]:
+        return tuple(each.logprob for each in self.chosen)
 
 
 OutputSink = Callable[[Output], bool]
@@ -47,18 +100,58 @@ OutputSink = Callable[[Output], bool]
 
 @dataclass(slots=True, eq=False)
 class Sequence:
-    """A request in the scheduler: all its ids so far, how many have keys and values, and where those lie."""
+    """A request in the scheduler: all its ids so far, how many have keys and values, and where those lie.
+
+    `names` are those of the full blocks that `ids` make, as far as they were asked for; `num_named` blocks are
+    known to the pool by them. `followers` are requests for the same ids that take over what this one computes
+    of them.
+    """
 
     request: Request
     sink: OutputSink
     seed: int
     ids: list[int]
+    grammar: GrammarState | None = None
+    seen: Seen | None = None
+    ngram: NGram = field(default_factory=NGram)
+    pace: Pace = field(default_factory=Pace)
+    arrived: float = field(default_factory=time.monotonic)
     num_computed: int = 0
     num_cached: int = 0
+    num_passed: int = 0
+    num_named: int = 0
+    num_dropped: int = 0
     blocks: list[int] = field(default_factory=list)
-    hashes: list[bytes] = field(default_factory=list)
+    names: list[bytes] = field(default_factory=list)
+    followers: list["Sequence"] = field(default_factory=list)
     is_cancelled: bool = False
 
     @property
     def num_generated(self) -> int:
         return len(self.ids) - len(self.request.ids)
+
+    @property
+    def num_lacking(self) -> int:
+        """Ids without keys and values: one while it decodes."""
+        return len(self.ids) - self.num_computed
+
+    @property
+    def wants_prompt(self) -> bool:
+        """Whether the prompt itself is to be scored, so that nothing of it may come from the cache."""
+        return self.request.sampling.prompt_logprobs is not None and self.num_generated == 0
+
+    @property
+    def end_ids(self) -> tuple[int, ...]:
+        """Ids that end the reply and are not shown."""
+        stop_ids = self.request.sampling.stop_ids
+        return stop_ids if self.request.sampling.ignore_end else (*self.request.end_ids, *stop_ids)
+
+    def take_note(self, token_id: int) -> None:
+        """A generated id, for the penalties and the grammar."""
+        if self.seen is not None:
+            self.seen.add(token_id)
+        if self.grammar is not None:
+            self.grammar.accept(token_id)
+
+    def is_late(self, now: float) -> bool:
+        return self.request.deadline_s is not None and now - self.arrived > self.request.deadline_s

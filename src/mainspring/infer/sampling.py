@@ -1,75 +1,234 @@
-"""The choice of the next id from one row of logits, or of many ids from many rows.
+"""The choice of the next ids from rows of scores, and what is said of them.
 
-In the exact mode every row is worked on alone. Randomness is counter-based (Philox, keyed by the request's seed and
-the position), so a seed gives the same ids alone, in a batch and after a preemption.
+scores -> log-probabilities, entropy and alternatives, of the distribution as it is
+       -> logit bias -> penalties -> mask, min_tokens -> temperature -> filters -> draw
+
+Bias before penalties is the order of vLLM, transformers and llama.cpp alike; the filters follow transformers.
+Every row is worked on alone, in numpy, in one thread: its bits depend on nothing but itself, whatever stands beside
+it. Randomness is counter-based (Philox, keyed by the request's seed and the position), so a seed gives the same ids
+alone, in a batch and after a preemption.
 
 Shapes: N rows, V vocabulary, K ids to draw from.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from mainspring.errors import ConfigError
+from mainspring.infer.filters import FAR, Floats, kept, nearest
 from mainspring.schema import Sampling
 
+GREEDY_BELOW = 1e-5
+"""A temperature under this takes the best id; so does vLLM."""
 
-def choose(logits_V: torch.Tensor, sampling: Sampling, seed: int, position: int) -> tuple[int, float]:
-    """The next id and its log-probability under the unmodified distribution.
+MAX_ALTERNATIVES = 200
 
-    Args:
-        logits_V: scores of every id, float32.
-        sampling: temperature 0 takes the greatest score, the lowest id among equals.
-        seed: with `position` it fixes the random number that is drawn.
-        position: index of the id to choose, counted from the prompt's first.
+
+class Seen:
+    """The ids that a sequence holds, for penalties: those of its prompt, and how often it generated which."""
+
+    def __init__(self, prompt_ids: Iterable[int]) -> None:
+        self._prompt = np.unique(np.fromiter(prompt_ids, np.int64))
+        self._generated: dict[int, int] = {}
+
+    def add(self, token_id: int) -> None:
+        """Note one generated id."""
+        self._generated[token_id] = self._generated.get(token_id, 0) + 1
+
+    def plus(self, ids: Iterable[int]) -> "Seen":
+        """A copy with more generated ids: what a draft would have been, were it right."""
+        more = Seen(())
+        more._prompt, more._generated = self._prompt, dict(self._generated)
+        for token_id in ids:
+            more.add(token_id)
+        return more
+
+    def penalize(self, scores_V: Floats, sampling: Sampling) -> None:
+        """Lower what was seen, in place.
+
+        repetition_penalty divides positive and multiplies negative scores of all ids seen (CTRL, arXiv:1909.05858,
+        section 4.1); presence and frequency are subtracted once and by count, for generated ids alone (OpenAI's
+        formula).
+        """
+        num = len(self._generated)
+        ids_K = np.fromiter(self._generated, np.int64, num)
+        if sampling.repetition_penalty != 1:
+            all_ids = np.union1d(self._prompt, ids_K)
+            all_ids = all_ids[all_ids < len(scores_V)]
+            factor = np.float32(sampling.repetition_penalty)
+            found = scores_V[all_ids]
+            scores_V[all_ids] = np.where(found > 0, found / factor, found * factor)
+        if num and (sampling.presence_penalty or sampling.frequency_penalty):
+            count_K = np.fromiter(self._generated.values(), np.float32, num)
+            scores_V[ids_K] -= count_K * np.float32(sampling.frequency_penalty) + np.float32(
+                sampling.presence_penalty
+            )
+
+
+@dataclass(slots=True)
+class Row:
+    """What the choice of one id depends on besides its scores.
+
+    `position` is the index, in the sequence, of the id to choose; with `seed` it fixes the random number. `mask` has
+    one bit an id, 1 for those that a grammar allows (uint32, the lowest bit first).
+    """
+
+    sampling: Sampling
+    seed: int
+    position: int
+    num_generated: int = 0
+    seen: Seen | None = None
+    end_ids: tuple[int, ...] = ()
+    mask: np.ndarray | None = None
+
+
+@dataclass(slots=True)
+class Chosen:
+    """An id, its log-probability, the entropy (nats) and the best ids: all of the distribution before any change.
+
+    A `logprob` that is no number says that nothing could be chosen: scores that are no numbers, or a mask that
+    allows nothing. The request must end with an error.
+    """
+
+    id: int
+    logprob: float
+    entropy: float
+    alternatives: tuple[tuple[int, float], ...] = ()
+
+
+def choose_rows(scores_NV: torch.Tensor, rows: Sequence[Row]) -> list[Chosen]:
+    """The next id of every row; scores float32, shape (N, V)."""
+    array_NV = scores_NV.cpu().numpy()
+    work = _Work(array_NV)
+    with np.errstate(all="ignore"):  # broken scores are told of by a log-probability that is no number
+        return [work.choose(*pair) for pair in zip(array_NV, rows, strict=True)]
+
+
+def prompt_logprobs(scores_NV: torch.Tensor, ids: Sequence[int], num_alternatives: int) -> list[Chosen]:
+    """The same said of ids that are given: ids[i] stands where scores_NV[i] was the prediction."""
+    array_NV = scores_NV.cpu().numpy()
+    work = _Work(array_NV)
+    with np.errstate(all="ignore"):
+        pairs = zip(array_NV, ids, strict=True)
+        return [work.describe(scores_V, given, num_alternatives) for scores_V, given in pairs]
+
+
+def check(sampling: Sampling, *, vocab_size: int | None = None) -> None:
+    """Refuse values that mean nothing, before they reach the thread that all requests share.
+
+    Raises:
+        ConfigError: names the field, its value and what it may be.
 
     """
-    if sampling.temperature == 0:
-        token_id = int(torch.argmax(logits_V))
-    else:
-        token_id = _draw(logits_V.double() / sampling.temperature, sampling, seed, position)
-    return token_id, float(logits_V[token_id] - torch.logsumexp(logits_V, 0))
+    s, most = sampling, MAX_ALTERNATIVES
+    size = vocab_size if vocab_size is not None else 2**31
+    named = {*s.logit_bias, *s.stop_ids}
+    wrong = {
+        "temperature": (s.temperature, "0 or more", 0 <= s.temperature < math.inf),
+        "top_k": (s.top_k, "0 (all) or more", s.top_k >= 0),
+        "top_p": (s.top_p, "above 0 and at most 1", 0 < s.top_p <= 1),
+        "min_p": (s.min_p, "from 0 to 1", 0 <= s.min_p <= 1),
+        "typical_p": (s.typical_p, "above 0 and at most 1", 0 < s.typical_p <= 1),
+        "repetition_penalty": (s.repetition_penalty, "above 0", 0 < s.repetition_penalty < math.inf),
+        "presence_penalty": (s.presence_penalty, "from -2 to 2", -2 <= s.presence_penalty <= 2),
+        "frequency_penalty": (s.frequency_penalty, "from -2 to 2", -2 <= s.frequency_penalty <= 2),
+        "logit_bias": (s.logit_bias, "from -100 to 100", all(-100 <= b <= 100 for b in s.logit_bias.values())),
+        "logit_bias, stop_ids": (sorted(named), f"ids from 0 to {size - 1:,}", all(0 <= i < size for i in named)),
+        "max_tokens": (s.max_tokens, "1 or more", s.max_tokens >= 1),
+        "min_tokens": (s.min_tokens, "from 0 to max_tokens", 0 <= s.min_tokens <= s.max_tokens),
+        "logprobs": (s.logprobs, f"from 0 to {most}", s.logprobs is None or 0 <= s.logprobs <= most),
+        "prompt_logprobs": (
+            s.prompt_logprobs, f"from 0 to {most}", s.prompt_logprobs is None or 0 <= s.prompt_logprobs <= most,
+        ),
+    }  # fmt: skip
+    for name, (value, expected, is_right) in wrong.items():
+        if not is_right:
+            raise ConfigError(f"`{name}` is {value}; it must be {expected}. Correct it in the request.")
 
 
-def choose_rows(
-    rows: Sequence[torch.Tensor],
-    samplings: Sequence[Sampling],
-    seeds: Sequence[int],
-    positions: Sequence[int],
-) -> list[tuple[int, float]]:
-    """`choose` for many rows at once, in float64; a row's last bits may differ with its neighbors."""
-    if any(each.temperature == 0 or each.top_k > 0 or each.top_p < 1 for each in samplings):
-        return [choose(*row) for row in zip(rows, samplings, seeds, positions, strict=True)]
-    logits_NV = torch.stack(list(rows)).double()
-    temperature_N1 = torch.tensor([each.temperature for each in samplings], dtype=torch.float64).unsqueeze(1)
-    cumulative_NV = torch.softmax(logits_NV / temperature_N1, 1).cumsum(1)
-    points = [_random(seed, position) for seed, position in zip(seeds, positions, strict=True)]
-    points_N1 = torch.tensor(points, dtype=torch.float64).unsqueeze(1) * cumulative_NV[:, -1:]
-    ids_N1 = torch.searchsorted(cumulative_NV, points_N1, right=True).clamp_(max=logits_NV.shape[1] - 1)
-    logprobs_N1 = logits_NV.gather(1, ids_N1) - logits_NV.logsumexp(1, keepdim=True)
-    return list(zip(ids_N1[:, 0].tolist(), logprobs_N1[:, 0].tolist(), strict=True))
+class _Work:
+    """The room that one row after another is worked on in."""
+
+    def __init__(self, scores_NV: np.ndarray) -> None:
+        self._far_V, self._weight_V = (np.empty(scores_NV.shape[1], scores_NV.dtype) for _ in range(2))
+
+    def choose(self, scores_V: Floats, row: Row) -> Chosen:
+        changed_V = _changed(scores_V, row)
+        is_greedy = row.sampling.temperature < GREEDY_BELOW
+        token_id = int(changed_V.argmax()) if is_greedy else _draw(changed_V, row)
+        chosen = self.describe(scores_V, token_id, row.sampling.logprobs or 0)
+        if changed_V[token_id] == -np.inf:
+            chosen.logprob = math.nan
+        return chosen
+
+    def describe(self, scores_V: Floats, token_id: int, num_alternatives: int) -> Chosen:
+        far_V, weight_V = self._far_V, self._weight_V
+        best = scores_V.max()
+        np.subtract(best, scores_V, out=far_V)
+        if far_V.max() > FAR:
+            np.minimum(far_V, FAR, out=far_V)
+        np.exp(np.negative(far_V, out=weight_V), out=weight_V)
+        total = float(weight_V.sum())
+        log_total = math.log(total) if total > 0 else math.nan
+        alternatives: tuple[tuple[int, float], ...] = ()
+        if num_alternatives:
+            ids_K = nearest(far_V, num_alternatives)
+            logprob_K = scores_V[ids_K].astype(np.float64) - float(best) - log_total
+            alternatives = tuple(zip(ids_K.tolist(), logprob_K.tolist(), strict=True))
+        entropy = log_total + float(np.multiply(weight_V, far_V, out=weight_V).sum()) / total
+        logprob = float(scores_V[token_id]) - float(best) - log_total
+        return Chosen(token_id, logprob, entropy, alternatives)
 
 
-def _draw(scores_V: torch.Tensor, sampling: Sampling, seed: int, position: int) -> int:
-    """Keep the top_k best, then the fewest whose probability reaches top_p (arXiv:1904.09751); draw one."""
-    best_K, ids_K = _best(scores_V, sampling)
-    cumulative_K = torch.softmax(best_K, 0).cumsum(0)
-    keep = int(torch.searchsorted(cumulative_K, min(sampling.top_p, 1.0) * float(cumulative_K[-1]))) + 1
-    keep = min(keep, len(cumulative_K))
-    point = _random(seed, position) * float(cumulative_K[keep - 1])
-    index = int(torch.searchsorted(cumulative_K[:keep], point, right=True))
-    return int(ids_K[min(index, keep - 1)])
+def _changed(scores_V: Floats, row: Row) -> Floats:
+    """The scores with bias, penalties, mask and min_tokens; the very same array where nothing changes."""
+    sampling, size = row.sampling, len(scores_V)
+    result_V = scores_V
+    if sampling.logit_bias:
+        ids = [each for each in sampling.logit_bias if each < size]
+        result_V = result_V.copy()
+        result_V[ids] += np.array([sampling.logit_bias[each] for each in ids], np.float32)
+    penalties = (sampling.presence_penalty, sampling.frequency_penalty, sampling.repetition_penalty)
+    if row.seen is not None and penalties != (0, 0, 1):
+        result_V = result_V.copy() if result_V is scores_V else result_V
+        row.seen.penalize(result_V, sampling)
+    if row.mask is not None:
+        result_V = np.where(_bits(row.mask, size), result_V, np.float32(-np.inf))
+    if row.num_generated < sampling.min_tokens:
+        ends = [each for each in (*row.end_ids, *sampling.stop_ids) if each < size]
+        without_V = result_V.copy()
+        without_V[ends] = -np.inf
+        # A grammar that is done allows nothing but an end; then min_tokens gives way.
+        result_V = without_V if without_V.max() > -np.inf or row.mask is None else result_V
+    return result_V
+
+
+def _bits(mask: np.ndarray, size: int) -> np.ndarray:
+    """The mask as one boolean an id; ids that it does not reach are not allowed."""
+    bits = np.unpackbits(mask.view(np.uint8), count=min(size, mask.size * 32), bitorder="little").view(
+        np.bool_
+    )
+    return bits if len(bits) == size else np.pad(bits, (0, size - len(bits)))
+
+
+def _draw(scores_V: Floats, row: Row) -> int:
+    """One of the kept ids, by the inverse of their cumulative weights at the row's random number."""
+    if not scores_V.max() > -np.inf:
+        return int(scores_V.argmax())
+    ids_K, weight_K = kept(scores_V, row.sampling)
+    cumulative_K = np.cumsum(weight_K, dtype=np.float64)
+    point = _random(row.seed, row.position) * cumulative_K[-1]
+    last = int(
+        np.searchsorted(cumulative_K, cumulative_K[-1])
+    )  # the last one with a weight, should `point` round up
+    index = min(int(np.searchsorted(cumulative_K, point, side="right")), last)
+    return index if ids_K is None else int(ids_K[index])
 
 
 def _random(seed: int, position: int) -> float:
     """The number in [0, 1) that belongs to a seed and a position."""
     return np.random.Generator(np.random.Philox(key=seed % 2**64, counter=[position, 0, 0, 0])).random()
-
-
-def _best(scores_V: torch.Tensor, sampling: Sampling) -> tuple[torch.Tensor, torch.Tensor]:
-    """The scores to draw from and their ids, best first where the order matters."""
-    if 0 < sampling.top_k < len(scores_V):
-        return torch.topk(scores_V, sampling.top_k)
-    if sampling.top_p < 1:
-        return torch.sort(scores_V, descending=True, stable=True)
-    return scores_V, torch.arange(len(scores_V))

@@ -1,145 +1,288 @@
 """Who computes how many tokens in the next step.
 
-There is one budget of tokens a step and one notion of work: a sequence has ids without keys and values yet.
-Decoding is a sequence that lacks one, a prompt lacks many and may take several steps. A step runs one
-adapter's sequences; adapters take turns.
+There is one budget of tokens a step and one notion of work: a sequence has ids without keys and values yet. Decoding
+is a sequence that lacks one, speculation adds guessed ids behind it, a prompt lacks many and may take several steps.
+All of them go into one step.
 """
 
-from collections import deque
-from dataclasses import dataclass
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 
-from mainspring.infer.blocks import BlockPool, chain
+from mainspring.infer.blocks import SCRATCH, BlockPool, chain, root
 from mainspring.infer.request import EngineConfig, Sequence
+from mainspring.infer.stats import EngineStats
+from mainspring.infer.tempo import Tempo
+from mainspring.infer.waiting import Waiting
+
+MAX_SCORED = 64
+"""Rows of a prompt that are scored in one step: every one is as wide as the vocabulary."""
+
+Propose = Callable[[Sequence, int, float], list[int]]
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Compute the next `num_tokens` ids of `sequence`."""
+    """Compute `ids`, which stand behind the sequence's computed ones, and score the last `num_scored` of them.
+
+    The last `num_drafts` ids are guesses.
+    """
 
     sequence: Sequence
-    num_tokens: int
+    ids: tuple[int, ...]
+    num_scored: int
+    num_drafts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a step does: blocks to copy first (from, to), then the works."""
+
+    copies: list[tuple[int, int]] = field(default_factory=list)
+    works: list[Work] = field(default_factory=list)
+    coming: set[bytes] = field(default_factory=set)
 
     @property
-    def is_complete(self) -> bool:
-        """After this step every id has its keys and values, so the next id can be chosen."""
-        return self.sequence.num_computed + self.num_tokens == len(self.sequence.ids)
+    def num_tokens(self) -> int:
+        return sum(len(work.ids) for work in self.works)
 
 
 class Scheduler:
-    def __init__(self, config: EngineConfig, pool: BlockPool) -> None:
-        self._config, self._pool = config, pool
-        self.waiting: deque[Sequence] = deque()
+    """`model` names the weights in the cache; `window` is how far back the farthest-looking layer sees."""
+
+    def __init__(
+        self, config: EngineConfig, pool: BlockPool, *, model: str = "", window: int | None = None,
+        propose: Propose | None = None,
+    ) -> None:  # fmt: skip
+        self._config, self._pool, self._model, self._window = config, pool, model, window
+        self._propose = propose or (lambda *_: [])
+        self.waiting = Waiting()
         self.running: list[Sequence] = []
-        self._turns: dict[str | None, int] = {}
-        self._num_turns = 0
-        self._first_in_need: Sequence | None = None
+        self.tempo = Tempo(config.max_slowdown, config.block_size)
+        self.stats = EngineStats()
+
+    def __iter__(self) -> Iterator[Sequence]:
+        """All open sequences, those that follow others aside."""
+        return itertools.chain(self.running, self.waiting)
 
     def add(self, sequence: Sequence) -> None:
-        self.waiting.append(sequence)
+        self.waiting.add(sequence, iter(self.running))
 
     def remove(self, sequence: Sequence) -> None:
-        """Forget a sequence that ended; its blocks stay findable until they are needed."""
-        self._pool.release(sequence.blocks)
-        sequence.blocks = []
+        """Forget a sequence that ended; its blocks stay findable until they are needed.
+
+        Those that waited for its prompt wait for themselves now.
+        """
+        self._give_up_blocks(sequence)
         if sequence in self.running:
             self.running.remove(sequence)
-        else:
+        elif sequence in self.waiting:
             self.waiting.remove(sequence)
-        if sequence is self._first_in_need:
-            self._first_in_need = None
+        else:
+            next(each for each in self if sequence in each.followers).followers.remove(sequence)
+        if sequence.followers:
+            heir, *rest = sequence.followers
+            heir.followers, sequence.followers = rest, []
+            self.waiting.put_back(heir)
 
-    def plan(self) -> list[Work]:
-        """The next step: running sequences first, oldest first, then as many waiting ones as fit.
+    def plan(self) -> Plan:
+        """The next step: those who decode, then prompts that have begun, then as many waiting ones as fit."""
+        plan = Plan()
+        self.running.sort(key=lambda each: (-each.request.priority, each.arrived))
+        for sequence in [each for each in self.running if each.num_lacking == 1]:
+            self._go_on(sequence, plan, self._config.max_step_tokens)
+        most = self._config.max_step_tokens
+        if plan.works:
+            most = min(most, plan.num_tokens + self.tempo.prompt_tokens())
+        for sequence in [each for each in self.running if each.num_lacking > 1]:
+            self._go_on(sequence, plan, most)
+        self._let_in(plan, most)
+        return plan
 
-        While one waits for blocks no other is let in, lest small ones of other adapters starve a large one.
-        """
-        adapter = self._next_adapter()
-        budget = self._config.max_step_tokens
-        works: list[Work] = []
-        for sequence in list(self.running):
-            if budget == 0:
-                break
-            if sequence in self.running and sequence.request.adapter == adapter:
-                num_tokens = min(budget, len(sequence.ids) - sequence.num_computed)
-                if self._make_room(sequence, num_tokens, works):
-                    works.append(Work(sequence, num_tokens))
-                    budget -= num_tokens
-        for sequence in [waiting for waiting in self.waiting if waiting.request.adapter == adapter]:
-            if budget == 0 or len(self.running) >= self._config.max_running:
-                break
-            if self._first_in_need not in (None, sequence):
+    def done(self, plan: Plan, seconds: float) -> None:
+        """Note that a step has run: its tokens have keys and values, all but the guessed ones for certain."""
+        num_prompt = 0
+        for work in plan.works:
+            known = len(work.ids) - work.num_drafts
+            num_prompt += known if known > 1 else 0
+            self.waiting.served(work.sequence, known)
+            self.computed(work.sequence, known)
+        self.tempo.note(plan.num_tokens - num_prompt, num_prompt, seconds)
+        self.stats.prompt_tokens += num_prompt
+        self.stats.num_steps += 1
+        self.stats.last_step_s = seconds
+
+    def computed(self, sequence: Sequence, num_tokens: int) -> None:
+        """So many more of a sequence's ids have keys and values; full blocks get their names."""
+        sequence.num_computed += num_tokens
+        if self._config.prefix_cache:
+            for index in range(sequence.num_named, sequence.num_computed // self._config.block_size):
+                if sequence.blocks[index] != SCRATCH:
+                    self._pool.name(sequence.blocks[index], self._name(sequence, index))
+                sequence.num_named = index + 1
+        self._drop_unseen(sequence)
+
+    def fork(self, sequence: Sequence) -> list[Sequence]:
+        """Let those who follow a sequence go on from what it has computed; the ones for whom there is room."""
+        room = self._config.max_running - len(self.running)
+        going, left = sequence.followers[:room], sequence.followers[room:]
+        sequence.followers = []
+        num_blocks = -(-sequence.num_computed // self._config.block_size)
+        for follower in going:
+            follower.blocks, follower.names = sequence.blocks[:num_blocks], list(sequence.names)
+            self._pool.share(follower.blocks)
+            follower.num_computed = follower.num_cached = sequence.num_computed
+            follower.num_named, follower.num_dropped = sequence.num_named, sequence.num_dropped
+            self.running.append(follower)
+        for follower in left:
+            self.waiting.put_back(follower)
+        return going
+
+    def _go_on(self, sequence: Sequence, plan: Plan, most: int) -> None:
+        budget = most - plan.num_tokens
+        if budget > 0 and sequence in self.running:
+            self._work(sequence, plan, budget, lambda num_tokens: self._make_room(sequence, num_tokens, plan))
+
+    def _work(self, sequence: Sequence, plan: Plan, budget: int, grow: Callable[[int], bool]) -> bool:
+        """Plan the next ids of a sequence, if there is room for their keys and values."""
+        start, lacking = sequence.num_computed, sequence.num_lacking
+        if sequence.wants_prompt:
+            budget = min(budget, MAX_SCORED)
+        known = sequence.ids[start : start + min(budget, lacking)]
+        is_complete = len(known) == lacking
+        drafts: list[int] = []
+        if is_complete and lacking == 1 and budget > 1:
+            left = sequence.request.sampling.max_tokens - sequence.num_generated - 1
+            drafts = self._propose(sequence, min(budget - 1, left), self.tempo.row_cost())
+        if not grow(len(known) + len(drafts)):
+            return False
+        scored = len(known) if sequence.wants_prompt else 1 if is_complete else 0
+        self._own_first_block(sequence, plan)
+        plan.works.append(Work(sequence, (*known, *drafts), scored + len(drafts), len(drafts)))
+        plan.coming.update(self._full_names(sequence, start + len(known)))
+        return True
+
+    def _let_in(self, plan: Plan, most: int) -> None:
+        if not len(self.waiting) or len(self.running) >= self._config.max_running:
+            return
+        for sequence in self.waiting.order(self._num_found):
+            if plan.num_tokens >= most or len(self.running) >= self._config.max_running:
+                sequence.num_passed += 1
+                continue
+            if self._is_coming(sequence, plan):
                 continue
             self._reuse_prefix(sequence)
-            num_tokens = min(budget, len(sequence.ids) - sequence.num_computed)
-            if not self._grow(sequence, num_tokens):
+            if self._num_missing(sequence, sequence.num_lacking) > self._pool.num_available and plan.works:
                 self._give_up_blocks(sequence)
-                self._first_in_need = sequence
+                self.waiting.need(sequence)
                 break
-            self._first_in_need = None
+            grow = lambda num_tokens, sequence=sequence: self._grow(sequence, num_tokens)  # noqa: E731
+            if not self._work(sequence, plan, most - plan.num_tokens, grow):
+                self._give_up_blocks(sequence)
+                self.waiting.need(sequence)
+                break
             self.waiting.remove(sequence)
             self.running.append(sequence)
-            works.append(Work(sequence, num_tokens))
-            budget -= num_tokens
-        return works
 
-    def done(self, work: Work) -> None:
-        """Note that a step has run: its tokens have keys and values, and full blocks get their names."""
-        sequence = work.sequence
-        sequence.num_computed += work.num_tokens
-        size = self._config.block_size
-        for index in range(len(sequence.hashes), sequence.num_computed // size):
-            parent = sequence.hashes[-1] if sequence.hashes else b""
-            ids = sequence.ids[index * size : (index + 1) * size]
-            sequence.hashes.append(chain(parent, ids, sequence.request.adapter))
-            self._pool.name(sequence.blocks[index], sequence.hashes[-1])
-
-    def _next_adapter(self) -> str | None:
-        """The adapter whose turn it is: the one that has not run for longest."""
-        adapters = dict.fromkeys(s.request.adapter for s in [*self.running, *self.waiting])
-        if not adapters:
-            return None
-        adapter = min(adapters, key=lambda each: self._turns.get(each, 0))
-        self._num_turns += 1
-        self._turns[adapter] = self._num_turns
-        return adapter
-
-    def _make_room(self, sequence: Sequence, num_tokens: int, works: list[Work]) -> bool:
-        """Grow a running sequence; if need be, the youngest ones that have no work yet go back to wait."""
+    def _make_room(self, sequence: Sequence, num_tokens: int, plan: Plan) -> bool:
+        """Grow a running sequence; if need be, the least of those without work yet goes back to wait."""
         while not self._grow(sequence, num_tokens):
-            busy = {id(work.sequence) for work in works}
-            victim = next((s for s in reversed(self.running) if id(s) not in busy), sequence)
+            busy = {id(work.sequence) for work in plan.works}
+            victim = next((each for each in reversed(self.running) if id(each) not in busy), sequence)
             self.running.remove(victim)
             self._give_up_blocks(victim)
-            self.waiting.appendleft(victim)
+            self.waiting.put_back(victim)
+            self.stats.num_preemptions += 1
             if victim is sequence:
                 return False
         return True
 
     def _grow(self, sequence: Sequence, num_tokens: int) -> bool:
-        size = self._config.block_size
-        lacking = -(-(sequence.num_computed + num_tokens) // size) - len(sequence.blocks)
-        if lacking > self._pool.num_available:
+        missing = self._num_missing(sequence, num_tokens)
+        if missing + self._shares_first(sequence) > self._pool.num_available:
             return False
-        for _ in range(lacking):
+        for _ in range(missing):
             block = self._pool.take()
             assert block is not None
             sequence.blocks.append(block)
         return True
 
-    def _reuse_prefix(self, sequence: Sequence) -> None:
-        """Take the blocks that others computed for the same ids; at least one id is left to compute."""
+    def _num_missing(self, sequence: Sequence, num_tokens: int) -> int:
+        return -(-(sequence.num_computed + num_tokens) // self._config.block_size) - len(sequence.blocks)
+
+    def _shares_first(self, sequence: Sequence) -> bool:
+        """Whether the block that is written to next belongs to others as well."""
+        index = sequence.num_computed // self._config.block_size
+        return index < len(sequence.blocks) and self._pool.is_shared(sequence.blocks[index])
+
+    def _own_first_block(self, sequence: Sequence, plan: Plan) -> None:
+        """Copy on write."""
+        if self._shares_first(sequence):
+            index = sequence.num_computed // self._config.block_size
+            shared, own = sequence.blocks[index], self._pool.take()
+            assert own is not None, "_grow has kept one free"
+            plan.copies.append((shared, own))
+            self._pool.release([shared])
+            sequence.blocks[index] = own
+
+    # --- prefixes ---------------------------------------------------------------------------------------
+
+    def _name(self, sequence: Sequence, index: int) -> bytes:
+        """The name of a sequence's full block."""
+        size, names = self._config.block_size, sequence.names
+        while len(names) <= index:
+            request, start = sequence.request, len(names) * size
+            parent = names[-1] if names else root(self._model, request.adapter, request.salt)
+            names.append(chain(parent, sequence.ids[start : start + size]))
+        return names[index]
+
+    def _full_names(self, sequence: Sequence, end: int) -> list[bytes]:
+        """Names of the prompt's blocks that are full once `end` ids are computed."""
+        if not self._config.prefix_cache or sequence.num_lacking == 1:
+            return []
         size = self._config.block_size
-        parent = b""
-        for start in range(0, len(sequence.ids) - size, size):
-            parent = chain(parent, sequence.ids[start : start + size], sequence.request.adapter)
-            block = self._pool.find(parent)
+        return [self._name(sequence, index) for index in range(sequence.num_computed // size, end // size)]
+
+    def _num_reusable(self, sequence: Sequence) -> int:
+        """Full blocks that may come from the cache: at least one id is left to compute."""
+        if not self._config.prefix_cache or sequence.wants_prompt:
+            return 0
+        return (len(sequence.ids) - 1) // self._config.block_size
+
+    def _num_found(self, sequence: Sequence) -> int:
+        most = self._num_reusable(sequence)
+        return next((i for i in range(most) if not self._pool.has(self._name(sequence, i))), most)
+
+    def _is_coming(self, sequence: Sequence, plan: Plan) -> bool:
+        """Whether this very step computes the first block that a waiting sequence lacks; then it waits for it."""
+        found = self._num_found(sequence)
+        return found < self._num_reusable(sequence) and self._name(sequence, found) in plan.coming
+
+    def _reuse_prefix(self, sequence: Sequence) -> None:
+        """Take the blocks that others computed for the same ids."""
+        most, size = self._num_reusable(sequence), self._config.block_size
+        for index in range(most):
+            block = self._pool.find(self._name(sequence, index))
             if block is None:
                 break
             sequence.blocks.append(block)
-            sequence.hashes.append(parent)
+        sequence.num_named = len(sequence.blocks)
         sequence.num_computed = len(sequence.blocks) * size
         sequence.num_cached = max(sequence.num_cached, sequence.num_computed)
+        self.stats.prefix_queries += len(sequence.ids)
+        self.stats.prefix_hits += sequence.num_computed
+
+    def _drop_unseen(self, sequence: Sequence) -> None:
+        """Give back the blocks that no layer looks at any more; their ids stay findable until they are needed."""
+        if self._window is None or sequence.followers:
+            return
+        first = max(sequence.num_computed - self._window, 0) // self._config.block_size
+        for index in range(sequence.num_dropped, first):
+            self._pool.release([sequence.blocks[index]])
+            sequence.blocks[index] = SCRATCH
+        sequence.num_dropped = max(first, sequence.num_dropped)
 
     def _give_up_blocks(self, sequence: Sequence) -> None:
         self._pool.release(sequence.blocks)
-        sequence.blocks, sequence.hashes, sequence.num_computed = [], [], 0
+        sequence.blocks = []
+        sequence.num_computed = sequence.num_named = sequence.num_dropped = 0

@@ -9,17 +9,21 @@ class StopFilter:
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = [stop for stop in stops if stop]
         self._held = ""
-        self.has_stopped = False
+        self.stopped_by: str | None = None
+
+    @property
+    def has_stopped(self) -> bool:
+        return self.stopped_by is not None
 
     def push(self, text: str) -> str:
         """The part of all text so far that is now certain to be shown."""
         if self.has_stopped:
             return ""
         self._held += text
-        found = [self._held.find(stop) for stop in self._stops if stop in self._held]
+        found = [(self._held.find(stop), stop) for stop in self._stops if stop in self._held]
         if found:
-            self.has_stopped = True
-            shown, self._held = self._held[: min(found)], ""
+            place, self.stopped_by = min(found, key=lambda pair: pair[0])
+            shown, self._held = self._held[:place], ""
             return shown
         keep = max((_overlap(self._held, stop) for stop in self._stops), default=0)
         shown = self._held[: len(self._held) - keep]

@@ -13,6 +13,7 @@ import tokenizers
 
 from mainspring.artifact import fingerprint_of
 from mainspring.errors import WeightsError
+from mainspring.tokenizer.pieces import bytes_of
 
 # Names under which models end a turn where that is not their eos token.
 TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|end|>")
@@ -67,6 +68,11 @@ class Tokenizer:
         return isinstance(self._backend.decoder, tokenizers.decoders.ByteLevel)
 
     @property
+    def source(self) -> str:
+        """The text of tokenizer.json, which libraries that compile a vocabulary take."""
+        return self._backend.to_str()
+
+    @property
     def fingerprint(self) -> str:
         """A hash over all that decides which ids a text or a conversation becomes."""
         backend = json.loads(self._backend.to_str())
@@ -98,6 +104,15 @@ class Tokenizer:
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ids; special tokens are left out, bytes that are no UTF-8 become U+FFFD."""
         return self._backend.decode(list(ids), skip_special_tokens=True)
+
+    def token_bytes(self, token_id: int) -> bytes:
+        """The bytes that an id stands for; of a special token, its name."""
+        piece = self._backend.id_to_token(token_id)
+        if piece is None:
+            return b""
+        if piece in self.special:
+            return piece.encode()
+        return bytes_of(piece, is_byte_level=self.is_byte_level)
 
     def save(self, folder: Path) -> None:
         """Write tokenizer.json, tokenizer_config.json and chat_template.jinja, as others read them too."""

@@ -97,8 +97,8 @@ class _Receiver:
         self._answer.ids += output.ids
         self._answer.logp += output.logprobs
         if output.end is not None:
-            self._answer.ids.append(output.end[0])
-            self._answer.logp.append(output.end[1])
+            self._answer.ids.append(output.end.id)
+            self._answer.logp.append(output.end.logprob)
             self._answer.has_ended = True
         if output.finish_reason == "cancelled" or output.error:
             self._error = output.error or "The engine was closed before it had answered."

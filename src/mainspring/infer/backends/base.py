@@ -11,19 +11,30 @@ from mainspring.infer.scheduler import Work
 class Backend(Protocol):
     """Holds the weights and the cache. Called from the engine's thread alone.
 
-    `is_exact`: a sequence's scores depend on its own ids alone, and what is made of them must as well.
+    `is_exact`: a sequence's scores depend on its own ids alone. `fingerprint` names weights and kernels: equal ones
+    give equal bits. `window`: how far back the farthest-looking layer sees, None where one sees all.
     """
 
     name: str
     is_exact: bool
+    fingerprint: str
     context: int
     max_step_tokens: int
+    window: int | None
 
-    def step(self, works: Sequence[Work], adapter: str | None) -> list[torch.Tensor | None]:
-        """Compute keys and values of all the work's tokens.
+    def step(self, works: Sequence[Work]) -> torch.Tensor:
+        """Compute keys and values of all the works' ids.
 
         Returns:
-            For every work that is complete, the scores of its next id, (V,), float32; None for the others.
+            scores_NV: float32, for the last `num_scored` ids of every work, in order.
 
         """
+        ...
+
+    def has_adapter(self, name: str) -> bool:
+        """Whether requests may name this adapter."""
+        ...
+
+    def copy_block(self, source: int, target: int) -> None:
+        """Copy the keys and values of a block (copy on write)."""
         ...

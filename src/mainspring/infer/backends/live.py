@@ -32,9 +32,12 @@ class Live(TorchEager):
         super().__init__(model, plan, config)
         model.train(is_training)
 
+    def has_adapter(self, name: str) -> bool:
+        return False  # the owner of the model chooses
+
     def _switch(self, adapter: str | None) -> None:
         assert adapter is None, "the owner of the model chooses the adapter"
 
     def _group_key(self, work: Work, row: int) -> tuple[int, int]:
         """Prompts of one length go side by side as well."""
-        return work.num_tokens, 0
+        return len(work.ids), 0

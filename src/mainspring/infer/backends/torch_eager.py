@@ -1,6 +1,6 @@
 """The oracle: the model's own modules, run by torch as they stand.
 
-Shapes: T tokens of the step (padded), D width, N rows whose next id is chosen, V vocabulary.
+Shapes: T tokens of the step (padded), D width, N rows that are scored, V vocabulary.
 """
 
 import itertools
@@ -11,6 +11,7 @@ import torch
 from mainspring.adapt import base as adapters
 from mainspring.infer.blocks import SCRATCH
 from mainspring.infer.kernels import ATTENTION_CHUNK, KernelPlan
+from mainspring.infer.layout import window_of
 from mainspring.infer.paged import Group, KvCache, PagedAttend
 from mainspring.infer.request import EngineConfig
 from mainspring.infer.scheduler import Work
@@ -18,25 +19,55 @@ from mainspring.models.model import Model
 
 
 class TorchEager:
-    """A backend in the exact mode: every product has a number of rows from the kernel plan's class."""
+    """A backend in the exact mode: every product has a number of rows from the kernel plan's class.
+
+    The works of one adapter are run together, one adapter after the other.
+    """
 
     name = "torch_eager"
     is_exact = True
     chunk = ATTENTION_CHUNK
 
-    def __init__(self, model: Model, plan: KernelPlan, config: EngineConfig) -> None:
+    def __init__(
+        self, model: Model, plan: KernelPlan, config: EngineConfig, *, fingerprint: str = ""
+    ) -> None:
         self._model, self._plan = model.eval(), plan
         self._block_size = config.block_size
         num_slots = config.num_blocks * config.block_size
         self._cache = KvCache(model.config, num_slots, model.embedding.weight.dtype)
         self.context, self.max_step_tokens = model.config.context, plan.limit
+        self.fingerprint, self.window = fingerprint or plan.fingerprint, window_of(model.config)
 
     @torch.inference_mode()
-    def step(self, works: Sequence[Work], adapter: str | None) -> list[torch.Tensor | None]:
-        padded = self._plan.pad(sum(work.num_tokens for work in works))
+    def step(self, works: Sequence[Work]) -> torch.Tensor:
+        """See Backend.step."""
+        together: dict[str | None, list[int]] = {}
+        for index, work in enumerate(works):
+            together.setdefault(work.sequence.request.adapter, []).append(index)
+        if len(together) == 1:
+            return self._step(works, next(iter(together)))
+        rows: list[torch.Tensor] = [torch.empty(0)] * len(works)
+        for adapter, indices in together.items():
+            scores_NV = self._step([works[index] for index in indices], adapter)
+            for index, part_NV in zip(
+                indices, scores_NV.split([works[i].num_scored for i in indices]), strict=True
+            ):
+                rows[index] = part_NV
+        return torch.cat(rows)
+
+    def has_adapter(self, name: str) -> bool:
+        return name in adapters.adapters_of(self._model).configs
+
+    def copy_block(self, source: int, target: int) -> None:
+        self._cache.copy(
+            *(slice(block * self._block_size, (block + 1) * self._block_size) for block in (source, target))
+        )
+
+    def _step(self, works: Sequence[Work], adapter: str | None) -> torch.Tensor:
+        padded = self._plan.pad(sum(len(work.ids) for work in works))
         ids_T, pos_T = torch.zeros(padded, dtype=torch.int64), torch.zeros(padded, dtype=torch.int64)
         slots_T = torch.full((padded,), SCRATCH * self._block_size)
-        ids = [token_id for work in works for token_id in work.sequence.ids[_range(work)]]
+        ids = [token_id for work in works for token_id in work.ids]
         ids_T[: len(ids)] = torch.tensor(ids)
         groups = self._groups(works)
         for group in groups:
@@ -44,21 +75,23 @@ class TorchEager:
             slots_T[group.rows_NT] = group.slots_NS.gather(1, group.last_NT)
         self._switch(adapter)
         hidden_TD = self._model(ids_T, pos_T, PagedAttend(self._cache, slots_T, groups, self._plan))
-        ends = itertools.accumulate(work.num_tokens for work in works)
-        return self._scores(works, hidden_TD, [end - 1 for end in ends])
+        return self._scores(works, hidden_TD)
 
     def _switch(self, adapter: str | None) -> None:
         adapters.activate(self._model, adapter)
 
-    def _scores(
-        self, works: Sequence[Work], hidden_TD: torch.Tensor, last_rows: list[int]
-    ) -> list[torch.Tensor | None]:
-        chosen = [row for work, row in zip(works, last_rows, strict=True) if work.is_complete]
-        if not chosen:
-            return [None] * len(works)
-        padded = chosen + [chosen[0]] * (self._plan.pad(len(chosen)) - len(chosen))
-        rows = iter(self._model.logits(hidden_TD[padded]))
-        return [next(rows) if work.is_complete else None for work in works]
+    def _scores(self, works: Sequence[Work], hidden_TD: torch.Tensor) -> torch.Tensor:
+        ends = itertools.accumulate(len(work.ids) for work in works)
+        rows = [
+            row for work, end in zip(works, ends, strict=True) for row in range(end - work.num_scored, end)
+        ]
+        parts = [
+            self._model.logits(hidden_TD[part + [part[0]] * (self._plan.pad(len(part)) - len(part))])[
+                : len(part)
+            ]
+            for part in _parts(rows, self._plan.limit)
+        ]
+        return torch.cat(parts) if parts else hidden_TD.new_empty(0, self._model.config.vocab_size)
 
     def _groups(self, works: Sequence[Work]) -> list[Group]:
         """Sequences that decode go side by side; each prompt goes alone."""
@@ -66,16 +99,16 @@ class TorchEager:
         row = 0
         for work in works:
             members.setdefault(self._group_key(work, row), []).append((row, work))
-            row += work.num_tokens
+            row += len(work.ids)
         return [self._group(each) for each in members.values()]
 
     def _group_key(self, work: Work, row: int) -> tuple[int, int]:
         """Works of equal keys have equal numbers of tokens and go side by side."""
-        return work.num_tokens, 0 if work.num_tokens == 1 else row
+        return len(work.ids), 0 if len(work.ids) == 1 else row
 
     def _group(self, members: list[tuple[int, Work]]) -> Group:
-        num_tokens, size = members[0][1].num_tokens, self._block_size
-        ends_N1 = torch.tensor([_range(work).stop for _, work in members]).unsqueeze(1)
+        num_tokens, size = len(members[0][1].ids), self._block_size
+        ends_N1 = torch.tensor([work.sequence.num_computed + num_tokens for _, work in members]).unsqueeze(1)
         width = -(-int(ends_N1.max()) // self.chunk) * self.chunk
         num_blocks = -(-width // size)
         blocks = [work.sequence.blocks[:num_blocks] for _, work in members]
@@ -89,6 +122,5 @@ class TorchEager:
         )
 
 
-def _range(work: Work) -> slice:
-    """Which of the sequence's ids the work is for."""
-    return slice(work.sequence.num_computed, work.sequence.num_computed + work.num_tokens)
+def _parts(rows: list[int], size: int) -> list[list[int]]:
+    return [rows[start : start + size] for start in range(0, len(rows), size)]

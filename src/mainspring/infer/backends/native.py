@@ -1,0 +1,210 @@
+"""The native step: one call into C++ a step, weights in 8 or 4 bits, every row's bits its own.
+
+Shapes: N rows of scores, V vocabulary.
+"""
+
+import ctypes
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+
+from mainspring.adapt.lora import LoraPair
+from mainspring.errors import ConfigError
+from mainspring.infer.layout import window_of
+from mainspring.infer.native.build import build, library
+from mainspring.infer.native.packing import FolderSource, Packing, Source, of_model
+from mainspring.infer.native.structs import ACTIVATIONS, LANES, NO_ADAPTER, Batch, Library, Sizes
+from mainspring.infer.request import EngineConfig, NativeSettings
+from mainspring.infer.scheduler import Work
+from mainspring.models.config import AttentionSpec, BlockSpec, FfnSpec, ModelConfig
+from mainspring.models.load import read_config
+from mainspring.models.model import Model
+
+
+class Native:
+    """A backend in the exact mode that has the weights and the cache to itself, outside of torch.
+
+    Example:
+        backend = Native.load(folder, EngineConfig())
+        engine = Engine(backend, EngineConfig())
+
+    Args:
+        config: the model; `serves` says which ones there can be.
+        source: its weights. They are copied, so that a model may be let go.
+        engine: sizes of the cache and of a step.
+        settings: see there.
+
+    Raises:
+        NoCompilerError: the step cannot be compiled here.
+        ConfigError: a block size that does not fit.
+
+    """
+
+    name = "native"
+    is_exact = True
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        source: Source,
+        engine: EngineConfig,
+        settings: NativeSettings | None = None,
+    ) -> None:
+        why_not = self.serves(config)
+        assert why_not is None, f"the native step cannot run the model: {why_not}"
+        if engine.block_size % LANES:
+            raise ConfigError(
+                f"`block_size` is {engine.block_size}; the native step keeps tokens by {LANES}. Set a multiple of it."
+            )
+        settings = settings or engine.native
+        self.context, self.max_step_tokens = config.context, engine.max_step_tokens
+        self.window = window_of(config)
+        self._vocab_size = config.vocab_size
+        self._adapters: dict[str, int] = {}
+        self._num_adapters = 0
+        self._library = Library(_sizes(config, engine, settings), settings.march)
+        digest = hashlib.sha256(f"{build(settings.march).name} {settings.model_dump_json()}".encode())
+        self._packing = Packing(self._library, config, _hashed(source, digest), settings.bits)
+        self._packing.run()
+        self.fingerprint = digest.hexdigest()
+
+    @classmethod
+    def load(cls, folder: Path, engine: EngineConfig, settings: NativeSettings | None = None) -> Self:
+        """Straight from the files of a model: its weights are never in memory as a whole."""
+        config = read_config(folder)
+        return cls(config, FolderSource(folder, config), engine, settings)
+
+    @classmethod
+    def of(cls, model: Model, engine: EngineConfig, settings: NativeSettings | None = None) -> Self:
+        """A copy of a model in memory as it is now."""
+        return cls(model.config, of_model(model), engine, settings)
+
+    @staticmethod
+    def serves(config: ModelConfig) -> str | None:
+        """Why the native step cannot run such a model; None if it can."""
+        if not config.is_served:
+            return "it is no language model whose layers look back by attention"
+        if config.positions is not None or config.embedding_norm is not None or config.num_token_types:
+            return "more than a token's own row goes into its embedding"
+        head, first = config.head, config.blocks[0]
+        if head is None or head.dense or head.norm or head.bias:
+            return "its head is more than a matrix"
+        if config.final_norm is None or config.final_norm.kind != "rms":
+            return "its last norm is not RMS"
+        reasons = (reason for block in config.blocks if (reason := _why_not(block, first)))
+        return next(reasons, None)
+
+    def step(self, works: Sequence[Work]) -> torch.Tensor:
+        starts = np.cumsum([0, *(len(work.ids) for work in works)])
+        ends = zip(works, starts[1:].tolist(), strict=True)
+        scored = [row for work, end in ends for row in range(end - work.num_scored, end)]
+        scores_NV = torch.empty(len(scored), self._vocab_size)
+        sequences = [work.sequence for work in works]
+        arrays = {
+            "ids": [token_id for work in works for token_id in work.ids],
+            "starts": starts,
+            "positions": [sequence.num_computed for sequence in sequences],
+            "tables": [block for sequence in sequences for block in sequence.blocks],
+            "table_starts": np.cumsum([0, *(len(sequence.blocks) for sequence in sequences)]),
+            "adapters": [self._index_of(sequence.request.adapter) for sequence in sequences],
+            "scored": scored,
+        }
+        held = {name: np.asarray(values, dtype=np.int32) for name, values in arrays.items()}
+        batch = Batch(
+            num_rows=int(starts[-1]), num_works=len(works), num_scored=len(scored), scores=scores_NV.data_ptr(),
+            **{name: values.ctypes.data for name, values in held.items()},
+        )  # fmt: skip
+        self._library.call("step", batch)
+        return scores_NV
+
+    def has_adapter(self, name: str) -> bool:
+        return name in self._adapters
+
+    def copy_block(self, source: int, target: int) -> None:
+        self._library.call_void("copy_block", source, target)
+
+    def load_adapter(self, name: str, pairs: Mapping[str, LoraPair]) -> None:
+        """Take an adapter's factors, by the path of their linear; they are copied. Between two steps only.
+
+        Raises:
+            ConfigError: one that learns the rows' lengths (DoRA).
+
+        """
+        if any(pair.length_O is not None for pair in pairs.values()):
+            raise ConfigError(
+                f"The adapter '{name}' learns the rows' lengths (`dora`), which the native step does not apply. "
+                "Train one without, or serve it on the torch backend."
+            )
+        self._num_adapters += 1
+        self._packing.set_adapter(self._num_adapters, pairs)
+        self._adapters[name] = self._num_adapters
+
+    def drop_adapter(self, name: str) -> None:
+        """Let go of an adapter's factors. Between two steps only."""
+        self._library.call_void("drop_adapter", self._adapters.pop(name))
+
+    def close(self) -> None:
+        """Let go of weights and cache; nothing can be asked of the backend any more."""
+        self._library.close()
+
+    def _index_of(self, adapter: str | None) -> int:
+        return NO_ADAPTER if adapter is None else self._adapters[adapter]
+
+
+def choose(scores_NV: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Of every row: the id of the greatest score, the lowest among equals, int32; log sum exp, float64; (N,) each."""
+    assert scores_NV.is_contiguous(), "rows one behind the other"
+    assert scores_NV.dtype == torch.float32, "as a backend gives them"
+    count, vocab_size = scores_NV.shape
+    ids_N, log_sums_N = np.empty(count, np.int32), np.empty(count, np.float64)
+    pointers = [
+        ctypes.c_void_p(each) for each in (scores_NV.data_ptr(), ids_N.ctypes.data, log_sums_N.ctypes.data)
+    ]
+    library().mainspring_choose(pointers[0], count, vocab_size, *pointers[1:])
+    return ids_N, log_sums_N
+
+
+def _hashed(source: Source, digest: "hashlib._Hash") -> Source:
+    """The same weights; what is read of them goes into the digest, with its name."""
+
+    def read(name: str) -> torch.Tensor | None:
+        weight = source(name)
+        if weight is not None:
+            held = weight.detach().contiguous()
+            digest.update(f"{name} {held.dtype} {tuple(held.shape)}".encode())
+            digest.update(held.view(torch.uint8).numpy().data)
+        return weight
+
+    return read
+
+
+def _sizes(config: ModelConfig, engine: EngineConfig, settings: NativeSettings) -> Sizes:
+    assert config.head is not None
+    return Sizes(
+        width=config.width, vocab_size=config.vocab_size, num_layers=config.num_layers,
+        block_size=engine.block_size, num_blocks=engine.num_blocks, kv_in_bytes=settings.kv == "int8",
+        threads=settings.threads or torch.get_num_threads(),
+        embedding_scale=config.embedding_scale, softcap=config.head.softcap or 0.0,
+    )  # fmt: skip
+
+
+def _why_not(block: BlockSpec, first: BlockSpec) -> str | None:
+    mixer, ffn = block.mixer, block.ffn
+    if not isinstance(mixer, AttentionSpec) or block.cross is not None:
+        return "not all of its layers are plain attention"
+    if not isinstance(ffn, FfnSpec) or ffn.kind != "glu" or ffn.activation not in ACTIVATIONS:
+        return f"not all of its feed-forward parts are gated by one of {', '.join(ACTIVATIONS)}"
+    if block.norm.kind != "rms" or block.norm_place not in ("before", "around") or not block.has_mixer_norm:
+        return "its norms are not RMS before each part"
+    if _shape(block) != _shape(first):
+        return "its layers differ in shape"
+    return None
+
+
+def _shape(block: BlockSpec) -> tuple[int | str, ...]:
+    attention, ffn = block.attention, block.dense
+    return attention.num_heads, attention.num_kv_heads, attention.head_size, ffn.hidden, block.norm_place

@@ -1,0 +1,242 @@
+"""Constrained output: which ids may come next, so that the text matches a schema, a regex, a grammar or a choice.
+
+Constraint -> Grammars.compile (by the caller's thread, cached) -> Grammar -> start -> GrammarState, one a sequence
+GrammarState: forced ids skip the model; otherwise mask -> sampling -> accept
+
+llguidance does the work (Earley parser over derivatives of regular expressions). JSON comes with ", " and ": "
+between its parts, as Python writes it, and no other white space, so that most of the syntax is forced.
+"""
+
+import functools
+import json
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mainspring.errors import ConfigError, MainspringError
+from mainspring.schema import Constraint
+from mainspring.tokenizer.base import Tokenizer
+
+if TYPE_CHECKING:
+    from llguidance import LLMatcher, LLTokenizer
+
+MAX_CACHED = 256
+MAX_CHARACTERS = 1_000_000
+JSON_OPTIONS: Any = {
+    "lenient": False,
+    "whitespace_flexible": False,
+    "item_separator": ", ",
+    "key_separator": ": ",
+}
+
+IGNORED = frozenset(("divisibleBy", "disallow", "extends"))
+"""Keywords of old drafts that llguidance passes over in silence."""
+
+ONE_SCHEMA = ("additionalProperties", "additionalItems", "items", "not", "if", "then", "else", "contains",
+              "propertyNames", "unevaluatedItems", "unevaluatedProperties", "extends", "disallow")  # fmt: skip
+MANY_SCHEMAS = ("allOf", "anyOf", "oneOf", "prefixItems", "items")
+NAMED_SCHEMAS = (
+    "properties",
+    "patternProperties",
+    "$defs",
+    "definitions",
+    "dependentSchemas",
+    "dependencies",
+)
+
+
+class GrammarState:
+    """Where one sequence stands in its grammar.
+
+    Every method raises MainspringError where the grammar outgrows its limits; that ends the request alone.
+    """
+
+    def __init__(self, matcher: "LLMatcher") -> None:
+        self._matcher = matcher
+
+    @property
+    def is_done(self) -> bool:
+        """The text is whole and nothing but an end may follow."""
+        return self._matcher.is_stopped()
+
+    def mask(self) -> np.ndarray:
+        """The ids that may come now, one bit each, the lowest bit first; an end among them where the text is whole."""
+        bits = np.frombuffer(self._matcher.compute_bitmask(), np.uint32)
+        self._check()
+        return bits
+
+    def masks(self, draft: Sequence[int]) -> list[np.ndarray]:
+        """The mask of now and those after each id of a draft, as far as the grammar goes along with it."""
+        masks = [self.mask()]
+        num_right = self._matcher.validate_tokens(list(draft))
+        for token_id in draft[:num_right]:
+            self.accept(token_id)
+            masks.append(self.mask())
+        if num_right:
+            self._matcher.rollback(num_right)
+        return masks
+
+    def accept(self, token_id: int) -> None:
+        """Go on by an id that was chosen or forced."""
+        self._matcher.consume_token(token_id)
+        self._check()
+
+    def forced(self) -> list[int]:
+        """The ids that must come now because no other text may; accept each of them too."""
+        return self._matcher.compute_ff_tokens()
+
+    def _check(self) -> None:
+        if self._matcher.is_error():
+            raise MainspringError(
+                f"The grammar of this reply went wrong: {_first_line(self._matcher.get_error())}. Use a simpler one."
+            )
+
+
+class Grammar:
+    """A compiled constraint, shared by all who ask for it."""
+
+    def __init__(self, matcher: "LLMatcher") -> None:
+        self._matcher = matcher
+
+    def start(self) -> GrammarState:
+        """A state at the beginning, for one sequence."""
+        return GrammarState(self._matcher.deep_copy())
+
+
+class Grammars:
+    """Compiles constraints for one tokenizer and keeps the last ones. Thread-safe."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._lock = threading.Lock()
+        self._compiled: OrderedDict[str, Grammar] = OrderedDict()
+
+    def compile(self, constraint: Constraint) -> Grammar:
+        """The grammar of a constraint; takes milliseconds, so call it from the thread that asks, not the engine's.
+
+        Raises:
+            ConfigError: what does not compile, or could not be held to; it names the part.
+
+        """
+        key = json.dumps([constraint.kind, constraint.value], default=str)
+        if len(key) > MAX_CHARACTERS:
+            raise ConfigError(
+                f"The {constraint.kind} constraint has {len(key):,} characters; {MAX_CHARACTERS:,} is the limit."
+            )
+        with self._lock:
+            found = self._compiled.get(key)
+            if found is not None:
+                self._compiled.move_to_end(key)
+                return found
+        grammar = self._build(constraint)
+        with self._lock:
+            self._compiled[key] = grammar
+            while len(self._compiled) > MAX_CACHED:
+                self._compiled.popitem(last=False)
+        return grammar
+
+    def _build(self, constraint: Constraint) -> Grammar:
+        from llguidance import LLMatcher, LLParserLimits
+
+        source = _source(constraint)
+        limits = LLParserLimits(verbose_errors=False)
+        is_error, said = LLMatcher.validate_grammar_with_warnings(source, self._vocabulary, limits=limits)
+        if is_error or said:  # a warning tells of a part that would be passed over
+            raise _refusal(constraint, said[0])
+        matcher = LLMatcher(self._vocabulary, source, log_level=0, limits=limits)
+        matcher.compute_bitmask()
+        if matcher.is_error():
+            raise _refusal(constraint, matcher.get_error())
+        return Grammar(matcher)
+
+    @functools.cached_property
+    def _vocabulary(self) -> "LLTokenizer":
+        from llguidance import LLTokenizer
+
+        if not self._tokenizer.end_ids:
+            raise ConfigError(
+                "This model's tokenizer has no end token, so constrained output could not end. Give it an eos token."
+            )
+        try:
+            return LLTokenizer(self._tokenizer.source, eos_token=list(self._tokenizer.end_ids))
+        except ValueError as error:
+            raise ConfigError(
+                f"Output of this model cannot be constrained: its tokenizer is of another kind ({error})."
+            ) from error
+
+
+def _source(constraint: Constraint) -> str:
+    """The constraint in llguidance's own form."""
+    from llguidance import LLMatcher
+
+    kind, value = constraint.kind, constraint.value
+    if kind == "json_object":
+        return LLMatcher.grammar_from_json_schema({"type": "object"}, overrides=JSON_OPTIONS)
+    if kind == "json_schema":
+        if not isinstance(value, dict):
+            raise ConfigError(
+                f"The JSON Schema is {json.dumps(value, default=str)[:80]}; it must be an object."
+            )
+        _refuse_ignored(value)
+        return LLMatcher.grammar_from_json_schema(value, overrides=JSON_OPTIONS)
+    if kind == "choice":
+        if not value or not all(isinstance(each, str) and each for each in value):
+            raise ConfigError(
+                f"The choice is among {value!r:.80}; it must be a list of texts that are not empty."
+            )
+        return LLMatcher.grammar_from_lark("start: " + " | ".join(map(json.dumps, value)))
+    if not isinstance(value, str) or not value:
+        raise ConfigError(f"The {kind} constraint is {value!r:.80}; it must be text that is not empty.")
+    if kind == "regex":
+        return LLMatcher.grammar_from_regex(value)
+    return LLMatcher.grammar_from_lark(value)
+
+
+def _refuse_ignored(schema: dict[str, Any]) -> None:
+    for place, part in _parts(schema):
+        for word in IGNORED.intersection(part):
+            raise ConfigError(
+                f"The JSON Schema at {place} has the keyword '{word}' of an old draft, which cannot be held to. "
+                "Say it with keywords of draft 4 or later."
+            )
+
+
+def _refusal(constraint: Constraint, said: str) -> ConfigError:
+    """Says what does not compile and, of a schema, where it stands."""
+    place = ""
+    if constraint.kind == "json_schema":
+        found = [
+            where for where, part in _parts(constraint.value) if any(f'"{word}"' in said for word in part)
+        ]
+        place = f" at {found[0]}" if found else ""
+    return ConfigError(
+        f"The {constraint.kind} constraint{place} cannot be held to, so it is refused: {_first_line(said)}. "
+        "Leave that part out or say it otherwise."
+    )
+
+
+def _parts(schema: Any, place: str = "#") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every schema within a schema, with its JSON pointer."""
+    todo = [(place, schema)]
+    while todo:
+        where, part = todo.pop(0)
+        if not isinstance(part, dict):
+            continue
+        yield where, part
+        todo += [(f"{where}/{word}", part.get(word)) for word in ONE_SCHEMA]
+        for word in MANY_SCHEMAS:
+            several = part.get(word)
+            if isinstance(several, list):
+                todo += [(f"{where}/{word}/{index}", each) for index, each in enumerate(several)]
+        for word in NAMED_SCHEMAS:
+            named = part.get(word)
+            if isinstance(named, dict):
+                todo += [(f"{where}/{word}/{name}", each) for name, each in named.items()]
+
+
+def _first_line(text: str) -> str:
+    lines = [line.strip(" ^") for line in text.splitlines()]
+    return " ".join(line for line in lines if line)[:300].rstrip(".")

@@ -1,0 +1,165 @@
+// Sixteen numbers side by side, computed alike on every machine.
+//
+// Compilers turn these vectors into whatever the machine has: one register with AVX-512, two with AVX2, four
+// with SSE. Every operation here is lane by lane or in a fixed order, and multiply-add rounds once everywhere,
+// so that results agree to the bit between machines. Nothing may be compiled with -ffast-math.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#if defined(__AVX2__) || defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
+namespace mainspring {
+
+constexpr int kLanes = 16;
+
+using Floats = float __attribute__((vector_size(64)));
+using Ints = int32_t __attribute__((vector_size(64)));
+
+inline Floats load(const float* from) {
+  Floats lanes;
+  std::memcpy(&lanes, from, sizeof lanes);
+  return lanes;
+}
+
+inline Ints load(const int32_t* from) {
+  Ints lanes;
+  std::memcpy(&lanes, from, sizeof lanes);
+  return lanes;
+}
+
+inline Ints load_bytes(const uint8_t* from) {
+  Ints lanes;
+  std::memcpy(&lanes, from, sizeof lanes);
+  return lanes;
+}
+
+inline void store(float* to, Floats lanes) { std::memcpy(to, &lanes, sizeof lanes); }
+inline void store(int32_t* to, Ints lanes) { std::memcpy(to, &lanes, sizeof lanes); }
+
+inline Floats all(float value) { return Floats{} + value; }
+inline Ints all(int32_t value) { return Ints{} + value; }
+
+inline Floats to_floats(Ints lanes) { return __builtin_convertvector(lanes, Floats); }
+
+template <class To, class From>
+inline To bits_as(From from) {
+  static_assert(sizeof(To) == sizeof(From));
+  To to;
+  std::memcpy(&to, &from, sizeof to);
+  return to;
+}
+
+inline Floats largest(Floats a, Floats b) { return a > b ? a : b; }
+inline Floats smallest(Floats a, Floats b) { return a < b ? a : b; }
+inline Floats magnitude(Floats a) { return bits_as<Floats>(bits_as<Ints>(a) & 0x7fffffff); }
+
+// a * b + c, rounded once.
+inline Floats multiply_add(Floats a, Floats b, Floats c) {
+#if defined(__AVX512F__)
+  return (Floats)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif defined(__FMA__)
+  for (int half = 0; half < 2; ++half) {
+    const int at = half * 8;
+    __m256 x = _mm256_loadu_ps((float*)&a + at), y = _mm256_loadu_ps((float*)&b + at);
+    _mm256_storeu_ps((float*)&c + at, _mm256_fmadd_ps(x, y, _mm256_loadu_ps((float*)&c + at)));
+  }
+  return c;
+#else
+  for (int lane = 0; lane < kLanes; ++lane) c[lane] = __builtin_fmaf(a[lane], b[lane], c[lane]);
+  return c;
+#endif
+}
+
+// To each lane's sum: four unsigned bytes of `weights` times the four signed bytes of `x`. Exact.
+inline Ints add_products(Ints sums, Ints weights, int32_t x) {
+#if defined(__AVX512VNNI__)
+  return (Ints)_mm512_dpbusd_epi32((__m512i)sums, (__m512i)weights, _mm512_set1_epi32(x));
+#elif defined(__AVX2__)
+  // The instruction that multiplies bytes saturates, so even and odd ones are widened to 16 bits.
+  const int32_t even = (int32_t)(uint16_t)(int8_t)x | (int32_t)((uint32_t)(int8_t)(x >> 16) << 16);
+  const int32_t odd = (int32_t)(uint16_t)(int8_t)(x >> 8) | (int32_t)((uint32_t)(int8_t)(x >> 24) << 16);
+  for (int half = 0; half < 2; ++half) {
+    __m256i* sum = (__m256i*)&sums + half;
+    const __m256i w = _mm256_loadu_si256((__m256i*)&weights + half), low = _mm256_set1_epi32(0x00ff00ff);
+    const __m256i evens = _mm256_madd_epi16(_mm256_and_si256(w, low), _mm256_set1_epi32(even));
+    const __m256i odds = _mm256_madd_epi16(_mm256_and_si256(_mm256_srli_epi16(w, 8), low), _mm256_set1_epi32(odd));
+    _mm256_storeu_si256(sum, _mm256_add_epi32(_mm256_loadu_si256(sum), _mm256_add_epi32(evens, odds)));
+  }
+  return sums;
+#else
+  for (int byte = 0; byte < 4; ++byte) sums += ((weights >> (8 * byte)) & 0xff) * (int32_t)(int8_t)(x >> (8 * byte));
+  return sums;
+#endif
+}
+
+// Halves are folded onto each other until one lane is left: 8 + 8, 4 + 4, 2 + 2, 1 + 1.
+template <class Join>
+inline float fold(Floats lanes, Join join) {
+  float values[kLanes];
+  store(values, lanes);
+  for (int width = kLanes / 2; width > 0; width /= 2) {
+    for (int lane = 0; lane < width; ++lane) values[lane] = join(values[lane], values[lane + width]);
+  }
+  return values[0];
+}
+
+inline float sum(Floats lanes) {
+  return fold(lanes, [](float a, float b) { return a + b; });
+}
+
+inline float largest(Floats lanes) {
+  return fold(lanes, [](float a, float b) { return a > b ? a : b; });
+}
+
+// Nearest whole numbers, ties to even, of |x| < 2^22: adding 1.5 * 2^23 pushes the fraction out.
+inline Ints to_nearest(Floats x) { return bits_as<Ints>(x + 12582912.0f) - 0x4b400000; }
+
+// e^x by 2^n times a polynomial of the rest (Cephes' expf). Below -87 it is 0, above 88 as at 88.
+inline Floats exp(Floats x) {
+  const Floats bounded = smallest(largest(x, all(-87.0f)), all(88.0f));
+  const Floats shifted = bounded * 1.44269504088896341f + 12582912.0f;
+  const Floats n = shifted - 12582912.0f;
+  const Floats rest = multiply_add(n, all(2.12194440e-4f), multiply_add(n, all(-0.693359375f), bounded));
+  Floats series = all(1.9875691500e-4f);
+  series = multiply_add(series, rest, all(1.3981999507e-3f));
+  series = multiply_add(series, rest, all(8.3334519073e-3f));
+  series = multiply_add(series, rest, all(4.1665795894e-2f));
+  series = multiply_add(series, rest, all(1.6666665459e-1f));
+  series = multiply_add(series, rest, all(5.0000001201e-1f));
+  series = multiply_add(series, rest * rest, rest + 1.0f);
+  const Ints power = (bits_as<Ints>(shifted) - 0x4b400000 + 127) << 23;
+  return x < -87.0f ? Floats{} : series * bits_as<Floats>(power);
+}
+
+inline Floats tanh(Floats x) { return 1.0f - 2.0f / (exp(x * 2.0f) + 1.0f); }
+
+// The upper half of a float, which is what the cache and the scales of small groups are kept in.
+using Half = uint16_t;
+
+inline Half to_half(float value) {
+  uint32_t bits = bits_as<uint32_t>(value);
+  if ((bits & 0x7fffffff) > 0x7f800000) return 0x7fc0;  // not a number stays none
+  return (Half)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+
+inline float from_half(Half half) { return bits_as<float>((uint32_t)half << 16); }
+
+inline Floats load(const Half* from) {
+  using Halves = Half __attribute__((vector_size(32)));
+  Halves lanes;
+  std::memcpy(&lanes, from, sizeof lanes);
+  return bits_as<Floats>(__builtin_convertvector(lanes, Ints) << 16);
+}
+
+inline Floats load(const int8_t* from) {
+  using Bytes = int8_t __attribute__((vector_size(16)));
+  Bytes lanes;
+  std::memcpy(&lanes, from, sizeof lanes);
+  return to_floats(__builtin_convertvector(lanes, Ints));
+}
+
+}  // namespace mainspring

@@ -1,0 +1,131 @@
+"""A model's weights in a backend, and how adapters come to them.
+
+A seat's `model` is the one that torch knows: the weights that answer, or those that were packed to answer.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from mainspring.adapt import base as adapters
+from mainspring.adapt import lora, store
+from mainspring.adapt.lora import LoraPair
+from mainspring.errors import ConfigError, MainspringError, WeightsError
+from mainspring.infer.backends.base import Backend
+from mainspring.infer.backends.native import Native
+from mainspring.infer.backends.torch_eager import TorchEager
+from mainspring.infer.engine import Engine
+from mainspring.infer.kernels import KernelPlan, linears_agree
+from mainspring.infer.request import EngineConfig
+from mainspring.models.load import load, read_config
+from mainspring.models.model import Model
+
+
+class TorchSeat:
+    """The model's own modules; adapters sit on them.
+
+    Raises:
+        WeightsError: a model that the engine does not generate with.
+
+    """
+
+    def __init__(
+        self, folder: Path, reference: str, plan: Callable[[Model], KernelPlan], config: EngineConfig
+    ) -> None:
+        self.model = load(folder).requires_grad_(False)
+        _check_served(self.model, reference)
+        self.plan = plan(self.model)
+        weights = adapters.base_fingerprint(self.model)
+        self.backend: Backend = TorchEager(
+            self.model, self.plan, config, fingerprint=f"{weights}-{self.plan.fingerprint}"
+        )
+
+    def take(self, engine: Engine, reference: str, folder: Path) -> None:
+        """Put an adapter on the weights while the engine runs.
+
+        Raises:
+            WeightsError: an adapter that was trained on other weights.
+            MainspringError: an adapter that would not be applied exactly.
+
+        """
+        engine.between_steps(lambda: store.load(self.model, folder, reference))
+        try:
+            _check_exact(_factors(self.model, reference), self.plan, reference)
+        except MainspringError:
+            self.drop(engine, reference)
+            raise
+
+    def drop(self, engine: Engine, reference: str) -> None:
+        """Take an adapter off; what is under way with it ends with an error."""
+        engine.without_adapter(reference, lambda: adapters.remove(self.model, reference))
+
+
+class NativeSeat:
+    """Weights packed for the native step, outside of torch; adapters are copied to them."""
+
+    def __init__(self, folder: Path, reference: str, config: EngineConfig) -> None:
+        self._folder, self._reference = folder, reference
+        why_not = Native.serves(read_config(folder))
+        if why_not is not None:
+            raise WeightsError(
+                f"The native step cannot run {reference}: {why_not}. Set engine.backend=torch_eager, which can."
+            )
+        self._native = Native.load(folder, config)
+        self.backend: Backend = self._native
+        self.plan = KernelPlan(
+            multiple=1,
+            limit=config.max_step_tokens,
+            machine=self._native.fingerprint,
+            torch="none",
+            threads=0,
+        )
+
+    @property
+    def model(self) -> Model:
+        """The weights before they were packed, loaded for whoever asks."""
+        return load(self._folder).requires_grad_(False)
+
+    def take(self, engine: Engine, reference: str, folder: Path) -> None:
+        model = self.model
+        store.load(model, folder, reference)
+        factors = _factors(model, reference)
+        engine.between_steps(lambda: self._native.load_adapter(reference, factors))
+
+    def drop(self, engine: Engine, reference: str) -> None:
+        engine.without_adapter(reference, lambda: self._native.drop_adapter(reference))
+
+
+def open_seat(
+    folder: Path, reference: str, plan: Callable[[Model], KernelPlan], config: EngineConfig
+) -> TorchSeat | NativeSeat:
+    """The seat that the settings ask for."""
+    if config.backend == "native":
+        return NativeSeat(folder, reference, config)
+    return TorchSeat(folder, reference, plan, config)
+
+
+def _check_exact(factors: dict[str, LoraPair], plan: KernelPlan, reference: str) -> None:
+    if not linears_agree([w for pair in factors.values() for w in (pair.a_RI, pair.b_OR)], plan):
+        raise MainspringError(
+            f"The adapter {reference} has the rank {next(iter(factors.values())).a_RI.shape[0]}; products of that "
+            "width do not keep rows apart on this machine, so answers could not be repeated exactly. "
+            "Train it with a rank of 8 or a multiple of 8."
+        )
+
+
+def _factors(model: Model, reference: str) -> dict[str, LoraPair]:
+    try:
+        return lora.pairs(model, reference)
+    except ConfigError as error:
+        kind = adapters.adapters_of(model).configs[reference].kind
+        raise ConfigError(
+            f"The adapter {reference} is of kind '{kind}'; the engine answers with those of kind 'lora' alone. "
+            "Train one of that kind, or answer with `mainspring.models.generate.generate`."
+        ) from error
+
+
+def _check_served(model: Model, reference: str) -> None:
+    if not model.config.is_served:
+        raise WeightsError(
+            f"{reference} is a {model.config.family} model that the engine does not generate with: it "
+            "serves language models whose layers look back by attention. Ask another model."
+        )

@@ -1,0 +1,137 @@
+"""After a step: the next id of every sequence, the drafts that were right, and who is done.
+
+Shapes: N scored rows of the step, V vocabulary.
+"""
+
+import logging
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from mainspring.errors import MainspringError
+from mainspring.infer import request as requests
+from mainspring.infer.request import Output
+from mainspring.infer.sampling import Chosen, Row, choose_rows, prompt_logprobs
+from mainspring.infer.scheduler import Scheduler, Work
+from mainspring.schema import FinishReason
+
+End = Callable[[requests.Sequence, Output | None], None]
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Turn:
+    """A sequence that has an id to choose: the row of scores to choose from, and the drafts behind it."""
+
+    sequence: requests.Sequence
+    row: int
+    drafts: tuple[int, ...] = ()
+    num_right: int = 0
+
+
+def choose_all(works: Sequence[Work], scores_NV: torch.Tensor, scheduler: Scheduler, end: End) -> None:
+    """Choose, hand out and end what has ended.
+
+    A draft is right if it is the very id that is chosen in its place, and then the next row counts as well. The
+    choice depends on the scores, the seed and the place alone, so drafts change no answer.
+    """
+    going = list(_turns(works, scores_NV, scheduler))
+    proposed = {id(turn.sequence): turn for turn in going if turn.drafts}
+    while going:
+        rows = [(turn, row) for turn in going if (row := _row(turn.sequence, end)) is not None]
+        chosen = choose_rows(scores_NV[[turn.row for turn, _ in rows]], [row for _, row in rows])
+        going = [
+            turn for (turn, _), each in zip(rows, chosen, strict=True) if _take(turn, each, scheduler, end)
+        ]
+    for turn in proposed.values():
+        turn.sequence.pace.note(len(turn.drafts), turn.num_right)
+        scheduler.stats.draft_tokens += len(turn.drafts)
+        scheduler.stats.accepted_tokens += turn.num_right
+
+
+def hand_out(sequence: requests.Sequence, output: Output) -> bool:
+    """Call the sink; True when the request is to end. A sink that raises ends its own request alone."""
+    try:
+        return sequence.sink(output)
+    except Exception:
+        logger.exception("The sink of a request failed, so the request is dropped; the others go on.")
+        return True
+
+
+def _turns(works: Sequence[Work], scores_NV: torch.Tensor, scheduler: Scheduler) -> Iterator[Turn]:
+    """Who has an id to choose; the first choice of a prompt is also that of all who follow it."""
+    first = 0
+    for work in works:
+        sequence, rows = work.sequence, slice(first, first + work.num_scored)
+        first = rows.stop
+        if sequence.wants_prompt:
+            _score_prompt(work, scores_NV[rows])
+        if sequence.num_computed < len(sequence.ids):
+            continue
+        last = rows.stop - 1 - work.num_drafts
+        yield Turn(sequence, last, work.ids[len(work.ids) - work.num_drafts :])
+        if sequence.followers:
+            for follower in scheduler.fork(sequence):
+                yield Turn(follower, last)
+
+
+def _score_prompt(work: Work, scores_NV: torch.Tensor) -> None:
+    """Log-probabilities of the prompt's ids that follow the work's."""
+    sequence, end = work.sequence, work.sequence.num_computed
+    ids = sequence.request.ids[end - len(work.ids) + 1 : end + 1]
+    number = sequence.request.sampling.prompt_logprobs
+    assert number is not None, "wants_prompt has looked"
+    if ids:
+        hand_out(sequence, Output(prompt=tuple(prompt_logprobs(scores_NV[: len(ids)], ids, number))))
+
+
+def _row(sequence: requests.Sequence, end: End) -> Row | None:
+    """What to choose by; None for a sequence whose grammar has outgrown its limits, which ends here."""
+    request = sequence.request
+    try:
+        mask = sequence.grammar.mask() if sequence.grammar is not None else None
+    except MainspringError as error:
+        end(sequence, Output(error=str(error)))
+        return None
+    return Row(
+        sampling=request.sampling, seed=sequence.seed, position=len(sequence.ids),
+        num_generated=sequence.num_generated, seen=sequence.seen, end_ids=sequence.end_ids,
+        mask=mask,
+    )  # fmt: skip
+
+
+def _take(turn: Turn, chosen: Chosen, scheduler: Scheduler, end: End) -> bool:
+    """Hand out the next id, and end the request where it ends; True while its drafts go on being right."""
+    sequence = turn.sequence
+    if math.isnan(chosen.logprob):
+        end(
+            sequence,
+            Output(error="Nothing can be chosen: the scores are no numbers, or a constraint allows no id."),
+        )
+        return False
+    if chosen.id in sequence.end_ids:
+        end(sequence, Output(finish_reason="stop", end=chosen))
+        return False
+    sequence.ids.append(chosen.id)
+    sequence.take_note(chosen.id)
+    scheduler.stats.generated_tokens += 1
+    reason: FinishReason | None = None
+    if sequence.grammar is not None and sequence.grammar.is_done:
+        reason = "stop"
+    elif sequence.num_generated >= sequence.request.sampling.max_tokens:
+        reason = "length"
+    output = Output(chosen=(chosen,), finish_reason=reason)
+    if reason is not None:
+        end(sequence, output)
+        return False
+    if hand_out(sequence, output):
+        end(sequence, None)
+        return False
+    if turn.num_right < len(turn.drafts) and turn.drafts[turn.num_right] == chosen.id:
+        turn.num_right += 1
+        turn.row += 1
+        scheduler.computed(sequence, 1)
+        return True
+    return False
