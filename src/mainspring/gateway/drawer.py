@@ -143,6 +143,12 @@ class Drawer:
         rows = self._database.rows("SELECT * FROM drawer_line WHERE batch = ? ORDER BY number", (batch,))
         return [(row["number"], bool(row["is_error"]), row["data"]) for row in rows]
 
+    def count_lines(self, batch: str) -> tuple[int, int]:
+        """How many lines of a batch have a result, and how many of them are errors."""
+        query = "SELECT COUNT(*), COALESCE(SUM(is_error), 0) FROM drawer_line WHERE batch = ?"
+        row = self._database.rows(query, (batch,))[0]
+        return row[0], row[1]
+
     def drop_lines(self, batch: str) -> None:
         with self._database.write() as connection:
             connection.execute("DELETE FROM drawer_line WHERE batch = ?", (batch,))

@@ -46,6 +46,10 @@ class Keys:
             )
         return Scope()
 
+    def header(self) -> dict[str, str]:
+        """What the server sends when it is its own client."""
+        return {} if self._key is None else {"authorization": f"Bearer {self._key}"}
+
     def check_host(self, host: str) -> None:
         """Raise ConfigError where strangers could reach a server that has no key."""
         if self.is_open and not is_loopback(host):

@@ -52,6 +52,10 @@ class TooLargeError(FieldError):
     status = 413
 
 
+class SlowError(FieldError):
+    status = 408
+
+
 KINDS: dict[type[Exception], tuple[str, str | None]] = {
     errors.AuthenticationError: ("authentication_error", "invalid_api_key"),
     errors.NotFoundError: ("invalid_request_error", "not_found"),

@@ -1,5 +1,6 @@
 """Request bodies: JSON into msgspec structs, exactly; what is not honored is refused by name."""
 
+import asyncio
 import difflib
 import re
 from collections.abc import Mapping
@@ -8,9 +9,10 @@ from typing import Any, TypeVar
 import msgspec
 from starlette.requests import Request
 
-from mainspring.serve.base import FieldError, TooLargeError
+from mainspring.serve.base import FieldError, SlowError, TooLargeError
 
 MAX_BODY_BYTES = 20_000_000
+READ_S = 60.0
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -23,17 +25,9 @@ async def read(request: Request) -> dict[str, Any]:
         TooLargeError: more than MAX_BODY_BYTES.
 
     """
-    body = bytearray()
-    async for piece in request.stream():
-        body += piece
-        if len(body) > MAX_BODY_BYTES:
-            raise TooLargeError(
-                f"The body is larger than {MAX_BODY_BYTES:,} bytes, the most that is read. Send less.",
-                code="body_too_large",
-            )
     try:
-        value = msgspec.json.decode(bytes(body))
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        value = msgspec.json.decode(await read_bytes(request, MAX_BODY_BYTES))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise FieldError(
             f"The body is not valid JSON: {error}. Send one JSON object.", code="invalid_json"
         ) from None
@@ -44,12 +38,45 @@ async def read(request: Request) -> dict[str, Any]:
     return value
 
 
+async def read_bytes(request: Request, most: int) -> bytes:
+    """A request's body, within a size and a time."""
+    body = bytearray()
+    try:
+        async with asyncio.timeout(READ_S):
+            async for piece in request.stream():
+                body += piece
+                if len(body) > most:
+                    raise TooLargeError(
+                        f"The body is larger than {most:,} bytes, the most that is read. Send less.",
+                        code="body_too_large",
+                    )
+    except TimeoutError:
+        raise SlowError(f"The body did not come within {READ_S:g} s. Send it faster, or send less.") from None
+    return bytes(body)
+
+
+async def read_form(request: Request, most: int) -> dict[str, tuple[str, bytes]]:
+    """The parts of a form by name: each part's file name, and its content."""
+    kind = request.headers.get("content-type", "")
+    boundary = re.search(r'boundary="?([^";,]+)"?', kind)
+    if not kind.startswith("multipart/form-data") or boundary is None:
+        raise FieldError(f"The body is '{kind}'; it must be multipart/form-data.", code="invalid_form")
+    pieces = (b"\r\n" + await read_bytes(request, most)).split(b"\r\n--" + boundary[1].encode())
+    parts = {}
+    for piece in pieces[1:-1]:
+        head, _, content = piece.removeprefix(b"\r\n").partition(b"\r\n\r\n")
+        named = dict(re.findall(r'(name|filename)="([^"]*)"', head.decode(errors="replace")))
+        parts[named.get("name", "")] = (named.get("filename", ""), content)
+    return parts
+
+
 def parse(
     kind: type[T],
     body: Mapping[str, Any],
     *,
     neutral: Mapping[str, tuple[Any, ...]] | None = None,
     harmless: frozenset[str] = frozenset(),
+    strict: bool = True,
 ) -> T:
     """Turn a body into `kind`.
 
@@ -58,6 +85,7 @@ def parse(
         body: what was sent; a field that is null counts as not given.
         neutral: fields that are accepted with these values alone, because these change nothing.
         harmless: fields that are accepted with any value and change nothing.
+        strict: whether a number must be one; a form has texts alone.
 
     Raises:
         FieldError: an unknown field, a missing one, a wrong type, a value out of range.
@@ -73,7 +101,7 @@ def parse(
         elif not (neutral and name in neutral and _is_neutral(value, neutral[name])):
             raise _refusal(name, value, known, neutral or {})
     try:
-        return msgspec.convert(given, kind)
+        return msgspec.convert(given, kind, strict=strict)
     except msgspec.ValidationError as error:
         raise _explain(str(error), given) from None
 

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mainspring.errors import MainspringError
 from mainspring.gateway.base import Directory
+from mainspring.gateway.batches import Batches
 from mainspring.gateway.drawer import Drawer
 from mainspring.gateway.keys import Keys, is_loopback
 from mainspring.gateway.pipeline import Pipeline
@@ -19,6 +20,7 @@ from mainspring.observe.feedback import Feedback
 from mainspring.serve.anthropic import Anthropic
 from mainspring.serve.base import Documents, Fault, Info, respond_error, respond_fault
 from mainspring.serve.completions import Completions
+from mainspring.serve.files import Files, Inward
 from mainspring.serve.models import Models
 from mainspring.serve.openai import Chats
 from mainspring.serve.own import Own
@@ -44,11 +46,14 @@ def create(
     *,
     drawer: Drawer,
 ) -> Starlette:
-    """The application that a server runs."""
+    """The application that a server runs; `app.state.batches` works while it does."""
+    inward = Inward(pipeline.keys)
+    batches = Batches(drawer, inward)
     app = Starlette(
         routes=[
             *Chats(pipeline).routes(),
             *Anthropic(pipeline).routes(),
+            *Files(pipeline.keys, drawer, batches).routes(),
             *Responses(pipeline, directory, drawer).routes(),
             *Completions(pipeline).routes(),
             *Tokens(pipeline, directory).routes(),
@@ -62,7 +67,8 @@ def create(
             Exception: _on_error,
         },
     )
-    app.state.keys = pipeline.keys
+    app.state.keys, app.state.batches = pipeline.keys, batches
+    inward.app = app
     return app
 
 

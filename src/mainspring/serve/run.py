@@ -38,9 +38,11 @@ def serve(app: Starlette, host: str, port: int, *, prepare: Callable[[], object]
     # uvicorn raises the signal again once it has stopped; the caller still has a workspace to close, so that
     # second one must do nothing.
     before = {number: signal.signal(number, _ignore) for number in (signal.SIGINT, signal.SIGTERM)}
+    app.state.batches.start()
     try:
         server.run(sockets=[listener])
     finally:
+        app.state.batches.stop()
         for number, handler in before.items():
             signal.signal(number, handler)
         listener.close()
@@ -54,11 +56,13 @@ def in_background(app: Starlette, host: str = "127.0.0.1", port: int = 0) -> Ite
     server = _Server(app, ready.set)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="door", daemon=True)
     thread.start()
+    app.state.batches.start()
     try:
         if not ready.wait(GRACE_S):
             raise MainspringError(f"The server on {host} did not start within {GRACE_S} s.")
         yield url_of(host, listener)
     finally:
+        app.state.batches.stop()
         server.should_exit = True
         thread.join()
         listener.close()

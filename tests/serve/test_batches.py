@@ -1,0 +1,174 @@
+"""Files and batches: every result once, whatever stops in between."""
+
+import json
+import threading
+import time
+
+import openai
+import pytest
+
+from fakes_model import House, Shelf
+from fakes_text import SpokenModel
+from mainspring.gateway import batches
+from mainspring.serve.run import in_background
+
+CHAT = "/v1/chat/completions"
+
+
+def line(number, **body):
+    whole = {"model": "gpt", "messages": [{"role": "user", "content": f"number {number}"}], **body}
+    return {"custom_id": f"r{number}", "method": "POST", "url": CHAT, "body": whole}
+
+
+def submit(client, lines, endpoint=CHAT, **more):
+    content = "\n".join(one if isinstance(one, str) else json.dumps(one) for one in lines).encode()
+    file = client.files.create(file=("in.jsonl", content), purpose="batch")
+    return client.batches.create(input_file_id=file.id, endpoint=endpoint, completion_window="24h", **more)
+
+
+def wait_for(client, batch, *statuses, timeout_s=20):
+    end = time.monotonic() + timeout_s
+    while (now := client.batches.retrieve(batch.id)).status not in statuses:
+        assert time.monotonic() < end, now.status
+        time.sleep(0.02)
+    return now
+
+
+def rows(client, file):
+    return [json.loads(text) for text in client.files.content(file).text.splitlines()]
+
+
+def test_a_file_is_kept_listed_read_and_deleted(ai, spoken):
+    content = b"\x00\r\n--x\r\n" * 1000
+    file = ai.files.create(
+        file=("a b.bin", content),
+        purpose="user_data",
+        expires_after={"anchor": "created_at", "seconds": 3600},
+    )
+    assert (file.bytes, file.filename, file.status) == (len(content), "a b.bin", "processed")
+    assert file.expires_at == pytest.approx(time.time() + 3600, abs=5)
+    assert ai.files.content(file.id).content == content
+    assert ai.files.retrieve(file.id) == file
+    others = [ai.files.create(file=b"x", purpose="batch").id for _ in range(3)]
+    assert [one.id for one in ai.files.list(limit=2)] == [*others[::-1], file.id]
+    assert [one.id for one in ai.files.list(purpose="user_data", order="asc")] == [file.id]
+    ai.files.delete(file.id)
+    with pytest.raises(openai.NotFoundError, match="There is no file"):
+        ai.files.content(file.id)
+    assert not spoken.drawer.path(file.id).exists()
+    with pytest.raises(openai.BadRequestError, match="`purpose` is 'fun'"):
+        ai.files.create(file=b"x", purpose="fun")
+
+
+def test_a_batch_is_answered_line_by_line(ai, spoken):
+    batch = submit(ai, [line(1), line(2, model="nothing"), "", line(3, n=2)], metadata={"a": "b"})
+    assert (batch.status, batch.metadata) == ("validating", {"a": "b"})
+    done = wait_for(ai, batch, "completed")
+    counts = done.request_counts
+    assert (counts.total, counts.completed, counts.failed) == (3, 2, 1)
+    good = {row["custom_id"]: row["response"] for row in rows(ai, done.output_file_id)}
+    assert set(good) == {"r1", "r3"}
+    assert good["r1"]["body"]["choices"][0]["message"]["content"] == "The sky is blue."
+    assert good["r1"]["request_id"] == good["r1"]["body"]["id"]
+    assert len(good["r3"]["body"]["choices"]) == 2
+    [bad] = rows(ai, done.error_file_id)
+    assert (bad["custom_id"], bad["response"]["status_code"]) == ("r2", 404)
+    assert spoken.shelf.models["gpt"].runs[0].ask.priority == -1
+    assert [one.id for one in ai.batches.list()] == [batch.id]
+
+
+def test_other_endpoints_take_batches_too(ai):
+    one = {
+        "custom_id": "a",
+        "method": "POST",
+        "url": "/v1/embeddings",
+        "body": {"model": "bytes", "input": "x"},
+    }
+    done = wait_for(ai, submit(ai, [one], "/v1/embeddings"), "completed")
+    assert rows(ai, done.output_file_id)[0]["response"]["body"]["data"][0]["index"] == 0
+
+
+def test_a_file_that_is_no_batch_fails_with_the_places_of_its_faults(ai):
+    other = {**line(4), "url": "/v1/embeddings"}
+    batch = submit(ai, [line(1), "{", line(1), line(3, stream=True), other, {**line(5), "method": "GET"}])
+    failed = wait_for(ai, batch, "failed")
+    assert [(fault.line, fault.code) for fault in failed.errors.data] == [
+        (2, "invalid_json_line"), (3, "duplicate_custom_id"), (4, "unsupported_stream"), (5, "mismatched_url"),
+        (6, "invalid_method"),
+    ]  # fmt: skip
+    assert wait_for(ai, submit(ai, [""]), "failed").errors.data[0].code == "empty_file"
+    with pytest.raises(openai.NotFoundError, match="There is no file"):
+        ai.batches.create(input_file_id="file-x", endpoint=CHAT, completion_window="24h")
+
+
+def test_a_cancelled_batch_keeps_what_was_done(ai, spoken):
+    batch = submit(ai, [line(1), *(line(number, model="slow") for number in range(2, 40))])
+    wait_for(ai, batch, "in_progress")
+    slow = spoken.shelf.models["slow"]
+    end = time.monotonic() + 10
+    while not slow.runs or ai.batches.retrieve(batch.id).request_counts.completed < 1:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    assert ai.batches.cancel(batch.id).status == "cancelling"
+    done = wait_for(ai, batch, "cancelled")
+    assert [row["custom_id"] for row in rows(ai, done.output_file_id)] == ["r1"]
+    assert all(run.done.wait(5) and run.is_cancelled for run in slow.runs)
+
+
+def test_what_is_not_done_in_time_expires(ai, monkeypatch):
+    monkeypatch.setattr(batches, "WINDOW_S", 1)
+    done = wait_for(ai, submit(ai, [line(1), line(2, model="slow")]), "expired")
+    assert [row["custom_id"] for row in rows(ai, done.output_file_id)] == ["r1"]
+    assert rows(ai, done.error_file_id)[0]["error"]["code"] == "batch_expired"
+
+
+def test_a_line_without_room_is_tried_again(ai, spoken, monkeypatch):
+    from mainspring.errors import OverloadedError
+
+    monkeypatch.setattr(batches, "RETRY_S", 0.01)
+    refusals = iter([OverloadedError("full"), OverloadedError("full")])
+    begin = spoken.shelf.models["gpt"]._begin
+
+    def crowded(*given):
+        error = next(refusals, None)
+        if error:
+            raise error
+        return begin(*given)
+
+    monkeypatch.setattr(spoken.shelf.models["gpt"], "_begin", crowded)
+    done = wait_for(ai, submit(ai, [line(1)]), "completed")
+    assert done.request_counts.completed == 1
+
+
+@pytest.mark.slow
+def test_a_batch_goes_on_after_a_restart_and_writes_every_result_once(tmp_path):
+    model = SpokenModel("gpt", "a b c", step_s=0.01)
+    asked, lock = [], threading.Lock()
+    start = model.start
+
+    def counting(messages, *rest, **more):
+        with lock:
+            asked.append(messages[-1].content)
+        return start(messages, *rest, **more)
+
+    model.start = counting
+    count, batch = 120, None
+    for attempt in range(4):
+        house = House(tmp_path, Shelf([model]))
+        with in_background(house.app) as url, openai.OpenAI(base_url=f"{url}/v1", api_key="none") as client:
+            if batch is None:
+                batch = submit(client, [line(number) for number in range(count)])
+            if attempt < 3:
+                before = client.batches.retrieve(batch.id).request_counts.completed
+                while client.batches.retrieve(batch.id).request_counts.completed < before + 10:
+                    time.sleep(0.01)
+            else:
+                done = wait_for(client, batch, "completed")
+                results = rows(client, done.output_file_id)
+        house.log.close()
+        house.database.close()
+    assert sorted(row["custom_id"] for row in results) == sorted(f"r{number}" for number in range(count))
+    assert done.error_file_id is None
+    # Only what was under way at a stop ran twice.
+    assert count <= len(asked) <= count + 3 * batches.NUM_AT_ONCE
+    assert set(asked) == {f"number {number}" for number in range(count)}
