@@ -5,7 +5,9 @@ from contextlib import contextmanager
 
 import torch
 
+from mainspring.adapt import base as adapters
 from mainspring.adapt import lora
+from mainspring.infer.backends.native import Native
 from mainspring.infer.backends.torch_eager import TorchEager
 from mainspring.infer.engine import Engine
 from mainspring.infer.kernels import KernelPlan
@@ -66,10 +68,19 @@ def make_request(length, seed=None, max_tokens=8, adapter=None, **sampling):
     return Request(ids=tuple(ids), sampling=Sampling(max_tokens=max_tokens, **sampling), adapter=adapter)
 
 
+def open_backend(model, config, plan=PLAN):
+    if config.backend == "torch_eager":
+        return TorchEager(model, plan, config)
+    native = Native.of(model, config)
+    for name in adapters.adapters_of(model).configs:
+        native.load_adapter(name, lora.pairs(model, name))
+    return native
+
+
 @contextmanager
 def running(model, plan=PLAN, **sizes):
     config = EngineConfig(**({"num_blocks": 256} | sizes))
-    with Engine(TorchEager(model, plan, config), config) as engine:
+    with Engine(open_backend(model, config, plan), config) as engine:
         yield engine
 
 

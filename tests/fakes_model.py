@@ -135,9 +135,22 @@ class WordEmbedder:
     def count_tokens(self, texts):
         return [len(text.split()) for text in texts]
 
+    def decode(self, ids):
+        return bytes(ids).decode()
+
     def embed(self, texts, *, advance=None):
         rows = np.array([[len(t), sum(t.encode()) % 97, t.count("e"), 1] for t in texts], dtype=np.float32)
         return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+class OverlapReranker:
+    """The share of a query's words that a text holds."""
+
+    name = "overlap"
+
+    def scores(self, query, texts):
+        words = set(query.lower().split())
+        return np.array([len(words & set(t.lower().split())) / len(words) for t in texts], dtype=np.float32)
 
 
 class Shelf:
@@ -153,6 +166,14 @@ class Shelf:
 
     def embedder_names(self):
         return ["bytes"]
+
+    def reranker_names(self):
+        return ["overlap"]
+
+    def reranker(self, name):
+        if name != "overlap":
+            raise NotFoundError(f"There is no reranker '{name}'; there is overlap.")
+        return OverlapReranker()
 
     def chat(self, name, scope):
         assert scope.tenant == "local"
@@ -177,11 +198,11 @@ class Shelf:
 class House:
     """A door with everything behind it, over a log in a file."""
 
-    def __init__(self, folder, shelf, key=None):
+    def __init__(self, folder, shelf, key=None, aliases=None):
         self.database = Database(folder / "workspace.db", [MIGRATION])
         self.log = EventLog(self.database)
         self.shelf = shelf
-        self.pipeline = Pipeline(shelf, Tracer(self.log), Keys(key))
+        self.pipeline = Pipeline(shelf, Tracer(self.log), Keys(key), aliases)
         self.feedback = Feedback(self.log)
         self.app = create(self.pipeline, shelf, self.feedback, shelf, shelf)
 

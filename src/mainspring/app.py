@@ -20,11 +20,11 @@ from mainspring import device, events, registry, runs
 from mainspring.artifact import Artifact
 from mainspring.config import Config, build
 from mainspring.database import Database
-from mainspring.errors import NotFoundError
+from mainspring.errors import MainspringError, NotFoundError
 from mainspring.events import EventLog
 from mainspring.knowledge.scope import Scope
 from mainspring.observe.feedback import Feedback
-from mainspring.protocols import ChatModel
+from mainspring.protocols import ChatModel, Reranker
 from mainspring.registry import Registry
 from mainspring.runs import Runs
 from mainspring.schema import Sampling
@@ -32,8 +32,12 @@ from mainspring.trace import Tracer
 
 if TYPE_CHECKING:  # these bring torch, which a look into the log does not need
     from mainspring.infer.chat_model import EngineChat
+    from mainspring.infer.engine import Engine
     from mainspring.infer.host import Host
     from mainspring.infer.kernels import KernelPlan
+    from mainspring.infer.process import EngineProcess
+    from mainspring.infer.remote_host import RemoteHost
+    from mainspring.infer.request import EngineConfig
     from mainspring.knowledge.answer import Assistant
     from mainspring.knowledge.retrieve import Retriever
     from mainspring.knowledge.store import Store
@@ -43,6 +47,9 @@ if TYPE_CHECKING:  # these bring torch, which a look into the log does not need
 
 ASSISTANT, CHAT_MODEL, EMBEDDER, KNOWLEDGE, PROMPT = "mainspring", "smollm2", "minilm", "default", "grounded"
 PRODUCTION = "production"
+WEDGED_S = 60
+"""A step that takes longer than this is taken for one that never ends."""
+
 IN_PRODUCTION = f"assistant/{ASSISTANT}@{PRODUCTION}"
 
 
@@ -67,13 +74,16 @@ class AssistantSpec(Config):
 class Workspace:
     """A folder that holds a model's life. Use as a context manager, or call close().
 
+    `engine` says how models chat here; without it they run in this process on the weights as they are.
+
     >>> with Workspace(tmp_path / "workspace") as workspace:
     ...     workspace.registry.list("assistant")
     []
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, engine: "EngineConfig | None" = None) -> None:
         self.root = root
+        self._engine = engine
         migrations = [events.MIGRATION, registry.MIGRATION, runs.MIGRATION]
         self._database = Database(root / "mainspring.db", migrations)
         self.log = EventLog(self._database)
@@ -82,6 +92,7 @@ class Workspace:
         self.tracer = Tracer(self.log)
         self.feedback = Feedback(self.log)
         self._hosts: dict[str, Host] = {}
+        self._remote_hosts: dict[str, RemoteHost] = {}
         self._stores: dict[str, Store] = {}
         self._retrievers: dict[str, Retriever] = {}
         self._assistants: dict[str, Assistant] = {}
@@ -103,9 +114,25 @@ class Workspace:
                     self.registry.folder(artifact),
                     artifact.reference,
                     lambda model: self.kernel_plan(artifact, model),
-                    EngineConfig(),
+                    self._engine or EngineConfig(),
                 )
             return self._hosts[artifact.reference]
+
+    def remote_host(self, reference: str) -> "RemoteHost":
+        """The same with the engine in a process of its own."""
+        with self._lock:
+            artifact = self.registry.get(reference)
+            if artifact.reference not in self._remote_hosts:
+                from mainspring.infer.remote_host import RemoteHost
+
+                assert self._engine is not None, "settings have asked for a process"
+                artifacts.check(artifact, self.registry.folder(artifact))
+                known = self._known_plan(artifact)
+                host = RemoteHost(self.registry.folder(artifact), artifact.reference, known, self._engine)
+                if known is None and self._engine.backend != "native":
+                    self._save_plan(artifact, host.plan)
+                self._remote_hosts[artifact.reference] = host
+            return self._remote_hosts[artifact.reference]
 
     def chat_model(self, reference: str, adapter: str | None = None, *, name: str = "") -> "EngineChat":
         """A model, with an adapter or without, ready to chat."""
@@ -113,13 +140,21 @@ class Workspace:
         if adapter is not None:
             found = self.registry.get(adapter, verify=True)
             loaded = (found.reference, self.registry.folder(found))
-        return self.host(reference).chat(name or reference, adapter=loaded)
+        is_remote = self._engine is not None and self._engine.isolate
+        host = self.remote_host(reference) if is_remote else self.host(reference)
+        return host.chat(name or reference, adapter=loaded)
 
     def kernel_plan(self, artifact: Artifact, model: "Model") -> "KernelPlan":
         """The kernel plan of a model on this machine: the stored one, or a new probe's."""
+        from mainspring.infer.kernels import probe
+
+        known = self._known_plan(artifact)
+        return known or self._save_plan(artifact, probe(model, device.describe()))
+
+    def _known_plan(self, artifact: Artifact) -> "KernelPlan | None":
         import torch
 
-        from mainspring.infer.kernels import KernelPlan, probe
+        from mainspring.infer.kernels import KernelPlan
 
         machine, here = device.describe(), (torch.__version__, torch.get_num_threads())
         for reference in reversed(self.registry.list("kernel-plan")):
@@ -128,14 +163,29 @@ class Workspace:
             is_ours = stored.parents.get("model") == artifact.reference and plan.machine == machine
             if is_ours and (plan.torch, plan.threads) == here:
                 return plan
-        plan = probe(model, machine)
+        return None
+
+    def _save_plan(self, artifact: Artifact, plan: "KernelPlan") -> "KernelPlan":
         self.save("kernel-plan", artifact.name, plan.model_dump(), {"model": artifact.reference})
         return plan
 
+    def engines(self) -> "dict[str, Engine | EngineProcess]":
+        """The loaded engines by their model's reference."""
+        hosts: dict[str, Host | RemoteHost] = {**self._hosts, **self._remote_hosts}
+        return {reference: host.engine for reference, host in hosts.items()}
+
     def engine_fault(self) -> str | None:
         """What is wrong with a loaded engine, None while all run."""
-        dead = [reference for reference, host in self._hosts.items() if not host.engine.is_alive()]
-        return f"the engine of {', '.join(dead)} has stopped" if dead else None
+        for reference, engine in self.engines().items():
+            if not engine.is_alive():
+                return f"the engine of {reference} has stopped"
+            try:
+                since_step_s = engine.stats().since_step_s
+            except MainspringError as error:
+                return f"the engine of {reference} does not answer: {error}"
+            if since_step_s > WEDGED_S:
+                return f"the engine of {reference} has been in one step for {since_step_s:.0f} s"
+        return None
 
     @property
     def embedder(self) -> "TextEmbedder":
@@ -236,7 +286,7 @@ class Workspace:
         return self.registry.add(written)
 
     def close(self) -> None:
-        for host in self._hosts.values():
+        for host in (*self._hosts.values(), *self._remote_hosts.values()):
             host.close()
         self.log.close()
         self._database.close()
@@ -274,6 +324,12 @@ class Door:
 
     def embedder_names(self) -> list[str]:
         return [EMBEDDER] if self._workspace.registry.has(f"model/{EMBEDDER}") else []
+
+    def reranker_names(self) -> list[str]:
+        return []
+
+    def reranker(self, name: str) -> Reranker:
+        raise NotFoundError(f"There is no reranker '{name}'; none is served.")
 
     def chat(self, name: str, scope: Scope) -> ChatModel:
         """The model that a name means now; a label that moves later does not change it."""

@@ -4,7 +4,14 @@ import ctypes
 import gc
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+TRIM_THRESHOLD, MMAP_THRESHOLD, MMAP_MAX = -1, -3, -4  # what glibc's malloc.h calls M_...
+KEEPING = {MMAP_MAX: 0, TRIM_THRESHOLD: 2**31 - 1}
+USUAL = {MMAP_MAX: 65_536, TRIM_THRESHOLD: 64 << 20, MMAP_THRESHOLD: 32 << 20}
+"""What glibc comes to by itself once large memory has been freed."""
 
 
 def describe() -> str:
@@ -33,8 +40,31 @@ def release_memory() -> None:
     After a training run that is over a gigabyte, which a server beside it could use.
     """
     gc.collect()
-    if platform.libc_ver()[0] == "glibc":
+    if _is_glibc():
         ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
+@contextmanager
+def kept_memory() -> Iterator[None]:
+    """Use freed memory again without asking the system for it, for as long as this lasts; glibc alone needs it.
+
+    It maps every large tensor afresh, so each step of a training run would pay for the same pages once more.
+    """
+    _set_malloc(KEEPING)
+    try:
+        yield
+    finally:
+        _set_malloc(USUAL)
+
+
+def _set_malloc(settings: dict[int, int]) -> None:
+    if _is_glibc():
+        for name, value in settings.items():
+            ctypes.CDLL("libc.so.6").mallopt(name, value)
+
+
+def _is_glibc() -> bool:
+    return platform.libc_ver()[0] == "glibc"
 
 
 def _processor() -> str:

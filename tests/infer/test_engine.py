@@ -23,6 +23,7 @@ from mainspring.errors import ConfigError, ContextLengthError, MainspringError, 
 from mainspring.infer.backends.torch_eager import TorchEager
 from mainspring.infer.engine import Engine
 from mainspring.infer.grammar import Grammars
+from mainspring.infer.native.build import NoCompilerError, library
 from mainspring.infer.request import EngineConfig, Request
 from mainspring.models.attend import PackedAttend
 from mainspring.schema import Constraint, Sampling
@@ -31,9 +32,20 @@ LENGTHS = [1, 2, 5, 15, 16, 17, 31, 33, 47, 64, 90, 127, 129, 150, 180, 200]
 MIXED = [make_request(n) for n in LENGTHS] + [make_request(n, seed=n) for n in LENGTHS]
 
 
+@pytest.fixture(scope="module", params=["torch_eager", "native"])
+def backend(request):
+    """The name of one that is in the exact mode."""
+    if request.param == "native":
+        try:
+            library()
+        except NoCompilerError as error:
+            pytest.skip(str(error))
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def alone(model):
-    return run_alone(model, MIXED)
+def alone(model, backend):
+    return run_alone(model, MIXED, backend=backend)
 
 
 def count_preemptions(engine):
@@ -74,8 +86,8 @@ def gated():
     engine.close()
 
 
-def test_32_requests_at_once_get_the_ids_and_log_probabilities_they_get_alone(model, alone):
-    with running(model) as engine:
+def test_32_requests_at_once_get_the_ids_and_log_probabilities_they_get_alone(model, alone, backend):
+    with running(model, backend=backend) as engine:
         assert run_together(engine, MIXED) == alone
         again = [Received() for _ in MIXED]
         tickets = [engine.submit(request, sink) for request, sink in zip(MIXED, again, strict=True)]
@@ -83,13 +95,13 @@ def test_32_requests_at_once_get_the_ids_and_log_probabilities_they_get_alone(mo
         assert sum(ticket.num_cached for ticket in tickets) > 1000
 
 
-def test_prompts_computed_in_pieces_give_the_same(model, alone):
-    with running(model, max_step_tokens=24) as engine:
+def test_prompts_computed_in_pieces_give_the_same(model, alone, backend):
+    with running(model, backend=backend, max_step_tokens=24) as engine:
         assert run_together(engine, MIXED) == alone
 
 
-def test_preempted_requests_give_the_same(model, alone):
-    with running(model, num_blocks=18) as engine:
+def test_preempted_requests_give_the_same(model, alone, backend):
+    with running(model, backend=backend, num_blocks=18) as engine:
         preempted = count_preemptions(engine)
         assert run_together(engine, MIXED) == alone
         assert preempted
@@ -107,9 +119,9 @@ def test_a_plan_of_one_fixed_size_limits_the_step_and_gives_the_same_in_company(
         assert max(steps) == 8
 
 
-def test_right_and_wrong_drafts_change_nothing(model, alone):
+def test_right_and_wrong_drafts_change_nothing(model, alone, backend):
     for ids in ([], [7, 8, 9]):
-        with running(model) as engine:
+        with running(model, backend=backend) as engine:
             truth = {
                 (request.ids, request.sampling.seed): [*request.ids, *result[0]]
                 for request, result in zip(MIXED, alone, strict=True)
@@ -123,11 +135,11 @@ def test_right_and_wrong_drafts_change_nothing(model, alone):
             assert (stats.accepted_tokens > stats.draft_tokens / 2) == (not ids)
 
 
-def test_requests_for_the_same_prompt_share_it_and_answer_as_alone(model):
+def test_requests_for_the_same_prompt_share_it_and_answer_as_alone(model, backend):
     requests = [make_request(37, seed=seed) for seed in range(5)]
-    expected = run_alone(model, requests)
+    expected = run_alone(model, requests, backend=backend)
     assert len({ids for ids, *_ in expected}) == 5
-    with running(model) as engine:
+    with running(model, backend=backend) as engine:
         steps = []
         step = engine._backend.step
         engine._backend.step = lambda works: steps.append(sum(len(work.ids) for work in works)) or step(works)
@@ -181,20 +193,20 @@ def test_a_reply_that_is_not_done_in_time_is_given_up(gated):
     assert other.result[2] == "length"
 
 
-def test_what_was_generated_before_is_gone_on_with(model, alone):
+def test_what_was_generated_before_is_gone_on_with(model, alone, backend):
     for request, (ids, logprobs, *_) in list(zip(MIXED, alone, strict=True))[::5]:
-        with running(model) as engine:
+        with running(model, backend=backend) as engine:
             rest = run_together(engine, [msgspec.structs.replace(request, generated=ids[:3])])[0]
         assert (rest[0], rest[1]) == (ids[3:], logprobs[3:])
 
 
-def test_requests_with_different_adapters_run_together_as_alone():
+def test_requests_with_different_adapters_run_together_as_alone(backend):
     model = make_model()
     give_adapter(model, "a", 1)
     give_adapter(model, "b", 2)
     requests = [make_request(n, adapter=adapter) for n in (5, 40) for adapter in ("a", "b", None)]
-    expected = run_alone(model, requests)
-    with running(model) as engine:
+    expected = run_alone(model, requests, backend=backend)
+    with running(model, backend=backend) as engine:
         assert run_together(engine, requests * 3) == expected * 3
     assert len({ids for ids, *_ in expected}) == len(requests)
 

@@ -9,6 +9,8 @@ from mainspring.serve import body as bodies
 
 USER = {"role": "user", "content": "hi"}
 CHAT = {"model": "plain", "messages": [USER]}
+TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
+CHOICE = {"type": "function", "function": {"name": "other"}}
 
 
 @pytest.fixture
@@ -27,9 +29,9 @@ def fault(answer, status):
 @pytest.mark.parametrize(
     ("change", "param", "words"),
     [
-        ({"max_tokens": 0}, "max_tokens", "`max_tokens` is 0: expected `int` >= 1"),
+        ({"max_tokens": -1}, "max_tokens", "`max_tokens` is -1: expected `int` >= 0"),
         ({"max_completion_tokens": -1}, "max_completion_tokens", "is -1"),
-        ({"max_tokens": 5, "max_completion_tokens": 5}, "max_tokens", "mean the same"),
+        ({"max_tokens": 5, "max_completion_tokens": 6}, "max_tokens", "mean the same"),
         ({"max_tokens": "5"}, "max_tokens", "expected `int"),
         ({"max_tokens": True}, "max_tokens", "expected `int"),
         ({"temperature": 2.1}, "temperature", "is 2.1: expected `float` <= 2.0"),
@@ -41,16 +43,42 @@ def fault(answer, status):
         ({"stop": ""}, "stop", "none of them empty"),
         ({"stop": ["a", "b", "c", "d", "e"]}, "stop", "one to 4"),
         ({"stop": 5}, "stop", "is 5"),
-        ({"n": 2}, "n", "`n` is 2; only 1 is supported"),
-        ({"n": True}, "n", "only 1"),
+        ({"n": 0}, "n", "`n` is 0: expected `int` >= 1"),
+        ({"n": 2}, None, "does not do more than one reply"),
+        ({"n": True}, "n", "expected `int"),
         ({"stream": "yes"}, "stream", "expected `bool`"),
         ({"stream_options": {"usage": True}}, "stream_options.usage", "would be ignored"),
-        ({"tools": [{"type": "function"}]}, "tools", "only [] is supported"),
-        ({"logprobs": True}, "logprobs", "only false"),
-        ({"store": True}, "store", "only false"),
-        ({"frequency_penalty": 0.5}, "frequency_penalty", "only 0"),
-        ({"response_format": {"type": "json_object"}}, "response_format", 'only {"type":"text"}'),
-        ({"best_of": 3}, "best_of", "would be ignored"),
+        ({"tools": [{"type": "function"}]}, "tools[0].function", "is missing"),
+        ({"tools": [{"type": "custom", "custom": {"name": "x"}}]}, "tools[0]", "tools[0]"),
+        ({"tools": [TOOL]}, None, "does not do tools"),
+        ({"tools": [TOOL, TOOL]}, "tools", "names 'look' twice"),
+        ({"tool_choice": "required"}, "tool_choice", "holds none"),
+        ({"tools": [TOOL], "tool_choice": CHOICE}, "tool_choice", "'other', and `tools` holds look"),
+        ({"functions": [TOOL["function"]]}, "functions", "old form of `tools`"),
+        ({"logprobs": True}, None, "does not do log-probabilities"),
+        ({"logprobs": 1}, "logprobs", "expected `bool`"),
+        ({"top_logprobs": 3}, "top_logprobs", "without `logprobs`"),
+        ({"logprobs": True, "top_logprobs": 21}, "top_logprobs", "<= 20"),
+        ({"frequency_penalty": 2.5}, "frequency_penalty", "<= 2"),
+        ({"logit_bias": {"x": 1}}, "logit_bias", "token ids"),
+        ({"logit_bias": {"5": 101}}, "logit_bias", "<= 100"),
+        ({"response_format": {"type": "json_object"}}, None, "does not do a constrained output"),
+        ({"response_format": {"type": "xml"}}, "response_format.type", "'xml'"),
+        ({"response_format": {"type": "json_schema"}}, "response_format.json_schema", "is missing"),
+        ({"guided_json": "{"}, "guided_json", "no JSON"),
+        ({"guided_json": "[1]"}, "guided_json", "no object"),
+        ({"guided_choice": []}, "guided_choice", "is empty"),
+        ({"guided_regex": "a", "guided_choice": ["a"]}, "guided_regex", "can match one"),
+        ({"best_of": 1, "n": 2}, "best_of", "less than `n`"),
+        ({"best_of": 2, "stream": True}, "best_of", "known at the end"),
+        ({"min_tokens": 5, "max_tokens": 4}, "min_tokens", "more than `max_tokens`"),
+        ({"modalities": ["text", "audio"]}, "modalities", 'only ["text"]'),
+        (
+            {"moderation": {"model": "m", "policy": {"input": {"mode": "block"}}}},
+            "moderation.policy.input.mode",
+            "'block'",
+        ),
+        ({"seeds": 1}, "seeds", "Did you mean `seed`?"),
         ({"temprature": 1}, "temprature", "Did you mean `temperature`?"),
         ({"model": 5}, "model", "expected `str`"),
         ({"model": None}, "model", "`model` is missing"),
@@ -59,14 +87,15 @@ def fault(answer, status):
         ({"messages": []}, "messages", "at least one user message"),
         ({"messages": [5]}, "messages[0]", "expected `object`"),
         ({"messages": [{"role": "user"}]}, "messages[0].content", "`messages[0].content` is missing"),
+        ({"messages": [{"role": "user", "content": 1}]}, "messages[0].content", "is 1"),
         ({"messages": [{"content": "x"}]}, "messages[0].role", "is missing"),
-        ({"messages": [{**USER, "name": "Ann"}]}, "messages[0].name", "`messages[0].name` is not supported"),
+        ({"messages": [{**USER, "nane": "Ann"}]}, "messages[0].nane", "`messages[0].nane` is not supported"),
         (
             {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}]},
             "messages[0].content[0]",
             "messages[0].content",
         ),
-        ({"messages": [{"role": "tool", "content": "x"}]}, "messages", "role 'tool'; known roles are system"),
+        ({"messages": [{"role": "bard", "content": "x"}]}, "messages", "role 'bard'; known roles are system"),
         ({"messages": [{"role": "assistant", "content": "x"}]}, "messages", "starts with"),
         ({"messages": [USER, USER]}, "messages", "Two user messages follow each other"),
         ({"messages": [USER, {"role": "assistant", "content": "x"}]}, "messages", "end with a user message"),
@@ -91,6 +120,16 @@ def test_a_bad_chat_field_is_refused_by_name(door, change, param, words):
         {"metadata": {"a": "b"}},
         {"store": False},
         {"n": 1},
+        {"store": True},
+        {"max_tokens": 5, "max_completion_tokens": 5},
+        {"messages": [{**USER, "name": "Ann"}]},
+        {"tools": [TOOL], "tool_choice": "none"},
+        {"logit_bias": {"x": 0}},
+        {
+            "service_tier": "auto",
+            "prediction": {"type": "content", "content": "x"},
+            "reasoning_effort": "low",
+        },
         {"tools": None},
         {"logit_bias": {}},
         {"presence_penalty": 0.0},
@@ -123,8 +162,9 @@ def test_a_body_that_is_too_large_is_refused(door, monkeypatch):
         ({"input": []}, "input"),
         ({"input": ""}, "input"),
         ({"input": ["a", ""]}, "input"),
-        ({"input": [1, 2]}, "input"),
-        ({"input": [[1]]}, "input"),
+        ({"input": [1, "a"]}, "input"),
+        ({"input": [[]]}, "input"),
+        ({"input": [-1]}, "input[0]"),
         ({"input": 5}, "input"),
         ({"input": None}, "input"),
         ({"encoding_format": "hex"}, "encoding_format"),
@@ -188,7 +228,7 @@ def test_without_the_key_nothing_is_served(tmp_path, path, key):
 
 def test_the_official_client_recognizes_the_errors(client):
     with pytest.raises(openai.BadRequestError, match="max_tokens"):
-        client.chat.completions.create(model="plain", messages=[USER], max_tokens=0)
+        client.chat.completions.create(model="plain", messages=[USER], max_tokens=-1)
     with pytest.raises(openai.NotFoundError, match="known models are"):
         client.chat.completions.create(model="x", messages=[USER], stream=True)
 

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
@@ -18,28 +19,36 @@ from mainspring.config import build
 from mainspring.errors import ConfigError
 from mainspring.flywheel import curate
 from mainspring.models.families import bert, llama, t5
+from mainspring.train.batch import pack
 from mainspring.train.config import TrainConfig
 from mainspring.train.loop import train
 from mainspring.train.objectives.sft import Sft
+from mainspring.train.outputs import run_model
 from mainspring.train.parallel import open_runner
 from mainspring.train.parallel.tensor import _reasons
 from mainspring.train.plan import Plan
 from parallel_cases import (
+    ADAMW,
     CASES,
     KINDS,
     ON_FOUR,
     PLANS,
+    SGD,
     Case,
     Items,
     compare,
     differences,
     documents,
     follow,
+    run,
     start,
 )
 
 CLOSE = 1e-9
+CLOSE_IN_FP32 = 1e-4
+DTYPES = {"fp64": CLOSE, "fp32": CLOSE_IN_FP32}
 FEW = 5  # the whole table, of 20 steps, is printed by parallel_cases.py
+IDLE = [kind for kind, case in CASES.items() if case.idle]
 LAYOUTS = [plan for plan in PLANS if plan != "8 accumulated"]
 
 
@@ -49,38 +58,80 @@ class StopError(Exception):
 
 @pytest.fixture(scope="module")
 def on_two(tmp_path_factory):
-    """What two processes did, in one start: the folder, and how far every run lies from one process's."""
+    """What two processes did, in one start: the folder, and by dtype how far every run lies from one process's."""
     folder = tmp_path_factory.mktemp("two")
     cells = [(kind, plan) for kind in KINDS for plan in LAYOUTS]
     start(2, do_all, folder, cells)
-    return folder, compare(folder, 2, cells, "fp64", FEW)
+    return folder, {dtype: compare(folder / dtype, 2, cells, dtype, FEW) for dtype in DTYPES}
 
 
 def do_all(folder, cells):
-    follow(folder, cells, "fp64", FEW)
+    for dtype in DTYPES:
+        follow(folder / dtype, cells, dtype, FEW)
     stop_and_resume(folder)
     disagree(folder)
 
 
 @pytest.mark.slow
-def test_two_processes_follow_one_whatever_is_learnt_and_however_it_is_cut(on_two):
-    _, found = on_two
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_two_processes_follow_one_whatever_is_learnt_and_however_it_is_cut(on_two, dtype):
+    found = on_two[1][dtype]
     assert len(found) == len(KINDS) * len(LAYOUTS)
-    assert {cell: value for cell, value in found.items() if not value < CLOSE} == {}
+    assert {cell: value for cell, value in found.items() if not value.told < DTYPES[dtype]} == {}
 
 
 @pytest.mark.slow
 def test_four_processes_and_grids_follow_one():
     found = differences(4, ["clm"], LAYOUTS, "fp64", FEW)
     assert len(found) == len(ON_FOUR)
-    assert max(found.values()) < CLOSE
+    assert max(value.told for value in found.values()) < CLOSE
 
 
 def test_a_wrong_mean_would_be_seen(monkeypatch):
-    right = differences(1, ["sft"], ["8 accumulated"], "fp64", 2)["sft", "8 accumulated"]
+    right = differences(1, ["sft"], ["8 accumulated"], "fp64", 2)["sft", "8 accumulated"].told
     monkeypatch.setitem(CASES, "sft", replace(CASES["sft"], objective=MeanOfMeans()))
-    wrong = differences(1, ["sft"], ["8 accumulated"], "fp64", 2)["sft", "8 accumulated"]
+    wrong = differences(1, ["sft"], ["8 accumulated"], "fp64", 2)["sft", "8 accumulated"].told
     assert right < CLOSE < 1e-3 < wrong
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_accumulated_batches_follow_one_in_single_precision(kind, tmp_path):
+    once = run(KINDS[kind], {}, "fp32", 20, tmp_path / "once")
+    parts = run(KINDS[kind], PLANS["8 accumulated"], "fp32", 20, tmp_path / "parts")
+    assert parts.difference(once, KINDS[kind].idle).told < CLOSE_IN_FP32
+
+
+@pytest.mark.parametrize("kind", ["sft", "contrastive"])  # a decoder and an encoder
+def test_idle_weights_have_no_gradient_and_no_effect(kind):
+    case = CASES[kind]
+    model, (batch,) = case.model().double(), pack(case.items(), 10_000)
+    loss = case.objective(run_model(model, batch), batch).sum
+    loss.backward()
+    sizes = {
+        name: float(each.grad.norm()) for name, each in model.named_parameters() if each.grad is not None
+    }
+    idle = {name for name in sizes if fnmatchcase(name, case.idle)}
+    whole = max(sizes.values())
+    assert {name for name, size in sizes.items() if size < 1e-14 * whole} == idle
+    assert {name for name, size in sizes.items() if size < 1e-6 * whole} == idle
+    with torch.no_grad():
+        for name in idle:
+            model.get_parameter(name).add_(1.0)
+        moved = case.objective(run_model(model, batch), batch).sum
+        assert float((moved - loss) / loss) == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", IDLE)
+def test_idle_weights_walk_by_rounding_only_where_gradients_are_divided_by_their_size(kind, tmp_path):
+    found = {}
+    for name, optim in (("adamw", ADAMW), ("sgd", SGD)):
+        once = run(CASES[kind], {}, "fp32", 20, tmp_path / name, optim=optim)
+        parts = run(CASES[kind], PLANS["8 accumulated"], "fp32", 20, tmp_path / f"{name}, parts", optim=optim)
+        found[name] = parts.difference(once, CASES[kind].idle)
+        assert found[name].told < CLOSE_IN_FP32
+    assert found["sgd"].idle < CLOSE_IN_FP32 < found["adamw"].idle
 
 
 class MeanOfMeans(Sft):

@@ -1,5 +1,10 @@
+import platform
+import resource
+
+import pytest
 import torch
 
+from mainspring.device import release_memory
 from mainspring.train.batch import Segment, pack
 from mainspring.train.outputs import run_model
 from mainspring.train.plan import Plan
@@ -10,6 +15,24 @@ def test_threads_are_taken_for_a_run_and_given_back(model):
     with Plan(threads=before + 1).applied(model):
         assert torch.get_num_threads() == before + 1
     assert torch.get_num_threads() == before
+
+
+def page_faults_of(size):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.ones(size)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+@pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc", reason="other allocators keep large memory by themselves"
+)
+def test_a_run_asks_the_system_once_for_memory_that_it_uses_again(model):
+    with Plan().applied(model):
+        page_faults_of(2**24)
+        assert page_faults_of(2**24 - 1024) < 100
+    release_memory()
+    page_faults_of(2**24)
+    assert page_faults_of(2**24 - 1024) > 10_000
 
 
 def test_bf16_reaches_matrix_products_and_fp32_leaves_them_alone():

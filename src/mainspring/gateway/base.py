@@ -1,11 +1,11 @@
 """What the gateway needs of the workspace it stands before, and what it remembers of an answer."""
 
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 
 import msgspec
 
 from mainspring.knowledge.scope import Scope
-from mainspring.protocols import ChatModel, Embedder
+from mainspring.protocols import ChatModel, Embedder, Reranker, TextModel
 from mainspring.schema import Citation, Message
 
 ANSWER = "answer"
@@ -24,9 +24,18 @@ class Directory(Protocol):
 
     def embedder_names(self) -> list[str]: ...
 
+    def reranker_names(self) -> list[str]: ...
+
     def chat(self, name: str, scope: Scope) -> ChatModel: ...
 
     def embedder(self, name: str) -> Embedder: ...
+
+    def reranker(self, name: str) -> Reranker: ...
+
+
+def is_text_model(model: ChatModel) -> TypeGuard[TextModel]:
+    """Whether a model also continues raw text and does all that an `Ask` can say; an assistant does not."""
+    return hasattr(model, "complete")
 
 
 class AnswerRecord(msgspec.Struct, frozen=True, kw_only=True):

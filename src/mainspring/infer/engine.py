@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Many
 from typing import Self
 
-from mainspring.errors import ConfigError, ContextLengthError, MainspringError, OverloadedError
+from mainspring.errors import ConfigError, ContextLengthError, MainspringError, NotFoundError, OverloadedError
 from mainspring.infer import sampling
 from mainspring.infer.backends.base import Backend
 from mainspring.infer.blocks import BlockPool
@@ -79,12 +79,6 @@ class Engine:
         return self._backend.name
 
     @property
-    def context(self) -> int:
-        """The most ids that a prompt and its reply may have together: of the model, and of the cache."""
-        room = (self._config.num_blocks - NUM_SCRATCH_BLOCKS) * self._config.block_size
-        return min(self._backend.context, room)
-
-    @property
     def fingerprint(self) -> str:
         """Names the weights and the kernels that answer."""
         return self._backend.fingerprint
@@ -92,6 +86,12 @@ class Engine:
     @property
     def is_exact(self) -> bool:
         return self._backend.is_exact
+
+    @property
+    def context(self) -> int:
+        """Ids that a prompt and its reply may have together."""
+        room = (self._config.num_blocks - NUM_SCRATCH_BLOCKS) * self._config.block_size
+        return min(self._backend.context, room)
 
     def submit(self, request: Request, sink: OutputSink) -> Ticket:
         """Queue a request; `sink` is called from the engine's thread. See submit_all."""
@@ -154,6 +154,18 @@ class Engine:
         if errors:
             raise errors[0]
 
+    def without_adapter(self, adapter: str, change: Callable[[], None]) -> None:
+        """End what is under way with an adapter, then run `change`, which takes it off; see between_steps."""
+
+        def run() -> None:
+            for leader in list(self._scheduler):
+                for sequence in (leader, *leader.followers):
+                    if sequence.request.adapter == adapter:
+                        self._end(sequence, Output(error=f"The adapter {adapter} has been taken off."))
+            change()
+
+        self.between_steps(run)
+
     def is_alive(self) -> bool:
         return self._thread.is_alive() and self._failure is None
 
@@ -190,6 +202,8 @@ class Engine:
 
     def _check(self, request: Request) -> None:
         sampling.check(request.sampling)
+        if request.adapter is not None and not self._backend.has_adapter(request.adapter):
+            raise NotFoundError(f"The adapter {request.adapter} is not loaded. Load it, or ask without it.")
         if not request.ids:
             raise ContextLengthError("The prompt is empty; at least one token is needed.")
         limit = self.context

@@ -9,7 +9,7 @@ from mainspring.infer.engine import Engine
 from mainspring.infer.grammar import Grammars
 from mainspring.infer.kernels import KernelPlan
 from mainspring.infer.request import EngineConfig
-from mainspring.infer.seats import Seat, TorchSeat
+from mainspring.infer.seats import open_seat
 from mainspring.models.model import Model
 from mainspring.schema import Sampling
 from mainspring.tokenizer.base import Tokenizer
@@ -30,9 +30,9 @@ class Host:
         self, folder: Path, reference: str, plan: Callable[[Model], KernelPlan], config: EngineConfig
     ) -> None:
         self.reference = reference
-        self._seat: Seat = TorchSeat(folder, reference, plan, config)
-        self.plan = self._seat.plan
         self.tokenizer = Tokenizer.load(folder)
+        self._seat = open_seat(folder, reference, plan, config)
+        self.plan = self._seat.plan
         self.engine = Engine(self._seat.backend, config, Grammars(self.tokenizer))
         self._adapters: set[str] = set()
         self._lock = threading.Lock()

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal
 
 import msgspec
 from pydantic import Field
@@ -14,9 +15,23 @@ from mainspring.infer.speculate import NGram, Pace
 from mainspring.schema import Constraint, FinishReason, Sampling
 
 
+class NativeSettings(Config):
+    """What the native step keeps its numbers in."""
+
+    bits: Literal[8, 4] = Field(default=8, description="Bits of a weight; the head keeps 8.")
+    kv: Literal["bf16", "int8"] = Field(default="bf16", description="What keys and values are kept in.")
+    threads: int = Field(default=0, ge=0, description="Threads of a step; 0: as many as torch has.")
+    march: str = Field(default="native", description="The processor to compile for, in the compiler's words.")
+
+
 class EngineConfig(Config):
     """Sizes and manners of the engine. One block holds `block_size` tokens of every layer's keys and values."""
 
+    backend: Literal["torch_eager", "native"] = Field(
+        default="torch_eager",
+        description="What computes: torch on the weights as they are, or the compiled step on packed weights.",
+    )
+    native: NativeSettings = Field(default=NativeSettings(), description="How the native step packs.")
     block_size: int = Field(default=16, ge=1, description="Tokens in a block of the cache.")
     num_blocks: int = Field(default=512, ge=2, description="Blocks in the cache, the scratch block included.")
     max_running: int = Field(default=32, ge=1, description="Sequences that are worked on together.")
@@ -26,6 +41,9 @@ class EngineConfig(Config):
     max_step_tokens: int = Field(default=512, ge=1, description="Tokens that one step computes at most.")
     max_slowdown: float = Field(
         default=3.0, gt=1, description="How many times longer prompts may make a step in which others decode."
+    )
+    isolate: bool = Field(
+        default=False, description="Run the engine in a process of its own, which is started again when it dies."
     )
     prefix_cache: bool = Field(
         default=True, description="Find again what was computed for the same beginning."

@@ -1,48 +1,32 @@
-"""A model's weights in a backend, and how adapters come to them."""
+"""A model's weights in a backend, and how adapters come to them.
+
+A seat's `model` is the one that torch knows: the weights that answer, or those that were packed to answer.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
 from mainspring.adapt import base as adapters
 from mainspring.adapt import lora, store
 from mainspring.adapt.lora import LoraPair
 from mainspring.errors import ConfigError, MainspringError, WeightsError
 from mainspring.infer.backends.base import Backend
+from mainspring.infer.backends.native import Native
 from mainspring.infer.backends.torch_eager import TorchEager
 from mainspring.infer.engine import Engine
 from mainspring.infer.kernels import KernelPlan, linears_agree
 from mainspring.infer.request import EngineConfig
-from mainspring.models.load import load
+from mainspring.models.load import load, read_config
 from mainspring.models.model import Model
 
 
-class Seat(Protocol):
-    """`model` is the one that torch knows: the weights that answer, or those that were packed to answer."""
-
-    backend: Backend
-    plan: KernelPlan
-
-    @property
-    def model(self) -> Model: ...
-
-    def take(self, engine: Engine, reference: str, folder: Path) -> None:
-        """Put an adapter on the weights while the engine runs.
-
-        Raises:
-            WeightsError: an adapter that was trained on other weights.
-            MainspringError: an adapter that would not be applied exactly.
-
-        """
-        ...
-
-    def drop(self, engine: Engine, reference: str) -> None:
-        """Take an adapter off again."""
-        ...
-
-
 class TorchSeat:
-    """The model's own modules; adapters sit on them."""
+    """The model's own modules; adapters sit on them.
+
+    Raises:
+        WeightsError: a model that the engine does not generate with.
+
+    """
 
     def __init__(
         self, folder: Path, reference: str, plan: Callable[[Model], KernelPlan], config: EngineConfig
@@ -56,6 +40,13 @@ class TorchSeat:
         )
 
     def take(self, engine: Engine, reference: str, folder: Path) -> None:
+        """Put an adapter on the weights while the engine runs.
+
+        Raises:
+            WeightsError: an adapter that was trained on other weights.
+            MainspringError: an adapter that would not be applied exactly.
+
+        """
         engine.between_steps(lambda: store.load(self.model, folder, reference))
         try:
             factors = _factors(self.model, reference)
@@ -70,7 +61,48 @@ class TorchSeat:
             raise
 
     def drop(self, engine: Engine, reference: str) -> None:
-        engine.between_steps(lambda: adapters.remove(self.model, reference))
+        """Take an adapter off; what is under way with it ends with an error."""
+        engine.without_adapter(reference, lambda: adapters.remove(self.model, reference))
+
+
+class NativeSeat:
+    """Weights packed for the native step, outside of torch; adapters are copied to them."""
+
+    def __init__(self, folder: Path, reference: str, config: EngineConfig) -> None:
+        self._folder, self._reference = folder, reference
+        why_not = Native.serves(read_config(folder))
+        if why_not is not None:
+            raise WeightsError(
+                f"The native step cannot run {reference}: {why_not}. Set engine.backend=torch_eager, which can."
+            )
+        self._native = Native.load(folder, config)
+        self.backend: Backend = self._native
+        self.plan = KernelPlan(
+            multiple=1, limit=config.max_step_tokens, machine=self._native.fingerprint, torch="none", threads=0
+        )
+
+    @property
+    def model(self) -> Model:
+        """The weights before they were packed, loaded for whoever asks."""
+        return load(self._folder).requires_grad_(False)
+
+    def take(self, engine: Engine, reference: str, folder: Path) -> None:
+        model = self.model
+        store.load(model, folder, reference)
+        factors = _factors(model, reference)
+        engine.between_steps(lambda: self._native.load_adapter(reference, factors))
+
+    def drop(self, engine: Engine, reference: str) -> None:
+        engine.without_adapter(reference, lambda: self._native.drop_adapter(reference))
+
+
+def open_seat(
+    folder: Path, reference: str, plan: Callable[[Model], KernelPlan], config: EngineConfig
+) -> TorchSeat | NativeSeat:
+    """The seat that the settings ask for."""
+    if config.backend == "native":
+        return NativeSeat(folder, reference, config)
+    return TorchSeat(folder, reference, plan, config)
 
 
 def _factors(model: Model, reference: str) -> dict[str, LoraPair]:

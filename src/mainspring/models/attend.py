@@ -14,6 +14,8 @@ from typing import Protocol
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
+from mainspring.models.short_attend import attend_short, is_short
+
 Bias = Callable[[torch.Tensor], torch.Tensor]
 """Distances key - query (L, M) to what is added to the scores of every head (H, L, M)."""
 State = tuple[torch.Tensor, ...]
@@ -179,6 +181,8 @@ def attend_batch(
         q_BGRK = q_BHLK.squeeze(2).unflatten(1, (k_BGMK.shape[1], -1))
         o_BGRV = scaled_dot_product_attention(q_BGRK, k_BGMK, v_BGMV, scale=scoring.scale)
         return o_BGRV.flatten(1, 2).unsqueeze(2)
+    if is_plain and scoring.causal and is_short(q_BHLK, num_keys):
+        return attend_short(q_BHLK, k_BGMK, v_BGMV, scoring.scale)
     if is_plain and (num_queries == num_keys or not scoring.causal):
         return scaled_dot_product_attention(
             q_BHLK, k_BGMK, v_BGMV, is_causal=scoring.causal, scale=scoring.scale, enable_gqa=grouped

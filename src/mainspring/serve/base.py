@@ -1,6 +1,7 @@
 """What the door needs besides the pipeline, and the one shape in which it reports errors."""
 
-from typing import Protocol
+import re
+from typing import Any, Protocol
 
 import msgspec
 from starlette.requests import Request
@@ -40,6 +41,12 @@ class FieldError(errors.ConfigError):
         super().__init__(message)
         self.param, self.code = param, code
 
+    def within(self, place: str) -> "FieldError":
+        """The same error of a field that lies within another."""
+        path = f"{place}.{self.param}" if self.param else place
+        text = str(self).replace(f"`{self.param or ''}`", f"`{path}`", 1)
+        return FieldError(text, param=path, code=self.code)
+
 
 class TooLargeError(FieldError):
     status = 413
@@ -56,6 +63,12 @@ KINDS: dict[type[Exception], tuple[str, str | None]] = {
 }
 
 
+ANTHROPIC_KINDS = {
+    401: "authentication_error", 403: "permission_error", 404: "not_found_error", 413: "request_too_large",
+    429: "rate_limit_error",
+}  # fmt: skip
+
+
 def fault_of(error: Exception) -> Fault:
     """An error in the shape that OpenAI's clients read; a stranger's text is never shown."""
     kind = next((kind for kind in type(error).__mro__ if kind in KINDS), None)
@@ -65,7 +78,9 @@ def fault_of(error: Exception) -> Fault:
             type="server_error",
         )
     name, code = KINDS[kind]
-    param = "messages" if isinstance(error, errors.ChatError) else getattr(error, "param", None)
+    named = re.match(r"`([\w.\[\]]+)`", str(error))  # an error below the door that begins with a field's name
+    param = getattr(error, "param", None) or (named[1] if named else None)
+    param = "messages" if isinstance(error, errors.ChatError) else param
     return Fault(message=str(error), type=name, param=param, code=getattr(error, "code", None) or code)
 
 
@@ -77,16 +92,30 @@ def respond(value: object, *, status: int = 200, headers: dict[str, str] | None 
 
 
 def respond_error(error: Exception, path: str) -> Response:
-    """An error as a response to a request at `path`."""
+    """An error as a response to a request at `path`, in the shape of its dialect."""
     status = error.status if isinstance(error, errors.MainspringError) else 500
     headers = {401: {"WWW-Authenticate": "Bearer"}, 429: {"Retry-After": "1"}}.get(status)
     fault = fault_of(error)
-    if isinstance(error, errors.NotFoundError) and path.startswith("/v1/"):  # there only models have names
+    if isinstance(error, errors.NotFoundError) and path.startswith("/v1/") and fault.code == "not_found":
         fault = msgspec.structs.replace(fault, code="model_not_found", param="model")
+    return respond_fault(fault, status, path, headers)
+
+
+def respond_fault(fault: Fault, status: int, path: str, headers: dict[str, str] | None = None) -> Response:
+    if path.startswith("/v1/messages"):
+        return respond(anthropic_fault(fault, status), status=status, headers=headers)
     return respond({"error": fault}, status=status, headers=headers)
 
 
+def anthropic_fault(fault: Fault, status: int) -> dict[str, Any]:
+    """An error in the shape that Anthropic's clients read."""
+    kind = ANTHROPIC_KINDS.get(status, "api_error" if status >= 500 else "invalid_request_error")
+    return {"type": "error", "error": {"type": kind, "message": fault.message}, "request_id": None}
+
+
 def bearer(request: Request) -> str | None:
-    """The key that came with a request."""
+    """The key that came with a request, as OpenAI's clients send it or as Anthropic's do."""
     scheme, _, key = request.headers.get("authorization", "").partition(" ")
-    return key.strip() or None if scheme.lower() == "bearer" else None
+    if scheme.lower() == "bearer" and key.strip():
+        return key.strip()
+    return request.headers.get("x-api-key", "").strip() or None

@@ -1,8 +1,10 @@
-"""From the model's thread to the event loop: deltas in, and word back when the client is gone."""
+"""From the models' threads to the event loop: deltas in, and word back when the client is gone."""
 
 import asyncio
 import threading
+from collections.abc import Sequence
 
+import msgspec
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
@@ -19,30 +21,33 @@ class GoneError(MainspringError):
 
 
 class Bridge:
-    """One generation as the event loop sees it.
+    """One request as the event loop sees it: one generation, or one for each of several prompts.
 
-    A watcher reads the connection all the while: when the client leaves, the generation is cancelled at once,
-    also while it has not said a word or the loop waits for a slow reader.
+    The replies to prompt i have the indices from i * n. A watcher reads the connection all the while: when the
+    client leaves, everything is cancelled at once, also while it has not said a word or the loop waits for a
+    slow reader.
     """
 
-    def __init__(self, pipeline: Pipeline, chat: ChatRequest, request: Request) -> None:
+    def __init__(self, pipeline: Pipeline, chats: Sequence[ChatRequest], request: Request) -> None:
         self._pipeline = pipeline
-        self._chat = chat
+        self._chats = chats
         self._request = request
         self._loop = asyncio.get_running_loop()
         self._queue: asyncio.Queue[Delta | None] = asyncio.Queue()
         self._watcher: asyncio.Task[None] | None = None
-        self._exchange: Exchange | None = None
+        self._exchanges: list[Exchange] = []
         self._is_closed = False
         self._lock = threading.Lock()
+        self.num_replies = sum(chat.ask.n for chat in chats)
 
     @property
     def exchange(self) -> Exchange:
-        assert self._exchange is not None, "start() comes first"
-        return self._exchange
+        """The first one, whose id is the request's."""
+        assert self._exchanges, "start() comes first"
+        return self._exchanges[0]
 
-    async def start(self) -> Delta:
-        """Begin, and wait for the first delta: until then an error can still be answered with its own status.
+    async def start(self) -> None:
+        """Begin.
 
         Raises:
             MainspringError: whatever the pipeline or the model refuses.
@@ -51,35 +56,48 @@ class Bridge:
         """
         self._watcher = asyncio.create_task(self._watch())
         try:
-            await run_in_threadpool(self._begin)
-            return await self.next()
+            for number in range(len(self._chats)):
+                await run_in_threadpool(self._begin, number)
         except BaseException:
             self.close()
             raise
 
-    async def next(self) -> Delta:
-        """The next delta; a failed one is raised as the model's own error, which has its own status."""
-        delta = await self._queue.get()
+    async def next(self, patience_s: float | None = None) -> Delta | None:
+        """The next delta, None when there is none for that long; a failed one is raised as the model's own error."""
+        try:
+            async with asyncio.timeout(patience_s):
+                delta = await self._queue.get()
+        except TimeoutError:
+            return None
         if delta is None:
             raise GoneError("The client left.")
         if delta.error is not None:
-            await run_in_threadpool(self.exchange.wait)
+            for exchange in self._exchanges:
+                if exchange.error is not None:
+                    await run_in_threadpool(exchange.wait)
             raise MainspringError(delta.error)
+        if delta.reply is not None and delta.reply.finish_reason == "cancelled":
+            raise MainspringError(
+                "The reply was cut short because the server is stopping. Send the request again."
+            )
         return delta
 
-    async def whole(self) -> Reply:
-        """Wait for the whole reply.
+    async def whole(self) -> list[Reply]:
+        """Wait for the whole replies.
 
         Raises:
             MainspringError: the model failed, or the server stopped before the reply was whole.
             GoneError: the client left.
 
         """
+        replies: dict[int, Reply] = {}
         try:
-            delta = await self.start()
-            while delta.reply is None:
+            await self.start()
+            while len(replies) < self.num_replies:
                 delta = await self.next()
-            return finished(delta.reply)
+                if delta is not None and delta.reply is not None:
+                    replies[delta.index] = delta.reply
+            return [replies[index] for index in sorted(replies)]
         finally:
             self.close()
 
@@ -87,16 +105,23 @@ class Bridge:
         """Stop what still runs; harmless after the end."""
         with self._lock:
             self._is_closed = True
-            exchange = self._exchange
+            exchanges = list(self._exchanges)
         if self._watcher is not None:
             self._watcher.cancel()
-        if exchange is not None and exchange.reply is None and exchange.error is None:
-            self._loop.run_in_executor(None, exchange.cancel)
+        for exchange in exchanges:
+            if not exchange.is_done:
+                self._loop.run_in_executor(None, exchange.cancel)
 
-    def _begin(self) -> None:
-        exchange = self._pipeline.chat(self._chat, self._receive)
+    def _begin(self, number: int) -> None:
+        chat = self._chats[number]
+        offset = number * chat.ask.n
+
+        def receive(delta: Delta) -> None:
+            self._receive(msgspec.structs.replace(delta, index=delta.index + offset) if offset else delta)
+
+        exchange = self._pipeline.chat(chat, receive)
         with self._lock:
-            self._exchange = exchange
+            self._exchanges.append(exchange)
             is_closed = self._is_closed
         if is_closed:
             exchange.cancel()
@@ -115,12 +140,3 @@ class Bridge:
             pass
         self._queue.put_nowait(None)
         self.close()
-
-
-def finished(reply: Reply) -> Reply:
-    """The reply, unless it was cut short by something other than its client."""
-    if reply.finish_reason == "cancelled":
-        raise MainspringError(
-            "The reply was cut short because the server is stopping. Send the request again."
-        )
-    return reply

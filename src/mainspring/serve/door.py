@@ -15,9 +15,13 @@ from mainspring.gateway.base import Directory
 from mainspring.gateway.keys import Keys, is_loopback
 from mainspring.gateway.pipeline import Pipeline
 from mainspring.observe.feedback import Feedback
-from mainspring.serve.base import Documents, Fault, Info, respond, respond_error
-from mainspring.serve.openai import OpenAI
+from mainspring.serve.anthropic import Anthropic
+from mainspring.serve.base import Documents, Fault, Info, respond_error, respond_fault
+from mainspring.serve.completions import Completions
+from mainspring.serve.models import Models
+from mainspring.serve.openai import Chats
 from mainspring.serve.own import Own
+from mainspring.serve.tokens import Tokens
 
 HEADERS = {
     "content-security-policy": (
@@ -35,7 +39,11 @@ def create(
     """The application that a server runs."""
     app = Starlette(
         routes=[
-            *OpenAI(pipeline, directory).routes(),
+            *Chats(pipeline).routes(),
+            *Anthropic(pipeline).routes(),
+            *Completions(pipeline).routes(),
+            *Tokens(pipeline, directory).routes(),
+            *Models(pipeline, directory).routes(),
             *Own(pipeline.keys, feedback, documents, info).routes(),
         ],
         middleware=[Middleware(Guard, keys=pipeline.keys)],
@@ -79,7 +87,7 @@ class Guard:
             type="permission_error",
             code="foreign_origin",
         )
-        await respond({"error": fault}, status=403)(scope, receive, send_guarded)
+        await respond_fault(fault, 403, scope["path"])(scope, receive, send_guarded)
 
 
 def _stranger(headers: Headers) -> str | None:
@@ -110,4 +118,4 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
         message = f"{method} {path}: {error.detail}."
     code = {404: "unknown_url", 405: "method_not_allowed"}.get(error.status_code)
     fault = Fault(message=message, type="invalid_request_error", code=code)
-    return respond({"error": fault}, status=error.status_code, headers=dict(error.headers or {}))
+    return respond_fault(fault, error.status_code, path, dict(error.headers or {}))

@@ -1,225 +1,146 @@
-"""The OpenAI dialect: /v1/chat/completions, /v1/models, /v1/embeddings.
+"""The OpenAI dialect's chat: /v1/chat/completions.
 
 One field is ours: `mainspring`, in a whole response and in the chunk of a stream that carries finish_reason
-(see Extension). Everything else is what OpenAI's own clients read.
+(see extension.Extension). Everything else is what OpenAI's own clients read, and `prompt_logprobs` as vLLM writes it.
 """
 
-import base64
+import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-import msgspec
-import numpy as np
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import Route
 
-from mainspring.errors import MainspringError, NotFoundError
-from mainspring.gateway.base import Directory
-from mainspring.gateway.pipeline import Pipeline, assistant_of
-from mainspring.schema import Citation, Delta, Hit, Reply, Usage
+from mainspring.gateway.pipeline import Pipeline
+from mainspring.schema import Delta, Reply
 from mainspring.serve import body as bodies
+from mainspring.serve import sse
 from mainspring.serve.base import bearer, fault_of, respond
-from mainspring.serve.bridge import Bridge, GoneError, finished
-from mainspring.serve.openai_body import ChatBody, chat_request, embedding_texts
+from mainspring.serve.bridge import Bridge
+from mainspring.serve.extension import ending, extension, text_of
+from mainspring.serve.fields import logprob_row, prompt_logprob_rows, usage_of
+from mainspring.serve.openai_body import ChatBody, chat_request
+
+UNMODERATED = {
+    "type": "error",
+    "code": "no_moderation_model",
+    "message": "No moderation model is served here; nothing was scored.",
+}
 
 
-class Passage(msgspec.Struct, frozen=True, kw_only=True):
-    """A stored passage that was found for the question; `text` is the document's from `start` to `end`."""
+class Chats:
+    """The endpoint of chats."""
 
-    document: str
-    title: str
-    heading: str
-    chunk: str
-    start: int
-    end: int
-    text: str
-    score: float
-
-
-class Extension(msgspec.Struct, frozen=True, kw_only=True):
-    """The field `mainspring`: why an answer may be believed, and what feedback on it must name.
-
-    `kind` is null when a plain model answered. `text` is the whole answer where it differs from what was
-    streamed before (a client then shows it instead), else null. Positions count characters (code points).
-    """
-
-    request: str
-    assistant: str | None = None
-    kind: str | None = None
-    citations: tuple[Citation, ...] = ()
-    passages: tuple[Passage, ...] = ()
-    text: str | None = None
-
-
-class OpenAI:
-    """The endpoints of the dialect."""
-
-    def __init__(self, pipeline: Pipeline, directory: Directory) -> None:
+    def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
-        self._directory = directory
-        self._created = int(time.time())
 
     def routes(self) -> list[Route]:
-        return [
-            Route("/v1/chat/completions", self.chat, methods=["POST"]),
-            Route("/v1/embeddings", self.embeddings, methods=["POST"]),
-            Route("/v1/models", self.models, methods=["GET"]),
-            Route("/v1/models/{name:path}", self.model, methods=["GET"]),
-        ]
+        return [Route("/v1/chat/completions", self.chat, methods=["POST"])]
 
     async def chat(self, request: Request) -> Response:
-        """A reply, whole or as server-sent events."""
+        """Replies, whole or as server-sent events."""
         chat, parsed = chat_request(await bodies.read(request), bearer(request))
-        bridge = Bridge(self._pipeline, chat, request)
-        if not chat.stream:
-            reply = await bridge.whole()
-            return respond(
-                _completion(bridge.exchange.id, chat.model, reply),
-                headers={"x-request-id": bridge.exchange.id},
-            )
-        first = await bridge.start()
-        return StreamingResponse(
-            _events(bridge, first, parsed),
-            media_type="text/event-stream",
-            headers={
-                "cache-control": "no-store",
-                "x-accel-buffering": "no",
-                "x-request-id": bridge.exchange.id,
-            },
-        )
-
-    async def embeddings(self, request: Request) -> Response:
-        parsed, texts = embedding_texts(await bodies.read(request))
-        done = await run_in_threadpool(self._pipeline.embed, parsed.model, texts, bearer(request))
-        rows = np.asarray(done.vectors, dtype="<f4")
-        data = [
-            {"object": "embedding", "index": index, "embedding": _vector(row, parsed.encoding_format)}
-            for index, row in enumerate(rows)
-        ]
-        usage = {"prompt_tokens": done.num_tokens, "total_tokens": done.num_tokens}
+        bridge = Bridge(self._pipeline, [chat], request)
+        if chat.stream:
+            return await sse.respond(bridge, _Teller(bridge, parsed))
+        replies = await bridge.whole()
         return respond(
-            {"object": "list", "model": parsed.model, "data": data, "usage": usage},
-            headers={"x-request-id": done.request},
+            completion(bridge.exchange.id, parsed, replies), headers={"x-request-id": bridge.exchange.id}
         )
 
-    def models(self, request: Request) -> Response:
-        """All models; the extension field says what each is for."""
-        return respond({"object": "list", "data": self._list(request)})
 
-    def model(self, request: Request) -> Response:
-        name = request.path_params["name"]
-        known = {row["id"]: row for row in self._list(request)}
-        if name not in known:
-            raise NotFoundError(f"There is no model '{name}'; known models are {', '.join(known)}.")
-        return respond(known[name])
+class _Teller:
+    """The stream: a role, pieces of text and of tool calls, the end with its extension, the usage if asked for."""
 
-    def _list(self, request: Request) -> list[dict[str, Any]]:
-        self._pipeline.keys.authenticate(bearer(request))
-        tasks = [(name, "chat") for name in self._directory.names()]
-        tasks += [(name, "embedding") for name in self._directory.embedder_names()]
-        return [
-            {
-                "id": name, "object": "model", "created": self._created, "owned_by": "mainspring",
-                "mainspring": {"task": task},
-            }
-            for name, task in tasks
-        ]  # fmt: skip
+    def __init__(self, bridge: Bridge, parsed: ChatBody) -> None:
+        self._bridge, self._parsed = bridge, parsed
+        self._sent = dict.fromkeys(range(bridge.num_replies), "")
+        self._replies: list[Reply] = []
+        self._head: dict[str, Any] = {}
 
+    def begin(self) -> Iterator[bytes]:
+        self._head = {
+            "id": self._bridge.exchange.id, "object": "chat.completion.chunk", "created": int(time.time()),
+            "model": self._parsed.model, "system_fingerprint": None,
+        }  # fmt: skip
+        for index in self._sent:
+            yield self._chunk(index, {"role": "assistant", "content": "", "refusal": None})
 
-async def _events(bridge: Bridge, first: Delta, parsed: ChatBody) -> AsyncIterator[bytes]:
-    """The stream: a role, pieces of text, the end with its extension, the usage if asked for."""
-    head = {
-        "id": bridge.exchange.id, "object": "chat.completion.chunk", "created": int(time.time()),
-        "model": parsed.model,
-    }  # fmt: skip
-    sent = ""
+    def take(self, delta: Delta) -> Iterator[bytes]:
+        if delta.reply is not None:
+            yield from self._finish(delta.index, delta.reply)
+            return
+        if delta.text or delta.logprobs:
+            self._sent[delta.index] += delta.text
+            yield self._chunk(delta.index, {"content": delta.text}, logprobs=_logprobs(delta.logprobs))
+        for call in delta.tool_calls:
+            begins = {"id": call.id, "type": "function"} if call.id else {}
+            function = {"arguments": call.arguments, **({"name": call.name} if call.name else {})}
+            yield self._chunk(
+                delta.index, {"tool_calls": [{"index": call.index, **begins, "function": function}]}
+            )
 
-    def chunk(delta: dict[str, str], finish_reason: str | None = None, **more: Any) -> bytes:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
-        return _event({**head, "choices": [choice], **more})
-
-    try:
-        yield chunk({"role": "assistant", "content": ""})
-        delta = first
-        while delta.reply is None:
-            sent += delta.text
-            yield chunk({"content": delta.text})
-            delta = await bridge.next()
-        reply = finished(delta.reply)
-        missing, extension = _ending(bridge.exchange.id, reply, sent)
+    def _finish(self, index: int, reply: Reply) -> Iterator[bytes]:
+        self._replies.append(reply)
+        missing, more = ending(self._bridge.exchange.id, reply, self._sent[index])
         if missing:
-            yield chunk({"content": missing})
-        yield chunk({}, reply.finish_reason, mainspring=extension)
-        if parsed.stream_options.include_usage:
-            yield _event({**head, "choices": [], "usage": _usage(reply.usage)})
-        yield b"data: [DONE]\n\n"
-    except GoneError:
-        return
-    except Exception as error:
-        yield _event({"error": fault_of(error)})
-        if not isinstance(error, MainspringError):
-            raise
-    finally:
-        bridge.close()
+            yield self._chunk(index, {"content": missing})
+        yield self._chunk(index, {}, reply.finish_reason, mainspring=more)
+
+    def end(self) -> Iterator[bytes]:
+        if self._parsed.stream_options.include_usage:
+            yield sse.event({**self._head, "choices": [], "usage": usage_of(self._replies)})
+        yield sse.DONE
+
+    def fail(self, error: Exception) -> Iterator[bytes]:
+        yield sse.event({"error": fault_of(error)})
+
+    def _chunk(
+        self, index: int, delta: dict[str, Any], finish_reason: str | None = None, *, logprobs: Any = None,
+        **more: Any,
+    ) -> bytes:  # fmt: skip
+        choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
+        chunk = {**self._head, "choices": [choice], **more}
+        options = self._parsed.stream_options
+        if options.include_usage:
+            chunk["usage"] = None
+        if options.include_obfuscation:  # its length hides that of the text from who counts bytes
+            chunk["obfuscation"] = secrets.token_urlsafe(32)[: secrets.randbelow(32)]
+        return sse.event(chunk)
 
 
-def _ending(request: str, reply: Reply, sent: str) -> tuple[str, Extension]:
-    """What of the answer's text is still to be sent, and the extension."""
-    text = text_of(reply)
-    if text.startswith(sent):
-        return text[len(sent) :], _extension(request, reply)
-    return "", _extension(request, reply, text=text)
-
-
-def text_of(reply: Reply) -> str:
-    return reply.answer.text if reply.answer else reply.text
-
-
-def _completion(request: str, model: str, reply: Reply) -> dict[str, Any]:
-    message = {"role": "assistant", "content": text_of(reply)}
+def completion(request: str, parsed: ChatBody, replies: Sequence[Reply]) -> dict[str, Any]:
+    """A whole response."""
+    more: dict[str, Any] = {}
+    if parsed.moderation is not None:
+        more["moderation"] = {"input": UNMODERATED, "output": UNMODERATED}
+    if parsed.prompt_logprobs is not None:
+        more["prompt_logprobs"] = prompt_logprob_rows(replies[0])
     return {
-        "id": request, "object": "chat.completion", "created": int(time.time()), "model": model,
-        "choices": [
-            {"index": 0, "message": message, "logprobs": None, "finish_reason": reply.finish_reason}
-        ],
-        "usage": _usage(reply.usage), "mainspring": _extension(request, reply),
+        "id": request, "object": "chat.completion", "created": int(time.time()), "model": parsed.model,
+        "choices": [_choice(reply) for reply in replies], "usage": usage_of(replies),
+        "service_tier": "default", "system_fingerprint": None, "metadata": parsed.metadata, **more,
+        "mainspring": extension(request, replies[0]),
     }  # fmt: skip
 
 
-def _extension(request: str, reply: Reply, *, text: str | None = None) -> Extension:
-    answer = reply.answer
-    return Extension(
-        request=request,
-        assistant=assistant_of(reply),
-        kind=answer.kind if answer else None,
-        citations=answer.citations if answer else (),
-        passages=tuple(_passage(hit) for hit in answer.hits) if answer else (),
-        text=text,
-    )
-
-
-def _passage(hit: Hit) -> Passage:
-    chunk = hit.chunk
-    return Passage(
-        document=chunk.document, title=chunk.title, heading=chunk.heading, chunk=chunk.id, start=chunk.start,
-        end=chunk.end, text=chunk.text, score=hit.score,
-    )  # fmt: skip
-
-
-def _usage(usage: Usage) -> dict[str, Any]:
+def _choice(reply: Reply) -> dict[str, Any]:
+    message: dict[str, Any] = {
+        "role": "assistant", "content": text_of(reply), "refusal": None, "annotations": []
+    }  # fmt: skip
+    if reply.tool_calls:
+        message["content"] = message["content"] or None
+        message["tool_calls"] = [
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for call in reply.tool_calls
+        ]
     return {
-        "prompt_tokens": usage.prompt_tokens, "completion_tokens": usage.completion_tokens,
-        "total_tokens": usage.prompt_tokens + usage.completion_tokens,
-        "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
+        "index": reply.index, "message": message, "logprobs": _logprobs(reply.logprobs),
+        "finish_reason": reply.finish_reason, "stop_reason": reply.stopped_by,
     }  # fmt: skip
 
 
-def _vector(row: np.ndarray, encoding: str) -> str | list[float]:
-    return base64.b64encode(row.tobytes()).decode() if encoding == "base64" else row.tolist()
-
-
-def _event(value: object) -> bytes:
-    return b"data: " + msgspec.json.encode(value) + b"\n\n"
+def _logprobs(given: Sequence[Any]) -> dict[str, Any] | None:
+    return {"content": [logprob_row(one) for one in given], "refusal": None} if given else None

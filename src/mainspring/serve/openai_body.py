@@ -1,13 +1,21 @@
-"""What a client of the OpenAI dialect may send, and what is made of it.
+"""What a client of /v1/chat/completions may send, and what is made of it.
 
-Honored for a chat: model, messages, stream, stream_options.include_usage, max_tokens or
-max_completion_tokens, temperature, top_p, top_k (an extension), seed, stop.
-Honored for embeddings: model, input, encoding_format.
-Accepted because they change nothing: user, metadata, safety_identifier, prompt_cache_key, and the values in
-NEUTRAL. Everything else is refused by name.
+Every documented field is read. These are accepted though they change nothing here, because they change nothing
+about what the answer says:
+- user, safety_identifier, metadata: notes for the provider's own records (`store` keeps metadata with the reply);
+- prompt_cache_key, prompt_cache_options, prompt_cache_retention, prediction: hints for speed; prefixes are
+  cached anyway;
+- service_tier: there is one tier, and the response says "default";
+- reasoning_effort, verbosity: hints that the models served here do not know;
+- audio: says how speech would sound, and no speech is asked for (`modalities` must be ["text"]);
+- web_search_options: says how a search would be done; none is, and `annotations` is empty, which says so;
+- name of a message: templates have no place for it.
+Refused, because ignoring them would change what the answer means: modalities with "audio", moderation that
+blocks (a score alone is answered with an error in its own place), parts of messages that are not text, custom
+tools, functions other than with function_call "none" (tools are their successor).
+Anything else is refused by name.
 """
 
-from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -15,55 +23,111 @@ from msgspec import Meta
 
 from mainspring import chat
 from mainspring.errors import ChatError
-from mainspring.schema import ChatRequest, Message, Role
+from mainspring.schema import ChatRequest, Message, Role, Tool, ToolCall
 from mainspring.serve import body as bodies
 from mainspring.serve.base import FieldError
+from mainspring.serve.fields import Count, Name, SamplingFields, ask_of, check_tools, overrides
 
-HARMLESS = frozenset({"user", "metadata", "safety_identifier", "prompt_cache_key"})
-NEUTRAL: dict[str, tuple[Any, ...]] = {
-    "n": (1,), "store": (False,), "logprobs": (False,), "top_logprobs": (0,), "logit_bias": ({},),
-    "frequency_penalty": (0,), "presence_penalty": (0,), "response_format": ({"type": "text"},),
-    "tools": ([],), "tool_choice": ("none", "auto"), "parallel_tool_calls": (True, False),
-    "modalities": (["text"],), "service_tier": ("auto", "default"),
-}  # fmt: skip
-MESSAGE_NEUTRAL: dict[str, tuple[Any, ...]] = {"tool_calls": ([],), "annotations": ([],)}
-MAX_STOPS = 4
-MAX_INPUTS = 2048
+HARMLESS = frozenset({
+    "user", "safety_identifier", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention",
+    "prediction", "service_tier", "reasoning_effort", "verbosity", "audio", "web_search_options",
+})  # fmt: skip
+NEUTRAL: dict[str, tuple[Any, ...]] = {"modalities": (["text"],)}
+MESSAGE_HARMLESS = frozenset({"name", "annotations"})
 
 
-class TextPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    type: Literal["text"]
+class TextPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="text"):
     text: str
+    prompt_cache_breakpoint: Any = None
+
+
+class RefusalPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="refusal"):
+    refusal: str
+
+
+class CalledFunction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    name: str
+    arguments: str
+
+
+class Call(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    id: str
+    function: CalledFunction
+    type: Literal["function"] = "function"
 
 
 class WireMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     role: str
-    content: str | list[TextPart]
+    content: str | list[TextPart | RefusalPart] | None = None
+    tool_calls: tuple[Call, ...] = ()
+    tool_call_id: str = ""
+    refusal: str | None = None
 
 
-class StreamOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    include_usage: bool = False
-    include_obfuscation: Literal[False] = False
+class Function(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    name: Name
+    description: str = ""
+    parameters: dict[str, Any] = {}
+    strict: bool | None = None
 
 
-class ChatBody(msgspec.Struct, frozen=True, kw_only=True):
+class FunctionTool(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    type: Literal["function"]
+    function: Function
+
+
+class Named(msgspec.Struct, frozen=True):
+    name: str
+
+
+class ChosenTool(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="function"):
+    function: Named
+
+
+class AllowedTool(msgspec.Struct, frozen=True):
+    function: Named
+
+
+class AllowedTools(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    mode: Literal["auto", "required"]
+    tools: list[AllowedTool]
+
+
+class AllowedChoice(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="allowed_tools"
+):
+    allowed_tools: AllowedTools
+
+
+class Policy(msgspec.Struct, frozen=True):
+    mode: Literal["score"] = "score"  # "block" would be ignored, so it is refused
+
+
+class Policies(msgspec.Struct, frozen=True):
+    input: Policy | None = None
+    output: Policy | None = None
+
+
+class Moderation(msgspec.Struct, frozen=True):
+    model: str
+    policy: Policies | None = None
+
+
+class ChatBody(SamplingFields, frozen=True, kw_only=True):
     model: str
     messages: list[dict[str, Any]]
-    stream: bool = False
-    stream_options: StreamOptions = StreamOptions()
-    max_tokens: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
-    max_completion_tokens: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
-    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
-    top_k: Annotated[int, Meta(ge=0, le=1_000_000)] | None = None
-    seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
-    stop: str | list[str] | None = None
-
-
-class EmbeddingBody(msgspec.Struct, frozen=True, kw_only=True):
-    model: str
-    input: str | list[str]
-    encoding_format: Literal["float", "base64"] = "float"
+    max_tokens: Count | None = None
+    max_completion_tokens: Count | None = None
+    logprobs: bool = False
+    top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+    tools: tuple[FunctionTool, ...] = ()
+    tool_choice: Literal["auto", "none", "required"] | ChosenTool | AllowedChoice | None = None
+    parallel_tool_calls: bool = True
+    functions: tuple[Function, ...] = ()
+    function_call: Literal["none"] | None = None
+    store: bool = False
+    metadata: dict[str, str] | None = None
+    moderation: Moderation | None = None
 
 
 def chat_request(body: dict[str, Any], key: str | None) -> tuple[ChatRequest, ChatBody]:
@@ -75,70 +139,98 @@ def chat_request(body: dict[str, Any], key: str | None) -> tuple[ChatRequest, Ch
 
     """
     parsed = bodies.parse(ChatBody, body, neutral=NEUTRAL, harmless=HARMLESS)
-    if parsed.max_tokens is not None and parsed.max_completion_tokens is not None:
-        raise FieldError(
-            "Both `max_tokens` and `max_completion_tokens` are given; they mean the same. Send one of them.",
-            param="max_tokens",
-        )
-    limit = parsed.max_tokens if parsed.max_tokens is not None else parsed.max_completion_tokens
-    overrides = {
-        "max_tokens": limit, "temperature": parsed.temperature, "top_p": parsed.top_p, "top_k": parsed.top_k,
-        "seed": parsed.seed, "stop": None if parsed.stop is None else _stops(parsed.stop),
-    }  # fmt: skip
+    tools, choice = _tools(parsed)
     request = ChatRequest(
         model=parsed.model,
-        messages=tuple(_message(index, message) for index, message in enumerate(parsed.messages)),
-        overrides={name: value for name, value in overrides.items() if value is not None},
+        messages=leading([_message(index, message) for index, message in enumerate(parsed.messages)]),
+        ask=ask_of(parsed, tools, choice, parallel=parsed.parallel_tool_calls),
+        overrides=overrides(parsed, _limit(parsed), _num_logprobs(parsed)),
         stream=parsed.stream,
         key=key,
     )
     return request, parsed
 
 
-def embedding_texts(body: dict[str, Any]) -> tuple[EmbeddingBody, list[str]]:
-    """An embedding's body, and its input as a list of texts."""
-    if isinstance(body.get("input"), list) and any(not isinstance(item, str) for item in body["input"]):
+def leading(messages: list[Message]) -> tuple[Message, ...]:
+    """Messages with all instructions at their beginning as one; instructions alone are what is asked."""
+    count = next((n for n, message in enumerate(messages) if message.role != "system"), len(messages))
+    if not count:
+        return tuple(messages)
+    role: Role = "user" if count == len(messages) else "system"
+    text = "\n\n".join(message.content for message in messages[:count])
+    return (Message(role, text), *messages[count:])
+
+
+def _limit(parsed: ChatBody) -> int | None:
+    limits = {parsed.max_tokens, parsed.max_completion_tokens} - {None}
+    if len(limits) > 1:
         raise FieldError(
-            "`input` holds something other than text; token ids are not supported. Send a string or strings.",
-            param="input",
+            f"`max_tokens` is {parsed.max_tokens} and `max_completion_tokens` {parsed.max_completion_tokens}; "
+            "they mean the same. Send one of them.",
+            param="max_tokens",
         )
-    parsed = bodies.parse(EmbeddingBody, body, harmless=HARMLESS)
-    texts = [parsed.input] if isinstance(parsed.input, str) else parsed.input
-    if not texts or any(not text for text in texts):
+    return limits.pop() if limits else None
+
+
+def _num_logprobs(parsed: ChatBody) -> int | None:
+    if parsed.top_logprobs and not parsed.logprobs:
         raise FieldError(
-            "`input` is empty or holds an empty string; send at least one character.", param="input"
+            "`top_logprobs` is given without `logprobs`. Set `logprobs` to true as well.",
+            param="top_logprobs",
         )
-    if len(texts) > MAX_INPUTS:
+    return (parsed.top_logprobs or 0) if parsed.logprobs else None
+
+
+def _tools(parsed: ChatBody) -> tuple[tuple[Tool, ...], str]:
+    if parsed.functions and parsed.function_call != "none":
         raise FieldError(
-            f"`input` holds {len(texts):,} texts; {MAX_INPUTS:,} is the most. Send several requests.",
-            param="input",
+            '`functions` is the old form of `tools` and is supported with `function_call` "none" alone. '
+            "Send `tools`.",
+            param="functions",
+            code="unsupported_parameter",
         )
-    return parsed, texts
+    tools = tuple(
+        Tool(name=one.function.name, description=one.function.description, parameters=one.function.parameters)
+        for one in parsed.tools
+    )
+    wanted = parsed.tool_choice or "auto"
+    if isinstance(wanted, AllowedChoice):
+        allowed = {one.function.name for one in wanted.allowed_tools.tools}
+        tools = tuple(tool for tool in tools if tool.name in allowed)
+        wanted = wanted.allowed_tools.mode
+    choice = wanted.function.name if isinstance(wanted, ChosenTool) else wanted
+    check_tools(tools, choice)
+    return tools, choice
 
 
 def _message(index: int, given: dict[str, Any]) -> Message:
     try:
-        parsed = bodies.parse(WireMessage, given, neutral=MESSAGE_NEUTRAL)
+        parsed = bodies.parse(WireMessage, given, harmless=MESSAGE_HARMLESS)
     except FieldError as error:
-        place = f"messages[{index}].{error.param}"
-        raise FieldError(
-            str(error).replace(f"`{error.param}`", f"`{place}`", 1), param=place, code=error.code
-        ) from None
-    if parsed.role not in chat.ROLES:
+        raise error.within(f"messages[{index}]") from None
+    if parsed.content is None and not parsed.tool_calls and parsed.refusal is None:
+        place = f"messages[{index}].content"
+        raise FieldError(f"`{place}` is missing. Add it.", param=place, code="missing_required_parameter")
+    if parsed.role not in {*chat.ROLES, "tool", "developer"}:
         raise ChatError(
-            f"Message {index} has the role '{parsed.role}'; known roles are {', '.join(chat.ROLES)}."
+            f"Message {index} has the role '{parsed.role}'; known roles are {', '.join(chat.ROLES)}, "
+            "developer, tool."
         )
-    role: Role = parsed.role  # type: ignore[assignment]
-    text = parsed.content if isinstance(parsed.content, str) else "".join(p.text for p in parsed.content)
-    return Message(role=role, content=text)
+    role: Role = "system" if parsed.role == "developer" else parsed.role  # type: ignore[assignment]
+    return Message(
+        role=role,
+        content=_text(parsed),
+        tool_calls=tuple(
+            ToolCall(id=call.id, name=call.function.name, arguments=call.function.arguments)
+            for call in parsed.tool_calls
+        ),
+        tool_call=parsed.tool_call_id,
+    )
 
 
-def _stops(stop: str | Sequence[str]) -> tuple[str, ...]:
-    stops = (stop,) if isinstance(stop, str) else tuple(stop)
-    if len(stops) > MAX_STOPS or any(not text for text in stops):
-        raise FieldError(
-            f"`stop` is {list(stops)!r}; it must be one to {MAX_STOPS} strings, none of them empty. "
-            "Change it or leave it out.",
-            param="stop",
-        )
-    return stops
+def _text(parsed: WireMessage) -> str:
+    if parsed.content is None:
+        return parsed.refusal or ""
+    if isinstance(parsed.content, str):
+        return parsed.content
+    return "".join(part.text if isinstance(part, TextPart) else part.refusal for part in parsed.content)

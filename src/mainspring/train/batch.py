@@ -108,8 +108,15 @@ class Batch:
             "tokens": float(self.weight.sum()),
             "ids": float(len(self.ids)),
             "segments": float(len(self.segments)),
-            "groups": float(len({place.group for place in self.segments})),
+            "groups": float(len(self.groups())),
         }
+
+    def groups(self) -> list[list[int]]:
+        """The segments of each item, by their numbers."""
+        rows: dict[int, list[int]] = {}
+        for row, place in enumerate(self.segments):
+            rows.setdefault(place.group, []).append(row)
+        return list(rows.values())
 
     def segment_of(self) -> torch.Tensor:
         """Which segment every token belongs to, int64 (T,)."""

@@ -23,6 +23,13 @@ class TrainConfig(Config):
     max_trained_tokens: int = Field(
         default=0, ge=0, description="the run ends before the weights used add up to more; 0: no limit"
     )
+    dropout: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="part of the embedding's numbers, and of those that attention and feed-forward parts add, that is "
+        "left out at random while learning: for data that are seen many times",
+    )
     seed: int = Field(default=0, description="of the order of items and of every random number drawn")
     report_every_steps: int = Field(default=1, ge=1, description="steps between two lines of progress")
     save_every_steps: int = Field(default=10, ge=1, description="steps between two saved states")

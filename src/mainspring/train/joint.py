@@ -1,10 +1,11 @@
-"""Gradients of losses that compare what lies in different batches or ranks, exactly.
+"""A step's batches forwards and backwards, with losses that compare what lies in different batches or ranks, exactly.
 
     1. features of every batch, without gradients        (all ranks' gathered)
     2. the loss of all features together, and its gradient with respect to them
     3. every batch once more, with that gradient as what flows into its features
 
-Both runs of a batch draw the same random numbers. Paper: arXiv:2101.06983.
+Both runs of a batch draw the same random numbers. Losses that add up need the third pass alone. Paper:
+arXiv:2101.06983.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,14 +24,12 @@ Features = list[torch.Tensor]
 """Of one batch, one of each joint objective."""
 
 
-def backward_jointly(
-    learner: "Learner", batches: Sequence[Batch], counts: Mapping[str, float]
-) -> dict[str, float]:
+def backward(learner: "Learner", batches: Sequence[Batch], counts: Mapping[str, float]) -> dict[str, float]:
     """Add up the gradients of all batches; the loss and its metrics over all ranks."""
     joint, plain = _kinds(learner)
     states: list[torch.Tensor] = []
     features: list[Features | None] = []
-    for batch in learner.late(batches):
+    for batch in learner.late(batches) if joint else ():
         states.append(torch.get_rng_state())
         features.append(learner.runner.look(batch, lambda outputs: _features(joint, outputs)))
     sums, gradients = _differentiate(learner, joint, features, batches, counts)
@@ -41,12 +40,12 @@ def backward_jointly(
             total = total + (each.features(outputs, outputs.batch) * gradient).sum()
         return learner.scaler.scale(total), more
 
-    return learner.ranks.total([sums, *learner.runner.backward(learner.late(batches), loss_of, states)])
+    return learner.ranks.total(
+        [sums, *learner.runner.backward(learner.late(batches), loss_of, states or None)]
+    )
 
 
-def measure_jointly(
-    learner: "Learner", batches: Sequence[Batch], counts: Mapping[str, float]
-) -> dict[str, float]:
+def measure(learner: "Learner", batches: Sequence[Batch], counts: Mapping[str, float]) -> dict[str, float]:
     """The loss and its metrics over all ranks, without gradients."""
     joint, plain = _kinds(learner)
     parts: list[dict[str, float]] = []
@@ -80,6 +79,8 @@ def _differentiate(
 
     Padding takes no part, so its gradients are zero; where another process has the features, there are none.
     """
+    if not joint:
+        return {}, [[] for _ in batches]
     here = [
         (own, batch) for own, batch in zip(features, batches, strict=True) if own and not batch.is_padding
     ]

@@ -12,14 +12,13 @@ from torch import nn
 
 from mainspring.errors import ConfigError, MainspringError
 from mainspring.models.model import Model
+from mainspring.train import joint
 from mainspring.train.annotate import Annotator, LateAnnotator, annotate, check_needs
 from mainspring.train.batch import Batch, Item, pack
 from mainspring.train.config import TrainConfig
 from mainspring.train.guard import Guard, Verdict
-from mainspring.train.joint import backward_jointly, measure_jointly
 from mainspring.train.objectives.base import (
     Addition,
-    JointObjective,
     Loss,
     Objective,
     Penalty,
@@ -147,27 +146,11 @@ class Learner:
 
     def measure(self, batches: Sequence[Batch]) -> dict[str, float]:
         """The loss and its metrics without learning."""
-        counts = self.ranks.total(batch.counts() for batch in batches)
-        if any(isinstance(each, JointObjective) for each in self.losses()):
-            return measure_jointly(self, batches, counts)
-        losses = self.losses()
-        parts = [
-            self.runner.look(batch, lambda outputs: self.mean(losses, outputs, counts)[1])
-            for batch in self.late(batches)
-        ]
-        return self.ranks.total(part for part in parts if part is not None)
+        return joint.measure(self, batches, self.ranks.total(batch.counts() for batch in batches))
 
     def backward(self, batches: Sequence[Batch], counts: Counts) -> dict[str, float]:
         """Add up the gradients of all batches; the loss and its metrics over all ranks."""
-        if any(isinstance(each, JointObjective) for each in self.losses()):
-            return backward_jointly(self, batches, counts)
-        losses = self.losses()
-
-        def loss_of(_: int, outputs: Outputs) -> tuple[torch.Tensor, dict[str, float]]:
-            loss, sums = self.mean(losses, outputs, counts)
-            return self.scaler.scale(loss), sums
-
-        return self.ranks.total(self.runner.backward(self.late(batches), loss_of))
+        return joint.backward(self, batches, counts)
 
     def losses(self) -> list[Objective]:
         """The objective and the penalties that look at outputs."""

@@ -20,6 +20,7 @@ from mainspring.models.model import Model
 from mainspring.progress import say
 from mainspring.train.annotate import Annotator, find_annotators
 from mainspring.train.config import TrainConfig
+from mainspring.train.dropout import dropping
 from mainspring.train.feed import Feed, ItemFeed
 from mainspring.train.learner import Learner
 from mainspring.train.metrics import Metrics, StepReport, line
@@ -132,7 +133,7 @@ def begin(
 ) -> Iterator[Session]:
     """A run before its first step, with its threads, its precision and its random numbers; see `train`."""
     check_agreement(_decisions(objective, config))
-    with config.plan.applied(model), _seeded(config.seed):
+    with config.plan.applied(model), dropping(model, config.dropout), _seeded(config.seed):
         objective.prepare(model)
         adapters.base_fingerprint(model)  # known to the model from here on, before it is cut into parts
         runner = open_runner(model, config.plan)

@@ -11,8 +11,10 @@ from torch.nn.functional import cross_entropy
 
 from mainspring.models.attend import PackedAttend
 from mainspring.models.model import Model
+from mainspring.models.parts.half import is_half
 from mainspring.models.parts.moe import Routed, watched
 from mainspring.train.batch import Batch
+from mainspring.train.linear_nll import linear_nll, plain_head
 
 
 class Outputs:
@@ -31,11 +33,30 @@ class Outputs:
         """Scores of the trained tokens, in the order of `batch.trained()`."""
         return self.logits(self.batch.trained())
 
-    @cached_property
+    @property
     def trained_logp_N(self) -> torch.Tensor:
         """Log p(target) of the trained tokens."""
-        target_N = self.batch.target[self.batch.trained()]
-        return -cross_entropy(self.trained_logits_NV, target_N, reduction="none")
+        return self._judged[0]
+
+    @property
+    def is_best_N(self) -> torch.Tensor:
+        """Whether the model finds nothing likelier than the target, at the trained tokens."""
+        return self._judged[1]
+
+    @cached_property
+    def _judged(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Both at once, without the scores themselves where nobody has asked for them."""
+        at_N = self.batch.trained()
+        target_N = self.batch.target[at_N]
+        weight_VD = plain_head(self.model) if is_half(self.hidden_TD) else None
+        if weight_VD is not None and "trained_logits_NV" not in vars(self):
+            hidden_ND = self.hidden_TD.index_select(0, at_N).to(torch.bfloat16)
+            nll_N, is_best_N = linear_nll(hidden_ND, weight_VD, target_N)
+            return -nll_N, is_best_N
+        scores_NV = self.trained_logits_NV
+        said_N = scores_NV.detach().gather(1, target_N.unsqueeze(1)).squeeze(1)
+        is_best_N = said_N >= scores_NV.detach().amax(-1)
+        return -cross_entropy(scores_NV, target_N, reduction="none"), is_best_N
 
     @cached_property
     def entropy_N(self) -> torch.Tensor:

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch.utils.checkpoint import checkpoint
 
 from mainspring.config import Config
-from mainspring.device import num_cores
+from mainspring.device import kept_memory, num_cores
 from mainspring.models.model import Model
 from mainspring.models.parts.stack import Stack
 
@@ -70,7 +70,8 @@ class Plan(Config):
         for block in blocks:
             block.forward = partial(checkpoint, block.forward, use_reentrant=False)
         try:
-            yield
+            with kept_memory():
+                yield
         finally:
             torch.set_num_threads(before)
             for block in blocks:

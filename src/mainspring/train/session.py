@@ -213,7 +213,10 @@ class Session:
         ranks, seed = self.learner.ranks, self.config.seed
         places = [at * ranks.size + ranks.rank for at in range(len(items))]
         draws = [random.Random(f"{seed}/{when}/{place}") for place in places]  # noqa: S311 - a mask, not a secret
-        return [self.learner.objective.view(item, draw) for item, draw in zip(items, draws, strict=True)]
+        view = self.learner.objective.view
+        return [
+            tuple(view(segment, draw) for segment in item) for item, draw in zip(items, draws, strict=True)
+        ]
 
     def _update(self, batches: Sequence[Batch], number: int) -> StepReport:
         began = time.monotonic()

@@ -31,7 +31,7 @@ def masked(kind=MaskedLm, **values):
 def test_what_is_hidden_is_said_and_nothing_else(length, seed):
     before = text(length, seed)
     for objective in (masked(), masked(MaskedDiffusion)):
-        (after,) = objective.view((before,), random.Random(seed))
+        after = objective.view(before, random.Random(seed))
         for at, (old, new) in enumerate(zip(before.ids, after.ids, strict=True)):
             assert (after.weight[at] > 0) == (after.targets[at] == old) == (after.targets[at] != NO_TARGET)
             assert old == new or after.weight[at] > 0
@@ -39,7 +39,7 @@ def test_what_is_hidden_is_said_and_nothing_else(length, seed):
 
 
 def test_fifteen_percent_are_said_and_eight_of_ten_of_them_hidden():
-    (after,) = masked().view((text(20_000),), random.Random(0))
+    after = masked().view(text(20_000), random.Random(0))
     said = [at for at, weight in enumerate(after.weight) if weight]
     assert len(said) == 3000
     hidden = sum(after.ids[at] == MASK for at in said)
@@ -49,9 +49,8 @@ def test_fifteen_percent_are_said_and_eight_of_ten_of_them_hidden():
 
 
 def test_the_same_chance_hides_the_same_tokens():
-    item = (text(40),)
-    assert masked().view(item, random.Random(7)) == masked().view(item, random.Random(7))
-    assert masked().view(item, random.Random(7)) != masked().view(item, random.Random(8))
+    same, again, other = (masked().view(text(40), random.Random(seed)) for seed in (7, 7, 8))
+    assert same == again != other
 
 
 def model(kind):
@@ -63,7 +62,7 @@ def model(kind):
 @pytest.mark.parametrize("kind", [MaskedLm, MaskedDiffusion])
 def test_the_loss_is_the_papers_formula(kind):
     net = model(kind)
-    views = [masked(kind).view((text(9 + at, at),), random.Random(at)) for at in range(3)]
+    views = [(masked(kind).view(text(9 + at, at), random.Random(at)),) for at in range(3)]
     (batch,) = pack(views, 100)
     loss = masked(kind)(run_model(net, batch), batch)
     expected = 0.0
@@ -81,8 +80,7 @@ def test_the_loss_is_the_papers_formula(kind):
 
 
 def test_the_mean_over_all_shares_is_the_number_of_ids():
-    item = (text(40),)
-    weights = [sum(masked(MaskedDiffusion).view(item, random.Random(seed))[0].weight) for seed in range(4000)]
+    weights = [sum(masked(MaskedDiffusion).view(text(40), random.Random(at)).weight) for at in range(4000)]
     assert sum(weights) / len(weights) == pytest.approx(40, rel=0.06)
 
 
@@ -106,7 +104,7 @@ def test_ids_come_from_the_tokenizer_or_are_asked_for():
 def test_source_and_answer_together_are_the_text(length, seed):
     sentinels = tuple(range(100, 120))
     before = text(length, seed)
-    (after,) = SpanCorruption(sentinels=sentinels).view((before,), random.Random(seed))
+    after = SpanCorruption(sentinels=sentinels).view(before, random.Random(seed))
     said, gaps, current = list(after.ids[1:]), {}, None
     for token in said:
         if token in sentinels:
@@ -120,7 +118,7 @@ def test_source_and_answer_together_are_the_text(length, seed):
 
 
 def test_a_text_loses_the_share_of_tokens_that_was_asked_for():
-    (after,) = SpanCorruption(sentinels=tuple(range(100, 400))).view((text(998),), random.Random(0))
+    after = SpanCorruption(sentinels=tuple(range(100, 400))).view(text(998), random.Random(0))
     num_gaps = sum(token >= 100 for token in after.source)
     assert num_gaps == 50
     assert sum(token < 100 for token in after.ids[1:]) == 150

@@ -138,10 +138,10 @@ def test_only_losses_with_a_reference_ask_for_one():
 
 def test_items_that_are_no_pairs_are_named():
     lonely = one_batch([(segment(0, role="chosen"),)])
-    with pytest.raises(ConfigError, match="segment 0 stands alone"):
+    with pytest.raises(ConfigError, match=r"segment 0 has the roles 'chosen'; a pair"):
         Preference(loss="simpo")(StandIn(lonely), lonely)
     odd = one_batch([(segment(0, role="chosen"), segment(1, role="query"))])
-    with pytest.raises(ConfigError, match="role 'query'"):
+    with pytest.raises(ConfigError, match="roles 'chosen', 'query'"):
         Preference(loss="simpo")(StandIn(odd), odd)
 
 

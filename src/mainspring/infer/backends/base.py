@@ -31,6 +31,10 @@ class Backend(Protocol):
         """
         ...
 
+    def has_adapter(self, name: str) -> bool:
+        """Whether requests may name this adapter."""
+        ...
+
     def copy_block(self, source: int, target: int) -> None:
         """Copy the keys and values of a block (copy on write)."""
         ...

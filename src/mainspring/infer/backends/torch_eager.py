@@ -55,6 +55,9 @@ class TorchEager:
                 rows[index] = part_NV
         return torch.cat(rows)
 
+    def has_adapter(self, name: str) -> bool:
+        return name in adapters.adapters_of(self._model).configs
+
     def copy_block(self, source: int, target: int) -> None:
         self._cache.copy(
             *(slice(block * self._block_size, (block + 1) * self._block_size) for block in (source, target))

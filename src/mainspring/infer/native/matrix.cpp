@@ -6,6 +6,29 @@
 namespace mainspring {
 namespace {
 
+float largest_of_row(const float* values, int count) {
+  Floats most = {};
+  for (int i = 0; i < count; i += kLanes) most = largest(magnitude(load(values + i)), most);
+  return largest(most);
+}
+
+// Whole numbers of 127 for the magnitude `most`; returns their sum.
+int32_t to_bytes(const float* values, int count, float most, int8_t* to) {
+  const float inverse = most > 0.0f ? 127.0f / most : 0.0f;
+  Ints sums = {};
+  for (int i = 0; i < count; i += kLanes) {
+    const Floats scaled = load(values + i) * inverse;
+    const Ints whole = to_nearest(smallest(largest(scaled, all(-127.0f)), all(127.0f)));
+    sums += whole;
+    using Bytes = int8_t __attribute__((vector_size(16)));
+    const Bytes narrow = __builtin_convertvector(whole, Bytes);
+    std::memcpy(to + i, &narrow, sizeof narrow);
+  }
+  int32_t total = 0;
+  for (int lane = 0; lane < kLanes; ++lane) total += sums[lane];
+  return total;
+}
+
 float largest_magnitude(const float* values, int count) {
   float most = 0.0f;
   for (int i = 0; i < count; ++i) most = std::max(most, std::fabs(values[i]));
@@ -93,35 +116,29 @@ Matrix::Matrix(const float* weights, const float* bias, int outputs, int inputs,
 void QuantizedRows::reserve(int rows, int widest) {
   width = round_up(widest, kBlock);
   bytes = Array<int8_t>((size_t)rows * width);
-  sums = Array<int32_t>((size_t)rows * (width / kBlock));
+  group_scales = Array<float>((size_t)rows * (width / kBlock));
+  group_sums = Array<float>((size_t)rows * (width / kBlock));
   totals = Array<int32_t>(rows);
   scales = Array<float>(rows);
 }
 
-void QuantizedRows::set(int index, const float* values, int count) const {
-  Floats most = {};
-  for (int i = 0; i < count; i += kLanes) most = largest(magnitude(load(values + i)), most);
-  const float limit = largest(most);
-  const Floats inverse = all(limit > 0.0f ? 127.0f / limit : 0.0f);
+void QuantizedRows::set(int index, const float* values, int count, bool in_groups) const {
   int8_t* to = row(index);
-  int32_t total = 0;
-  for (int group = 0; group * kBlock < count; ++group) {
-    Ints group_sum = {};
-    for (int i = group * kBlock; i < (group + 1) * kBlock; i += kLanes) {
-      const Floats scaled = i < count ? load(values + i) * inverse : Floats{};
-      const Ints whole = to_nearest(smallest(largest(scaled, all(-127.0f)), all(127.0f)));
-      group_sum += whole;
-      using Bytes = int8_t __attribute__((vector_size(16)));
-      const Bytes narrow = __builtin_convertvector(whole, Bytes);
-      std::memcpy(to + i, &narrow, sizeof narrow);
-    }
-    int32_t group_total = 0;
-    for (int lane = 0; lane < kLanes; ++lane) group_total += group_sum[lane];
-    sums_of(index)[group] = group_total;
-    total += group_total;
+  if (!in_groups) {
+    const float most = largest_of_row(values, count);
+    scales[index] = most / 127.0f;
+    totals[index] = to_bytes(values, count, most, to);
+    std::fill(to + round_up(count, kLanes), to + width, (int8_t)0);
+    return;
   }
-  totals[index] = total;
-  scales[index] = limit / 127.0f;
+  scales[index] = 1.0f;
+  for (int group = 0; group * kBlock < width; ++group) {
+    const int start = group * kBlock, size = std::min(kBlock, count - start);
+    const float most = largest_of_row(values + start, size);
+    if (size < kBlock) std::fill_n(to + start, kBlock, (int8_t)0);
+    group_scales_of(index)[group] = most / 127.0f;
+    group_sums_of(index)[group] = (float)to_bytes(values + start, size, most, to + start) * (most / 127.0f);
+  }
 }
 
 Table::Table(const float* values, int rows, int width)

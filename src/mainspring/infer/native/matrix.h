@@ -40,20 +40,22 @@ struct Matrix {
   std::vector<float> scales, biases;  // of every output, padded; scales in 8 bits alone
 };
 
-// Rows of signed bytes, a scale for each: what a token's numbers become before they meet a matrix.
-// `sums` are those of every group of 32 bytes; `totals` of the whole row.
+// Rows of signed bytes: what a token's numbers become before they meet a matrix. A row has one scale, which goes
+// with 8-bit weights, or one for every group of 32 numbers, which goes with 4-bit ones.
 struct QuantizedRows {
   void reserve(int rows, int width);
 
   int8_t* row(int index) const { return bytes.data() + (size_t)index * width; }
-  int32_t* sums_of(int index) const { return sums.data() + (size_t)index * (width / kBlock); }
-  // Largest magnitude becomes 127; ties go to even. `values` has `count` numbers, zeros up to a multiple of 16.
-  void set(int index, const float* values, int count) const;
+  // Of every group of the row; `sums` are those of its bytes times its scale.
+  float* group_scales_of(int index) const { return group_scales.data() + (size_t)index * (width / kBlock); }
+  float* group_sums_of(int index) const { return group_sums.data() + (size_t)index * (width / kBlock); }
+  // The largest magnitude becomes 127; ties go to even. `count` numbers, zeros behind them up to a multiple of 16.
+  void set(int index, const float* values, int count, bool in_groups) const;
 
   int width = 0;
   Array<int8_t> bytes;
-  Array<int32_t> sums, totals;
-  Array<float> scales;
+  Array<int32_t> totals;  // sums of a row's bytes
+  Array<float> scales, group_scales, group_sums;
 };
 
 // An embedding's rows in 8 bits.

@@ -15,7 +15,8 @@ Model::Model(const Sizes& sizes)
 }
 
 void Model::set_layer(int layer, const LayerShape& shape) {
-  layers_[layer].shape = shape;
+  layer_at(layer).shape = shape;
+  if (layer == kTop) return;
   const int num_slots = sizes_.num_blocks * sizes_.block_size;
   layers_[layer].cache = Cache(num_slots, shape.num_kv_heads, shape.head_size, sizes_.kv_in_bytes != 0);
 }
@@ -192,14 +193,16 @@ void Model::feed(int layer, Site site, const Array<float>& inputs, const Norm* n
   });
 }
 
-// A row is normalized, what the adapter of its work will add is computed, then it goes into bytes.
-void Model::feed_row(int layer, Site site, int row, int input_row, const float* from, const Norm* norm) {
-  const int inputs = layer_at(layer).at(site).inputs;
+// A row is normalized and spread, what the adapter of its work will add is computed, then it goes into bytes.
+void Model::feed_row(int layer, Site site, int row, int input_row, float* from, const Norm* norm) {
+  const Layer& at = layer_at(layer);
+  const Matrix& matrix = at.at(site);
   if (norm != nullptr) {
     float* normed = normed_.data() + (size_t)row * width_;
-    norm->apply(from, normed, inputs);
+    norm->apply(from, normed, matrix.inputs);
     from = normed;
   }
+  if (const int size = at.shape.spreads[(int)site]; size > 1) spread(from, matrix.inputs, size);
   const Factors* factors = layer == kTop ? nullptr : adapters_.find(adapter_of_[input_row], layer, (int)site);
   delta_of_[row] = nullptr;
   if (factors != nullptr) {
@@ -207,7 +210,7 @@ void Model::feed_row(int layer, Site site, int row, int input_row, const float* 
     factors->apply(from, delta);
     delta_of_[row] = delta;
   }
-  quantized_.set(row, from, inputs);
+  quantized_.set(row, from, matrix.inputs, matrix.bits == 4);
 }
 
 void Model::multiply_into(int layer, Site site, int count, float* values, int stride, Use use) {

@@ -18,8 +18,11 @@ struct Sizes {
   float embedding_scale, softcap;
 };
 
+constexpr int kNumSites = 5;
+
+// `spreads`: how many numbers of each linear's input are spread together, 1: none. `rope`: -1: none.
 struct LayerShape {
-  int32_t num_heads, num_kv_heads, head_size, rope, window, hidden, activation, norms_around;
+  int32_t num_heads, num_kv_heads, head_size, rope, window, spreads[kNumSites], activation, norms_around;
   float scale, softcap;
 };
 
@@ -37,7 +40,6 @@ struct Batch {
 };
 
 enum class Site : int { qkv, out, gate_up, down, head };
-constexpr int kNumSites = 5;
 enum class NormPlace : int { mixer, mixer_out, ffn, ffn_out, query, key, last };
 constexpr int kNumNorms = 7;
 constexpr int kTop = -1;  // the layer of what stands behind all layers
@@ -81,7 +83,7 @@ class Model {
   void take_heads(const Layer& layer, int row);
   void feed(int layer, Site site, const Array<float>& inputs, const Norm* norm, const int32_t* chosen = nullptr,
             int count = 0);
-  void feed_row(int layer, Site site, int row, int input_row, const float* from, const Norm* norm);
+  void feed_row(int layer, Site site, int row, int input_row, float* from, const Norm* norm);
   void multiply_into(int layer, Site site, int count, float* values, int stride, Use use);
   void join(const Norm& norm, int row);
   template <class Each>

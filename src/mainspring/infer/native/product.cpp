@@ -80,9 +80,10 @@ void multiply_4(const Input& in, int block, Tile& tile) {
       const Floats scale = load(halves + half * kLanes), smallest = load(halves + kBlock + half * kLanes);
 #pragma GCC unroll 6
       for (int row = 0; row < kRows; ++row) {
-        const Floats total = all((float)in.rows.sums_of(in.first + row)[group]);
+        const Floats products = to_floats(sums[row][half]) * in.rows.group_scales_of(in.first + row)[group];
+        const Floats total = all(in.rows.group_sums_of(in.first + row)[group]);
         values[row][half] = multiply_add(total, smallest, values[row][half]);
-        values[row][half] = multiply_add(to_floats(sums[row][half]), scale, values[row][half]);
+        values[row][half] = multiply_add(products, scale, values[row][half]);
       }
     }
   }

@@ -42,4 +42,35 @@ void rotate(float* head, const float* cos, const float* sin, int pairs) {
   }
 }
 
+namespace {
+
+// Within a register: each lane and its partner `kStep` lanes away become their sum and their difference.
+template <int kStep>
+Floats spread_lanes(Floats x) {
+  Floats partners, signs;
+  for (int lane = 0; lane < kLanes; ++lane) {
+    partners[lane] = x[lane ^ kStep];
+    signs[lane] = lane & kStep ? -1.0f : 1.0f;
+  }
+  return multiply_add(x, signs, partners);
+}
+
+}  // namespace
+
+void spread(float* row, int count, int size) {
+  for (int i = 0; i < count; i += kLanes) {
+    const Floats pairs = spread_lanes<2>(spread_lanes<1>(load(row + i)));
+    store(row + i, spread_lanes<8>(spread_lanes<4>(pairs)));
+  }
+  for (int step = kLanes; step < size; step *= 2) {
+    for (int start = 0; start < count; start += 2 * step) {
+      for (int i = start; i < start + step; i += kLanes) {
+        const Floats left = load(row + i), right = load(row + i + step);
+        store(row + i, left + right);
+        store(row + i + step, left - right);
+      }
+    }
+  }
+}
+
 }  // namespace mainspring

@@ -30,4 +30,8 @@ struct Rope {
 // Turns the pairs (i, i + pairs) of a head.
 void rotate(float* head, const float* cos, const float* sin, int pairs);
 
+// Multiplies every `size` numbers (a power of two, 16 or more) with Sylvester's matrix of that size, unscaled: the
+// fast Walsh-Hadamard transform.
+void spread(float* row, int count, int size);
+
 }  // namespace mainspring

@@ -11,6 +11,7 @@ from torch import nn
 from mainspring.models.attend import Scoring
 from mainspring.models.config import AttentionSpec
 from mainspring.models.parts.base import Pass
+from mainspring.models.parts.half import shared
 from mainspring.models.parts.norm import build_norm
 from mainspring.models.parts.positions import Slopes
 from mainspring.models.parts.rope import rotate
@@ -38,6 +39,7 @@ class Attention(nn.Module):
         self.k_norm = build_norm(spec.head_norm, spec.head_size) if spec.head_norm else None
 
     def forward(self, x_TD: torch.Tensor, around: Pass) -> torch.Tensor:
+        x_TD = shared(x_TD)
         q_THK, gate_THK = self._queries(x_TD)
         k_TGK, v_TGK = self._heads(self.k(x_TD)), self._heads(self.v(x_TD))
         if self.q_norm is not None and self.k_norm is not None:

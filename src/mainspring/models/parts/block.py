@@ -14,6 +14,7 @@ from mainspring.models.config import BlockSpec, FfnSpec, MoeSpec, NormSpec
 from mainspring.models.parts.attention import Attention, CrossAttention
 from mainspring.models.parts.base import Pass
 from mainspring.models.parts.delta import Delta
+from mainspring.models.parts.dropout import drop
 from mainspring.models.parts.ffn import build_ffn
 from mainspring.models.parts.latent import LatentAttention
 from mainspring.models.parts.longformer import Longformer
@@ -36,7 +37,12 @@ MIXERS = {
 
 
 class Block(nn.Module):
-    """`mixer_norm`, `cross_norm` and `ffn_norm` are the norms of their parts; `..._out_norm` those behind."""
+    """`mixer_norm`, `cross_norm` and `ffn_norm` are the norms of their parts; `..._out_norm` those behind.
+
+    `dropout`: how much of what a part adds is left out in learning; it is the trainer's to set, and no part of a model.
+    """
+
+    dropout = 0.0
 
     def __init__(self, spec: BlockSpec, width: int, layer: int) -> None:
         super().__init__()
@@ -67,12 +73,12 @@ class Block(nn.Module):
         self, x_TD: torch.Tensor, norm: nn.Module | None, part: Part, out_norm: nn.Module | None
     ) -> torch.Tensor:
         if self.place == "nowhere":
-            return part(x_TD)
+            return drop(part(x_TD), self, self.dropout)
         if self.place == "behind":
-            x_TD = x_TD + part(x_TD)
+            x_TD = x_TD + drop(part(x_TD), self, self.dropout)
             return x_TD if norm is None else norm(x_TD)
         y_TD = part(x_TD if norm is None else norm(x_TD))
-        return x_TD + (y_TD if out_norm is None else out_norm(y_TD))
+        return x_TD + drop(y_TD if out_norm is None else out_norm(y_TD), self, self.dropout)
 
 
 def _ffn(spec: FfnSpec | MoeSpec, width: int) -> nn.Module:

@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 from mainspring.models.config import Activation, FfnSpec
+from mainspring.models.parts.half import shared
 
 ACTIVATIONS: dict[Activation, Callable[[torch.Tensor], torch.Tensor]] = {
     "silu": functional.silu,
@@ -29,6 +30,7 @@ class Glu(nn.Module):
         self.activation = ACTIVATIONS[spec.activation]
 
     def forward(self, x_TD: torch.Tensor) -> torch.Tensor:
+        x_TD = shared(x_TD)
         return self.down(self.activation(self.gate(x_TD)) * self.up(x_TD))
 
 

@@ -5,6 +5,7 @@ from torch import nn
 from torch.nn import functional
 
 from mainspring.models.config import NormSpec
+from mainspring.models.parts.half import RmsNorm
 
 
 class OffsetRmsNorm(nn.Module):
@@ -25,5 +26,5 @@ def build_norm(spec: NormSpec, width: int) -> nn.Module:
     if spec.unit_offset:
         return OffsetRmsNorm(width, spec.eps)
     if spec.kind == "rms":
-        return nn.RMSNorm(width, eps=spec.eps)
+        return RmsNorm(width, eps=spec.eps)
     return nn.LayerNorm(width, eps=spec.eps, bias=spec.bias)

@@ -9,6 +9,7 @@ import torch
 
 from mainspring.models.config import RopeScaling, RopeSpec
 from mainspring.models.parts.base import Tables
+from mainspring.models.parts.half import is_half, turned
 
 
 class Rope:
@@ -86,7 +87,10 @@ def rotate(x_THK: torch.Tensor, tables: Tables) -> torch.Tensor:
     cos_T1K, sin_T1K = tables
     size = cos_T1K.shape[-1]
     if size < x_THK.shape[-1]:
-        turned, rest = x_THK.split([size, x_THK.shape[-1] - size], dim=-1)
-        return torch.cat([rotate(turned, tables), rest], dim=-1)
+        rotated, rest = x_THK.split([size, x_THK.shape[-1] - size], dim=-1)
+        return torch.cat([rotate(rotated, tables), rest], dim=-1)
+    if x_THK.dtype == torch.bfloat16 and is_half(x_THK):
+        half = size // 2
+        return turned(x_THK, cos_T1K[..., :half], sin_T1K[..., :half])
     left, right = x_THK.chunk(2, dim=-1)
     return x_THK * cos_T1K + torch.cat([-right, left], dim=-1) * sin_T1K

@@ -14,12 +14,18 @@ from mainspring.models.attend import Attend
 from mainspring.models.config import RopeSpec, StackSpec
 from mainspring.models.parts.base import Pass, Tables
 from mainspring.models.parts.block import Block
+from mainspring.models.parts.dropout import drop
 from mainspring.models.parts.norm import build_norm
 from mainspring.models.parts.positions import RelativeBias, build_positions
 
 
 class Stack(nn.Module):
-    """An embedding is the stack's own or, in an encoder beside a decoder, the decoder's."""
+    """An embedding is the stack's own or, in an encoder beside a decoder, the decoder's.
+
+    `dropout`: how much of the embedded tokens is left out in learning, as in a block.
+    """
+
+    dropout = 0.0
 
     def __init__(self, spec: StackSpec, width: int, embedding: nn.Embedding | None = None) -> None:
         super().__init__()
@@ -49,6 +55,7 @@ class Stack(nn.Module):
             x_TD = x_TD + self.token_types.weight[0]
         if self.embedding_norm is not None:
             x_TD = self.embedding_norm(x_TD)
+        x_TD = drop(x_TD, self, self.dropout)
         around = Pass(pos_T=pos_T, attend=attend, rope=rope, source_SD=source_SD, bias=self.relative)
         for block in self.blocks:
             x_TD = block(x_TD, around)

@@ -15,7 +15,7 @@ from mainspring.config import Config
 from mainspring.models.model import Model
 from mainspring.tokenizer.base import Tokenizer
 from mainspring.train.annotate import Annotator
-from mainspring.train.batch import Batch, Item
+from mainspring.train.batch import Batch, Segment
 from mainspring.train.outputs import Outputs
 
 
@@ -53,9 +53,9 @@ class Objective(Config):
         """With what it needs to know of a tokenizer."""
         return self
 
-    def view(self, item: Item, draw: random.Random) -> Item:
-        """What this objective sees of an item: the item itself, or one with tokens hidden at random."""
-        return item
+    def view(self, segment: Segment, draw: random.Random) -> Segment:
+        """What this objective sees of a segment: the segment itself, or one with tokens hidden at random."""
+        return segment
 
     def prepare(self, model: Model) -> None:
         """Add to the model what this objective trains beside it, before anything is counted or loaded."""

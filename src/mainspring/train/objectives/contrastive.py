@@ -74,9 +74,8 @@ class Rerank(Objective):
             loss = binary_cross_entropy_with_logits(score_S, label_S, reduction="sum")
             return Loss(sum=loss, count_key="segments", metrics={"accuracy": right})
         total, right = score_S.new_zeros(()), 0.0
-        for group in dict.fromkeys(place.group for place in batch.segments):
-            rows = [at for at, place in enumerate(batch.segments) if place.group == group]
-            judge = listwise if self.loss == "listwise" else margins
+        judge = listwise if self.loss == "listwise" else margins
+        for rows in batch.groups():
             total = total + judge(score_S[rows], label_S[rows])
             right += float(score_S[rows].detach().argmax() == label_S[rows].argmax())
         return Loss(sum=total, count_key="groups", metrics={"accuracy": right})

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from mainspring.errors import ConfigError
 from mainspring.tokenizer.base import Tokenizer
-from mainspring.train.batch import NO_TARGET, Batch, Item, Segment
+from mainspring.train.batch import NO_TARGET, Batch, Segment
 from mainspring.train.objectives.base import Loss
 from mainspring.train.objectives.sft import CrossEntropy
 from mainspring.train.outputs import Outputs
@@ -60,11 +60,8 @@ class MaskedLm(_Hidden):
     hidden: float = Field(default=0.8, ge=0, le=1, description="part of these that is hidden")
     replaced: float = Field(default=0.1, ge=0, le=1, description="part of these that becomes another token")
 
-    def view(self, item: Item, draw: random.Random) -> Item:
+    def view(self, segment: Segment, draw: random.Random) -> Segment:
         """Hide tokens, at least one."""
-        return tuple(self._hide(segment, draw) for segment in item)
-
-    def _hide(self, segment: Segment, draw: random.Random) -> Segment:
         candidates = self._candidates(segment)
         chosen = draw.sample(candidates, min(len(candidates), max(1, round(self.fraction * len(candidates)))))
         ids = list(segment.ids)
@@ -83,15 +80,12 @@ class MaskedDiffusion(_Hidden):
     kind: Literal["masked_diffusion"] = "masked_diffusion"
     min_fraction: float = Field(default=0.01, gt=0, lt=1, description="smallest share t of hidden tokens")
 
-    def view(self, item: Item, draw: random.Random) -> Item:
-        """Hide each token with the text's own probability t."""
-        return tuple(self._hide(segment, draw) for segment in item)
-
     def __call__(self, outputs: Outputs, batch: Batch) -> Loss:
         loss = super().__call__(outputs, batch)
         return Loss(sum=loss.sum, count_key="ids", metrics={})
 
-    def _hide(self, segment: Segment, draw: random.Random) -> Segment:
+    def view(self, segment: Segment, draw: random.Random) -> Segment:
+        """Hide each token with the text's own probability t."""
         share = self.min_fraction + (1 - self.min_fraction) * draw.random()
         chosen = [at for at in self._candidates(segment) if draw.random() < share]
         ids = list(segment.ids)

@@ -53,20 +53,19 @@ def rows_of(batch: Batch) -> tuple[list[int], list[int]]:
         ConfigError: an item that is no pair.
 
     """
-    rows: dict[int, dict[str, int]] = {}
-    for row, place in enumerate(batch.segments):
-        sides = rows.setdefault(place.group, {})
-        if place.role not in (CHOSEN, REJECTED) or place.role in sides:
+    chosen: list[int] = []
+    rejected: list[int] = []
+    for rows in batch.groups():
+        sides = {batch.segments[row].role: row for row in rows}
+        if len(rows) != 2 or sides.keys() != {CHOSEN, REJECTED}:
+            roles = ", ".join(f"'{batch.segments[row].role}'" for row in rows)
             raise ConfigError(
-                f"{place.name} has the role '{place.role}'; a pair is one 'chosen' and one 'rejected' segment. Give a "
-                "source of pairs."
+                f"The item of {batch.segments[rows[0]].name} has the roles {roles}; a pair is one 'chosen' and one "
+                "'rejected' segment. Give a source of pairs."
             )
-        sides[place.role] = row
-    for sides in rows.values():
-        if len(sides) != 2:
-            name = batch.segments[next(iter(sides.values()))].name
-            raise ConfigError(f"{name} stands alone; a pair is one 'chosen' and one 'rejected' segment.")
-    return [sides[CHOSEN] for sides in rows.values()], [sides[REJECTED] for sides in rows.values()]
+        chosen.append(sides[CHOSEN])
+        rejected.append(sides[REJECTED])
+    return chosen, rejected
 
 
 def num_tokens(batch: Batch) -> torch.Tensor:

@@ -20,7 +20,7 @@ from mainspring.errors import ConfigError
 from mainspring.models.model import Model
 from mainspring.train.advantages import Gae
 from mainspring.train.annotate import Annotator
-from mainspring.train.batch import Batch, Item
+from mainspring.train.batch import Batch, Segment
 from mainspring.train.objectives.base import Loss, Objective
 from mainspring.train.objectives.clipping import Average, Ratio, clipped, ratios, shares, value_loss
 from mainspring.train.objectives.divergence import Estimator, estimate
@@ -95,20 +95,19 @@ class PolicyGradient(Objective):
         """Who makes advantages of rewards and values."""
         return [self.gae] if self.gae else []
 
-    def view(self, item: Item, draw: random.Random) -> Item:
-        """The item itself.
+    def view(self, segment: Segment, draw: random.Random) -> Segment:
+        """The segment itself.
 
         Raises:
-            ConfigError: its answers bring the advantages that `gae` is to make.
+            ConfigError: it brings the advantages that `gae` is to make.
 
         """
-        for segment in item if self.gae else ():
-            if "advantage" in segment.extras:
-                raise ConfigError(
-                    f"{segment.name} brings an advantage, and `objective.gae` would make another. Set "
-                    "`rollout.advantage: none`, or leave `gae` out."
-                )
-        return item
+        if self.gae and "advantage" in segment.extras:
+            raise ConfigError(
+                f"{segment.name} brings an advantage, and `objective.gae` would make another. Set "
+                "`rollout.advantage: none`, or leave `gae` out."
+            )
+        return segment
 
     def prepare(self, model: Model) -> None:
         """Give the model a value head, if it is to learn values."""

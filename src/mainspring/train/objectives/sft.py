@@ -16,13 +16,11 @@ class CrossEntropy(Objective):
     """-sum over trained tokens of weight * log p(target), counted in trained tokens."""
 
     def __call__(self, outputs: Outputs, batch: Batch) -> Loss:
-        at_N = batch.trained()
-        weight_N = batch.weight[at_N]
-        right_N = outputs.trained_logits_NV.detach().argmax(-1) == batch.target[at_N]
+        weight_N = batch.weight[batch.trained()]
         return Loss(
             sum=-(outputs.trained_logp_N * weight_N).sum(),
             count_key="tokens",
-            metrics={"accuracy": float(weight_N[right_N].sum())},
+            metrics={"accuracy": float(weight_N[outputs.is_best_N].sum())},
         )
 
 

@@ -17,7 +17,7 @@ from pydantic import Field
 
 from mainspring.errors import ConfigError
 from mainspring.tokenizer.base import Tokenizer
-from mainspring.train.batch import Item, Segment
+from mainspring.train.batch import Segment
 from mainspring.train.objectives.sft import CrossEntropy
 
 SENTINEL = re.compile(r"<extra_id_(\d+)>")
@@ -54,11 +54,8 @@ class SpanCorruption(CrossEntropy):
             )
         return self.model_copy(update={"sentinels": sentinels})
 
-    def view(self, item: Item, draw: random.Random) -> Item:
-        """Every text with gaps, and what is said of them."""
-        return tuple(self._corrupt(segment, draw) for segment in item)
-
-    def _corrupt(self, segment: Segment, draw: random.Random) -> Segment:
+    def view(self, segment: Segment, draw: random.Random) -> Segment:
+        """The text with gaps, and what is said of them."""
         source: list[int] = []
         said: list[int] = []
         end = 0

@@ -75,6 +75,7 @@ class PipelineRunner(CutRunner):
             is_tied = self._is_tied and self._is_last
             model.embedding = _Received(model.embedding.weight if is_tied else None)  # type: ignore[assignment]
             model.positions = model.token_types = model.embedding_norm = None
+            model.dropout = 0.0
             model.spec = model.spec.model_copy(update={"embedding_scale": 1.0})
         if not self._is_last:
             model.final_norm = model.head = None

@@ -1,0 +1,218 @@
+"""Hand a model's weights to the native step: joined, turned, and one layer at a time.
+
+Shapes: I inputs and O outputs of a linear, R rank of an adapter's factors.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from mainspring.adapt.base import plain_at
+from mainspring.adapt.lora import LoraPair
+from mainspring.errors import ConfigError
+from mainspring.infer.native.rotation import Turns
+from mainspring.infer.native.structs import (
+    ACTIVATIONS,
+    BLOCK,
+    LANES,
+    NO_ROPE,
+    TOP,
+    LayerShape,
+    Library,
+    Place,
+    Site,
+)
+from mainspring.models.config import AttentionSpec, ModelConfig, NormSpec, RopeSpec
+from mainspring.models.families.base import names_of
+from mainspring.models.load import prefix_in
+from mainspring.models.model import Model
+from mainspring.models.parts.rope import frequencies
+from mainspring.models.weights.safetensors import SafetensorsFolder
+
+LINEARS = {
+    Site.QKV: ("mixer.q", "mixer.k", "mixer.v"), Site.OUT: ("mixer.o",),
+    Site.GATE_UP: ("ffn.gate", "ffn.up"), Site.DOWN: ("ffn.down",),
+}  # fmt: skip
+NORMS = {
+    Place.MIXER: "mixer_norm", Place.MIXER_OUT: "mixer_out_norm", Place.FFN: "ffn_norm",
+    Place.FFN_OUT: "ffn_out_norm", Place.QUERY: "mixer.q_norm", Place.KEY: "mixer.k_norm",
+}  # fmt: skip
+TURNED = (Place.MIXER, Place.FFN)  # their weights go into the next linear where the stream is turned
+HEAD_BITS = 8
+READS_TO_REOPEN = 16
+
+Source = Callable[[str], torch.Tensor | None]
+"""A weight by our name, such as `blocks.0.mixer.q.weight`; None where the model has none."""
+
+
+def of_model(model: Model) -> Source:
+    """The weights of a model in memory, whatever adapters lie over them."""
+
+    def read(name: str) -> torch.Tensor | None:
+        path, _, kind = name.rpartition(".")
+        try:
+            return getattr(plain_at(model, path), kind, None)
+        except AttributeError:
+            return None
+
+    return read
+
+
+class FolderSource:
+    """The weights of a folder in the published layout, of which little is in memory at a time."""
+
+    def __init__(self, folder: Path, config: ModelConfig) -> None:
+        self._folder, self._num_reads = folder, 0
+        self._files = SafetensorsFolder(folder)
+        names = names_of(config)
+        entries = names.entries(config, prefix=prefix_in(names, self._files))
+        self._entries = {ours: entry for entry in entries for ours in entry.ours}
+
+    def __call__(self, name: str) -> torch.Tensor | None:
+        entry = self._entries.get(name)
+        if entry is None:
+            return None
+        self._num_reads += 1
+        if self._num_reads % READS_TO_REOPEN == 0:
+            self._files = SafetensorsFolder(self._folder)  # pages that were read count as ours while it is open
+        tensor = self._files.read(entry.published)
+        assert not (entry.is_transposed or entry.is_row), "no family that is served publishes such"
+        if len(entry.ours) == 1:
+            return tensor
+        raise ConfigError(f"{entry.published} holds several linears. Load the model and hand it over.")
+
+
+class Packing:
+    """Gives one model to the library; keeps what adapters need later."""
+
+    def __init__(self, library: Library, config: ModelConfig, source: Source, bits: int) -> None:
+        self._library, self._config, self._source, self._bits = library, config, source, bits
+        self._ropes: dict[RopeSpec, int] = {}
+        places = [(f"blocks.{i}.{name}", block.norm) for i, block in enumerate(config.blocks)
+                  for name in ("mixer_norm", "ffn_norm")]  # fmt: skip
+        assert config.final_norm is not None
+        norms = {name: self._norm(name, spec) for name, spec in [*places, ("final_norm", config.final_norm)]}
+        self.turns = Turns(config, {name: norm for name, norm in norms.items() if norm is not None}, bits)
+
+    def run(self) -> None:
+        config, embedding = self._config, self._need("embedding.weight")
+        assert config.head is not None
+        self._library.call("set_layer", TOP, LayerShape(spreads=(1, 1, 1, 1, self.turns.spread("head"))))
+        self._library.call("set_embedding", self.turns.stream(embedding), *embedding.shape)
+        head = embedding if config.head.tied else self._need("head.out.weight")
+        self._matrix(TOP, Site.HEAD, self.turns.inputs("head", head), None, HEAD_BITS)
+        self._set_norm(TOP, Place.LAST, "final_norm", config.final_norm, config.head.scale)
+        for layer in range(config.num_layers):
+            self._layer(layer)
+
+    def _layer(self, layer: int) -> None:
+        spec = self._config.blocks[layer]
+        attention = spec.attention
+        shape = LayerShape(
+            num_heads=attention.num_heads, num_kv_heads=attention.num_kv_heads, head_size=attention.head_size,
+            rope=self._rope(attention), window=attention.window or 0,
+            spreads=(*(self.turns.spread(names[0]) for names in LINEARS.values()), 1),
+            activation=ACTIVATIONS[spec.dense.activation], norms_around=spec.norm_place == "around",
+            scale=attention.head_size**-0.5 if attention.scale is None else attention.scale,
+            softcap=attention.softcap or 0.0,
+        )  # fmt: skip
+        self._library.call("set_layer", layer, shape)
+        for site, names in LINEARS.items():
+            paths = [f"blocks.{layer}.{name}" for name in names]
+            weights = [self._turned(path, self._need(f"{path}.weight")) for path in paths]
+            biases = [self._source(f"{path}.bias") for path in paths]
+            join = _join_of(site)
+            turned = [
+                self.turns.outputs(path, bias.float().unsqueeze(1))
+                for path, bias in zip(paths, biases, strict=True)
+                if bias is not None
+            ]
+            self._matrix(layer, site, join(weights), join(turned).flatten() if turned else None, self._bits)
+        for place, name in NORMS.items():
+            is_head = place in (Place.QUERY, Place.KEY)
+            self._set_norm(layer, place, f"blocks.{layer}.{name}", attention.head_norm if is_head else spec.norm)
+
+    def _turned(self, path: str, weight_OI: torch.Tensor) -> torch.Tensor:
+        return self.turns.outputs(path, self.turns.inputs(path, weight_OI.float()))
+
+    def _matrix(
+        self, layer: int, site: Site, weight_OI: torch.Tensor, bias_O: torch.Tensor | None, bits: int
+    ) -> None:
+        self._library.call("set_matrix", layer, int(site), weight_OI, bias_O, *weight_OI.shape, bits)
+
+    def _set_norm(
+        self, layer: int, place: Place, name: str, spec: NormSpec | None, factor: float = 1.0
+    ) -> None:
+        weight_D = None if spec is None else self._norm(name, spec)
+        if weight_D is None or spec is None:
+            return
+        if self.turns.has_stream and (place in TURNED or place is Place.LAST):
+            weight_D = torch.ones_like(weight_D)
+        self._library.call("set_norm", layer, int(place), weight_D * factor, len(weight_D), float(spec.eps))
+
+    def _norm(self, name: str, spec: NormSpec) -> torch.Tensor | None:
+        weight_D = self._source(f"{name}.weight")
+        return None if weight_D is None else weight_D.float() + (1.0 if spec.unit_offset else 0.0)
+
+    def _rope(self, attention: AttentionSpec) -> int:
+        spec = attention.rope
+        if spec is None:
+            return NO_ROPE
+        if spec not in self._ropes:
+            self._ropes[spec] = len(self._ropes)
+            frequency_k, amplitude = frequencies(spec, spec.size or attention.head_size)
+            self._library.call("add_rope", frequency_k, len(frequency_k), float(amplitude))
+        return self._ropes[spec]
+
+    def _need(self, name: str) -> torch.Tensor:
+        weight = self._source(name)
+        assert weight is not None, f"the model has no {name}; serves() looks at its config"
+        return weight.detach().float()
+
+    def set_adapter(self, index: int, pairs: Mapping[str, LoraPair]) -> None:
+        """Give an adapter's factors: ranks of joined linears one behind the other, turned as the weights are."""
+        for layer in range(self._config.num_layers):
+            for site, names in LINEARS.items():
+                paths = [f"blocks.{layer}.{name}" for name in names]
+                found = [(part, pairs[path]) for part, path in enumerate(paths) if path in pairs]
+                if not found:
+                    continue
+                sizes = self._outputs_of(site)
+                downs = [self.turns.inputs(paths[part], pair.a_RI.detach() * pair.scale) for part, pair in found]
+                ups = [
+                    _up(site, sizes, part, self.turns.outputs(paths[part], pair.b_OR.detach()))
+                    for part, pair in found
+                ]
+                down_RI, up_RO = torch.cat(downs), torch.cat(ups)
+                self._library.call(
+                    "set_factors", index, layer, int(site), *down_RI.shape, up_RO.shape[1], down_RI, up_RO
+                )
+
+    def _outputs_of(self, site: Site) -> tuple[int, ...]:
+        attention, hidden = self._config.blocks[0].attention, self._config.blocks[0].dense.hidden
+        keys = attention.num_kv_heads * attention.head_size
+        return {
+            Site.QKV: (attention.num_heads * attention.head_size, keys, keys),
+            Site.GATE_UP: (hidden, hidden),
+        }.get(site, (self._config.width,))
+
+
+def _up(site: Site, sizes: tuple[int, ...], part: int, b_OR: torch.Tensor) -> torch.Tensor:
+    """One linear's factor among zeros for the others it is joined with, (R, O padded)."""
+    parts = [torch.zeros(size, b_OR.shape[1]) for size in sizes]
+    parts[part] = b_OR
+    up_OR = _join_of(site)(parts)
+    return torch.cat([up_OR, up_OR.new_zeros(-len(up_OR) % BLOCK, up_OR.shape[1])]).t()
+
+
+def _join_of(site: Site) -> Callable[[list[torch.Tensor]], torch.Tensor]:
+    return _by_turns if site is Site.GATE_UP else torch.cat
+
+
+def _by_turns(parts: list[torch.Tensor]) -> torch.Tensor:
+    """Sixteen rows of the gate, sixteen of the other, and so on: a block's first register gates its second."""
+    rows = -(-len(parts[0]) // LANES) * LANES
+    padded = [torch.cat([part, part.new_zeros(rows - len(part), *part.shape[1:])]) for part in parts]
+    return torch.stack([part.unflatten(0, (-1, LANES)) for part in padded], dim=1).flatten(0, 2)

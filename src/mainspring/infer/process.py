@@ -1,0 +1,294 @@
+"""The engine in another process, seen from its owner: the same face as `Engine`.
+
+A process that dies is started again. Where the engine is exact, requests that were under way go on from the ids that
+had been given, and get the ids that they would have got; else they end with an error. Nothing waits for ever.
+"""
+
+import itertools
+import logging
+import secrets
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import msgspec
+import torch
+
+from mainspring.errors import MainspringError
+from mainspring.infer import wire
+from mainspring.infer.kernels import KernelPlan
+from mainspring.infer.request import EngineConfig, Output, OutputSink, Request
+from mainspring.infer.stats import EngineStats
+
+START_S = 300
+CALL_S = 60
+STATS_S = 2
+MAX_DEATHS, DEATHS_IN_S = 5, 60
+logger = logging.getLogger(__name__)
+
+
+class RemoteTicket:
+    """A request in the other process; see engine.Ticket."""
+
+    def __init__(self, owner: "EngineProcess", number: int, request: Request, sink: OutputSink) -> None:
+        self._owner, self.number, self.request, self.sink = owner, number, request, sink
+        self.seed = request.sampling.seed or 0
+        self.generated: list[int] = list(request.generated)
+        self.num_cached = 0
+        self.is_cancelled = False
+
+    def cancel(self) -> None:
+        self.is_cancelled = True
+        self._owner.cancel(self.number)
+
+    def rest(self) -> Request:
+        """What is left to ask of an engine that begins anew."""
+        return msgspec.structs.replace(self.request, generated=tuple(self.generated))
+
+
+class EngineProcess:
+    """Starts the process and waits until its model is loaded."""
+
+    def __init__(self, folder: Path, reference: str, config: EngineConfig, plan: KernelPlan | None) -> None:
+        self._start = wire.start_of(folder, reference, config, plan, torch.get_num_threads())
+        self._numbers = itertools.count(1)
+        self._tickets: dict[int, RemoteTicket] = {}
+        self._calls: dict[int, Future[wire.Done]] = {}
+        self._adapters: dict[str, Path] = {}
+        self._deaths: list[float] = []
+        self._lock = threading.RLock()
+        self._is_up, self._is_closing = threading.Event(), False
+        self._failure = ""
+        self.ready = self._launch()
+        threading.Thread(target=self._read, name="engine-reader", daemon=True).start()
+
+    @property
+    def backend_name(self) -> str:
+        return self.ready.backend
+
+    @property
+    def fingerprint(self) -> str:
+        return self.ready.fingerprint
+
+    @property
+    def is_exact(self) -> bool:
+        return self.ready.is_exact
+
+    @property
+    def context(self) -> int:
+        return self.ready.context
+
+    @property
+    def process_id(self) -> int:
+        return self._process.pid
+
+    def submit(self, request: Request, sink: OutputSink) -> RemoteTicket:
+        return self.submit_all([request], [sink])[0]
+
+    def submit_all(self, requests: Sequence[Request], sinks: Sequence[OutputSink]) -> list[RemoteTicket]:
+        """See Engine.submit_all; the sinks are called from a thread of this process."""
+        tickets = [
+            RemoteTicket(self, next(self._numbers), _with_seed(request), sink)
+            for request, sink in zip(requests, sinks, strict=True)
+        ]
+        with self._lock:
+            self._tickets.update({ticket.number: ticket for ticket in tickets})
+        numbers, wanted = tuple(each.number for each in tickets), tuple(each.request for each in tickets)
+        try:
+            self._call(lambda call: wire.Submit(call=call, numbers=numbers, requests=wanted))
+        except BaseException:
+            with self._lock:
+                for number in numbers:
+                    self._tickets.pop(number, None)
+            raise
+        return tickets
+
+    def load_adapter(self, reference: str, folder: Path) -> None:
+        if reference not in self._adapters:
+            self._call(lambda call: wire.Adapter(call=call, reference=reference, folder=str(folder)))
+            self._adapters[reference] = folder
+
+    def drop_adapter(self, reference: str) -> None:
+        if self._adapters.pop(reference, None) is not None:
+            self._call(lambda call: wire.Adapter(call=call, reference=reference))
+
+    def stats(self) -> EngineStats:
+        """The worker's figures.
+
+        Raises:
+            MainspringError: it does not answer: it is down, starting, or wedged.
+
+        """
+        done = self._call(lambda call: wire.AskStats(call=call), limit_s=STATS_S)
+        assert done.stats is not None
+        return done.stats
+
+    def cancel(self, number: int) -> None:
+        self._tell(wire.Cancel(number=number))
+
+    def is_alive(self) -> bool:
+        return self._is_up.is_set() and not self._failure
+
+    def close(self) -> None:
+        """End the process; what is open is cancelled."""
+        self._is_closing = True
+        self._connection.close()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _launch(self) -> wire.Ready:
+        ours, theirs = socket.socketpair()
+        command = [sys.executable, "-m", "mainspring.infer.worker", str(theirs.fileno())]
+        self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()])  # noqa: S603 - our own module
+        theirs.close()
+        self._connection = Connection(ours.detach())
+        wire.send(self._connection, self._start)
+        try:
+            if not self._connection.poll(START_S):
+                raise MainspringError(f"The engine's process has not loaded its model within {START_S} s.")
+            ready = msgspec.msgpack.decode(self._connection.recv_bytes(), type=wire.Ready)
+        except (EOFError, OSError) as error:
+            code = self._process.wait()
+            raise MainspringError(
+                f"The engine's process ended with code {code} before it was ready; what it wrote stands above."
+            ) from error
+        except MainspringError:
+            self._process.kill()
+            raise
+        self._start = msgspec.structs.replace(self._start, plan=ready.plan)
+        self._is_up.set()
+        return ready
+
+    def _call(self, message: Callable[[int], wire.Told], *, limit_s: float = CALL_S) -> wire.Done:
+        call, future = next(self._numbers), Future[wire.Done]()
+        deadline = time.monotonic() + limit_s
+        if not self._is_up.wait(limit_s):
+            raise MainspringError(f"The engine is not up: {self._failure or 'its process is being started again'}.")
+        with self._lock:
+            self._calls[call] = future
+        self._tell(message(call))
+        try:
+            done = future.result(max(deadline - time.monotonic(), 0.01))
+        except TimeoutError as error:
+            raise MainspringError(f"The engine's process has not answered for {limit_s:g} s.") from error
+        finally:
+            with self._lock:
+                self._calls.pop(call, None)
+        done.check()
+        return done
+
+    def _tell(self, message: wire.Told) -> None:
+        with self._lock:
+            try:
+                wire.send(self._connection, message)
+            except OSError:
+                pass  # the reader hears of it, and deals with what is open
+
+    def _read(self) -> None:
+        decoder = msgspec.msgpack.Decoder(wire.Said)
+        while True:
+            try:
+                message = decoder.decode(self._connection.recv_bytes())
+            except (EOFError, OSError):
+                if not self._revive():
+                    return
+                continue
+            if isinstance(message, wire.Given):
+                self._pass_on(message)
+            elif isinstance(message, wire.Done):
+                future = self._calls.get(message.call)
+                if future is not None:
+                    future.set_result(message)
+
+    def _pass_on(self, given: wire.Given) -> None:
+        ticket, output = self._tickets.get(given.number), given.output
+        if ticket is None:
+            return
+        ticket.num_cached = max(ticket.num_cached, given.num_cached)
+        ticket.generated += output.ids
+        if output.finish_reason is not None or output.error is not None:
+            self._tickets.pop(given.number, None)
+        try:
+            wants_end = ticket.sink(output)
+        except Exception:
+            logger.exception("The sink of a request failed, so the request is dropped; the others go on.")
+            wants_end = True
+        if wants_end and self._tickets.pop(given.number, None) is not None:
+            self.cancel(given.number)
+
+    def _revive(self) -> bool:
+        """After the process died: start another and go on; False where that is of no use."""
+        self._is_up.clear()
+        for future in list(self._calls.values()):
+            if not future.done():
+                future.set_exception(MainspringError("The engine's process died; it is started again. Ask again."))
+        if self._is_closing:
+            self._give_up(Output(finish_reason="cancelled"), "it has been closed")
+            return False
+        why = f"code {self._process.wait()}"
+        while self._may_live():
+            logger.error("The engine's process died (%s); it is started again.", why)
+            try:
+                self.ready = self._launch()
+            except MainspringError as error:
+                why = str(error)
+                continue
+            threading.Thread(target=self._resume, name="engine-resume", daemon=True).start()
+            return True
+        self._give_up(None, f"its process died {len(self._deaths)} times within {DEATHS_IN_S} s, at last with {why}")
+        return False
+
+    def _may_live(self) -> bool:
+        """Note a death; False where there were too many."""
+        now = time.monotonic()
+        self._deaths = [each for each in self._deaths if now - each < DEATHS_IN_S] + [now]
+        return len(self._deaths) <= MAX_DEATHS
+
+    def _resume(self) -> None:
+        """Load the adapters again and go on with what was under way."""
+        for reference, folder in list(self._adapters.items()):
+            self._call(lambda call, a=reference, b=folder: wire.Adapter(call=call, reference=a, folder=str(b)))
+        with self._lock:
+            tickets = list(self._tickets.values())
+        for ticket in tickets:
+            rest = ticket.rest()
+            if ticket.is_cancelled:
+                self._close(ticket, Output(finish_reason="cancelled"))
+                continue
+            if not self.is_exact or (rest.sampling.prompt_logprobs is not None and not rest.generated):
+                why = "The engine's process died, and this reply cannot be gone on with. Ask again."
+                self._close(ticket, Output(error=why))
+                continue
+            numbers = (ticket.number,)
+            try:
+                self._call(lambda call, n=numbers, r=rest: wire.Submit(call=call, numbers=n, requests=(r,)))
+            except MainspringError as error:
+                self._close(ticket, Output(error=str(error)))
+
+    def _close(self, ticket: RemoteTicket, output: Output) -> None:
+        with self._lock:
+            self._tickets.pop(ticket.number, None)
+        ticket.sink(output)
+
+    def _give_up(self, output: Output | None, why: str) -> None:
+        self._failure = why
+        with self._lock:
+            tickets, self._tickets = list(self._tickets.values()), {}
+        for ticket in tickets:
+            ticket.sink(output or Output(error=f"The engine has failed: {why}."))
+
+
+def _with_seed(request: Request) -> Request:
+    if request.sampling.seed is not None:
+        return request
+    seeded = msgspec.structs.replace(request.sampling, seed=secrets.randbits(63))
+    return msgspec.structs.replace(request, sampling=seeded)

@@ -1,0 +1,37 @@
+"""A model whose engine runs in a process of its own; see host.py for the one that has it in this process."""
+
+from pathlib import Path
+
+from mainspring.infer.chat_model import EngineChat
+from mainspring.infer.kernels import KernelPlan
+from mainspring.infer.process import EngineProcess
+from mainspring.infer.request import EngineConfig
+from mainspring.schema import Sampling
+from mainspring.tokenizer.base import Tokenizer
+
+
+class RemoteHost:
+    """Serves one model artifact with any of its adapters.
+
+    `known` is the kernel plan that an earlier start found; `plan` the one that is used.
+    """
+
+    def __init__(self, folder: Path, reference: str, known: KernelPlan | None, config: EngineConfig) -> None:
+        self.reference = reference
+        self.tokenizer = Tokenizer.load(folder)
+        self.engine = EngineProcess(folder, reference, config.model_copy(update={"isolate": False}), known)
+        self.plan = KernelPlan.model_validate_json(self.engine.ready.plan)
+
+    def chat(
+        self, name: str, *, adapter: tuple[str, Path] | None = None, sampling: Sampling | None = None
+    ) -> EngineChat:
+        """See Host.chat."""
+        if adapter is not None:
+            self.engine.load_adapter(*adapter)
+        return EngineChat(
+            name, self.engine, self.tokenizer, self.plan, model=self.reference,
+            adapter=adapter[0] if adapter else None, sampling=sampling,
+        )  # fmt: skip
+
+    def close(self) -> None:
+        self.engine.close()

@@ -1,0 +1,115 @@
+"""The engine in a process of its own: `python -m mainspring.infer.worker DESCRIPTOR`, started by process.py.
+
+It ends when its owner does, because then the pipe is closed.
+"""
+
+import sys
+import threading
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import msgspec
+import torch
+
+from mainspring import device
+from mainspring.infer import wire
+from mainspring.infer.engine import Ticket
+from mainspring.infer.host import Host
+from mainspring.infer.kernels import KernelPlan, probe
+from mainspring.infer.request import Output, OutputSink
+from mainspring.models.model import Model
+
+
+class Worker:
+    """Reads what the owner wants and passes outputs back."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._lock = threading.Lock()  # the engine's thread and the reading one both send
+        self._open: dict[int, Ticket | None] = {}
+        start = msgspec.msgpack.decode(connection.recv_bytes(), type=wire.Start)
+        torch.set_num_threads(start.threads)
+        known = start.kernel_plan()
+
+        def plan(model: Model) -> KernelPlan:
+            return known or probe(model, device.describe())
+
+        self._host = Host(Path(start.folder), start.reference, plan, start.engine_config())
+        engine = self._host.engine
+        self._send(
+            wire.Ready(
+                backend=engine.backend_name, fingerprint=engine.fingerprint, is_exact=engine.is_exact,
+                context=engine.context, plan=self._host.plan.model_dump_json(),
+            )  # fmt: skip
+        )
+
+    def run(self) -> None:
+        decoder = msgspec.msgpack.Decoder(wire.Told)
+        while True:
+            try:
+                message = decoder.decode(self._connection.recv_bytes())
+            except (EOFError, OSError):
+                return
+            if isinstance(message, wire.Cancel):
+                ticket = self._open.get(message.number)
+                if ticket is not None:
+                    ticket.cancel()
+                continue
+            try:
+                self._send(self._answer(message))
+            except Exception as error:  # noqa: BLE001 - the caller is at the other end
+                self._send(wire.refusal(message.call, error))
+
+    def close(self) -> None:
+        self._host.close()
+
+    def _answer(self, message: wire.Submit | wire.Adapter | wire.AskStats) -> wire.Done:
+        if isinstance(message, wire.AskStats):
+            return wire.Done(call=message.call, stats=self._host.engine.stats())
+        if isinstance(message, wire.Submit):
+            self._submit(message)
+        elif message.folder is not None:
+            self._host.load_adapter(message.reference, Path(message.folder))
+        else:
+            self._host.drop_adapter(message.reference)
+        return wire.Done(call=message.call)
+
+    def _submit(self, message: wire.Submit) -> None:
+        self._open.update(dict.fromkeys(message.numbers))
+        try:
+            tickets = self._host.engine.submit_all(message.requests, [self._sink(each) for each in message.numbers])
+        except BaseException:
+            for number in message.numbers:
+                self._open.pop(number, None)
+            raise
+        with self._lock:
+            for number, ticket in zip(message.numbers, tickets, strict=True):
+                if number in self._open:  # else it is done already
+                    self._open[number] = ticket
+
+    def _sink(self, number: int) -> OutputSink:
+        def sink(output: Output) -> bool:
+            is_last = output.finish_reason is not None or output.error is not None
+            with self._lock:
+                ticket = self._open.pop(number, None) if is_last else self._open.get(number)
+            self._send(wire.Given(number=number, output=output, num_cached=ticket.num_cached if ticket else 0))
+            return False
+
+        return sink
+
+    def _send(self, message: wire.Said) -> None:
+        with self._lock:
+            try:
+                wire.send(self._connection, message)
+            except OSError:
+                pass  # the owner is gone; run() hears of it as well
+
+
+def main() -> None:
+    worker = Worker(Connection(int(sys.argv[1])))
+    worker.run()
+    worker.close()
+
+
+if __name__ == "__main__":
+    main()

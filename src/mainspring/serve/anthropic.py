@@ -1,0 +1,154 @@
+"""The Anthropic dialect: /v1/messages and /v1/messages/count_tokens.
+
+One field is ours, as in every dialect: `mainspring`, in a whole message and in the event message_delta. The
+text of an answer whose sentences were cut together differs from its stream at most by what that field says.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from mainspring.errors import MainspringError
+from mainspring.gateway.pipeline import Pipeline
+from mainspring.schema import Delta, Reply, ToolCall
+from mainspring.serve import body as bodies
+from mainspring.serve import sse
+from mainspring.serve.anthropic_body import ask_of, count_request, messages_of, messages_request
+from mainspring.serve.base import anthropic_fault, bearer, fault_of, respond
+from mainspring.serve.bridge import Bridge
+from mainspring.serve.extension import ending, extension, text_of
+
+REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
+
+
+class Anthropic:
+    """The endpoints of the dialect."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("/v1/messages", self.create, methods=["POST"]),
+            Route("/v1/messages/count_tokens", self.count, methods=["POST"]),
+        ]
+
+    async def create(self, request: Request) -> Response:
+        """A message, whole or as server-sent events."""
+        chat, parsed = messages_request(await bodies.read(request), bearer(request))
+        bridge = Bridge(self._pipeline, [chat], request)
+        if chat.stream:
+            return await sse.respond(bridge, _Teller(bridge, parsed.model))
+        reply = (await bridge.whole())[0]
+        identity = bridge.exchange.id
+        message = {
+            **_message(identity, parsed.model), "content": _content(reply), **_end(reply),
+            "usage": _usage(reply), "mainspring": extension(identity, reply),
+        }  # fmt: skip
+        return respond(message, headers={"x-request-id": identity, "request-id": identity})
+
+    async def count(self, request: Request) -> Response:
+        parsed = count_request(await bodies.read(request))
+        model = await run_in_threadpool(self._pipeline.text_model, parsed.model, bearer(request))
+        ids = await run_in_threadpool(model.prompt_ids, messages_of(parsed), ask_of(parsed))
+        return respond({"input_tokens": len(ids)})
+
+
+class _Teller:
+    """The stream: a message of blocks, each begun, filled and ended; then why it ended."""
+
+    def __init__(self, bridge: Bridge, model: str) -> None:
+        self._bridge, self._model = bridge, model
+        self._sent = ""
+        self._open: str | None = None  # what block is being filled: "text", or the number of a call
+        self._index = -1
+
+    def begin(self) -> Iterator[bytes]:
+        exchange = self._bridge.exchange
+        usage = {"input_tokens": len(exchange.prompt_ids), "output_tokens": 0}
+        message = {
+            **_message(exchange.id, self._model), "content": [], "stop_reason": None, "stop_sequence": None,
+            "usage": usage,
+        }  # fmt: skip
+        yield _event("message_start", message=message)
+        yield _event("ping")
+
+    def take(self, delta: Delta) -> Iterator[bytes]:
+        if delta.reply is not None:
+            yield from self._finish(delta.reply)
+            return
+        if delta.text:
+            self._sent += delta.text
+            yield from self._fill("text", {"type": "text", "text": ""}, type="text_delta", text=delta.text)
+        for call in delta.tool_calls:
+            block = {"type": "tool_use", "id": call.id, "name": call.name, "input": {}}
+            yield from self._fill(
+                str(call.index), block, type="input_json_delta", partial_json=call.arguments
+            )
+
+    def _finish(self, reply: Reply) -> Iterator[bytes]:
+        missing, more = ending(self._bridge.exchange.id, reply, self._sent)
+        if missing or self._index < 0:
+            yield from self._fill("text", {"type": "text", "text": ""}, type="text_delta", text=missing)
+        yield _event("content_block_stop", index=self._index)
+        yield _event("message_delta", delta=_end(reply), usage=_usage(reply), mainspring=more)
+
+    def end(self) -> Iterator[bytes]:
+        yield _event("message_stop")
+
+    def fail(self, error: Exception) -> Iterator[bytes]:
+        status = error.status if isinstance(error, MainspringError) else 500
+        yield sse.event(anthropic_fault(fault_of(error), status), "error")
+
+    def _fill(self, name: str, block: dict[str, Any], **delta: str) -> Iterator[bytes]:
+        if self._open != name:
+            if self._open is not None:
+                yield _event("content_block_stop", index=self._index)
+            self._open = name
+            self._index += 1
+            yield _event("content_block_start", index=self._index, content_block=block)
+        yield _event("content_block_delta", index=self._index, delta=delta)
+
+
+def _event(kind: str, **fields: Any) -> bytes:
+    return sse.event({"type": kind, **fields}, kind)
+
+
+def _message(identity: str, model: str) -> dict[str, Any]:
+    return {"id": identity, "type": "message", "role": "assistant", "model": model}
+
+
+def _content(reply: Reply) -> list[dict[str, Any]]:
+    text = text_of(reply)
+    blocks: list[dict[str, Any]] = [{"type": "text", "text": text}] if text or not reply.tool_calls else []
+    return blocks + [
+        {"type": "tool_use", "id": call.id, "name": call.name, "input": _input(call)}
+        for call in reply.tool_calls
+    ]
+
+
+def _input(call: ToolCall) -> dict[str, Any]:
+    """A call's arguments; what a model wrote that is no JSON object stands under a name of its own."""
+    try:
+        return msgspec.json.decode(call.arguments, type=dict[str, Any])
+    except msgspec.DecodeError:
+        return {"unparsed": call.arguments}
+
+
+def _end(reply: Reply) -> dict[str, Any]:
+    stopped = reply.stopped_by if isinstance(reply.stopped_by, str) else None
+    reason = "stop_sequence" if stopped is not None else REASONS.get(reply.finish_reason, "end_turn")
+    return {"stop_reason": reason, "stop_sequence": stopped}
+
+
+def _usage(reply: Reply) -> dict[str, Any]:
+    usage = reply.usage  # what was cached is counted apart from what was read
+    return {
+        "input_tokens": usage.prompt_tokens - usage.cached_tokens, "output_tokens": usage.completion_tokens,
+        "cache_read_input_tokens": usage.cached_tokens, "cache_creation_input_tokens": 0,
+    }  # fmt: skip

@@ -1,0 +1,191 @@
+"""What a client of /v1/messages may send, and what is made of it.
+
+Messages of one role that follow each other are one turn, as Anthropic has it. Accepted though they change
+nothing here, because they change nothing about what the answer says:
+- metadata, user_profile_id, workspace_id, diagnostics: notes for the provider's own records;
+- cache_control, service_tier, speed, inference_geo, output_config.effort: hints of cost, speed and place; the
+  place is this machine;
+- container: belongs to tools that a provider runs, and none is offered;
+- thinking that is "disabled" or "adaptive" (then the model may think, and the models here do not), and the
+  thinking of earlier turns, which no template shows;
+- of a tool: strict, cache_control, allowed_callers, defer_loading, eager_input_streaming, input_examples.
+Refused: thinking that is "enabled", images, documents and other blocks that are not text, tools that a provider
+runs, an assistant's turn at the end (a prefill). Anything else is refused by name.
+"""
+
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from mainspring.schema import Ask, ChatRequest, Message, Tool, ToolCall
+from mainspring.serve import body as bodies
+from mainspring.serve.base import FieldError
+from mainspring.serve.fields import Count, Name, check_tools, format_constraint, stops
+from mainspring.serve.fields import JsonSchema as Named
+
+HARMLESS = frozenset({
+    "metadata", "user_profile_id", "workspace_id", "diagnostics", "cache_control", "service_tier", "speed",
+    "inference_geo", "container", "betas",
+})  # fmt: skip
+TOOL_HARMLESS = frozenset({
+    "strict", "cache_control", "allowed_callers", "defer_loading", "eager_input_streaming", "input_examples",
+})  # fmt: skip
+MAX_STOPS = 64
+
+
+class _Block(msgspec.Struct, frozen=True, tag_field="type"):
+    """A block of content; its cache_control and citations change nothing."""
+
+
+class TextBlock(_Block, frozen=True, tag="text"):
+    text: str
+
+
+class ToolUse(_Block, frozen=True, tag="tool_use"):
+    id: str
+    name: str
+    input: dict[str, Any]
+
+
+class ToolResult(_Block, frozen=True, tag="tool_result"):
+    tool_use_id: str
+    content: str | list[TextBlock] = ""
+    is_error: bool = False
+
+
+class Thinking(_Block, frozen=True, tag="thinking"):
+    pass
+
+
+class RedactedThinking(_Block, frozen=True, tag="redacted_thinking"):
+    pass
+
+
+class Turn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    role: Literal["user", "assistant", "system"]
+    content: str | list[TextBlock | ToolUse | ToolResult | Thinking | RedactedThinking]
+
+
+class CustomTool(msgspec.Struct, frozen=True):
+    name: Name
+    input_schema: dict[str, Any]
+    description: str = ""
+    type: Literal["custom"] = "custom"
+
+
+class ToolChoice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    type: Literal["auto", "any", "tool", "none"]
+    name: str = ""
+    disable_parallel_tool_use: bool = False
+
+
+class Format(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    type: Literal["json_schema"]
+    schema: dict[str, Any]
+
+
+class OutputConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    effort: str | None = None
+    format: Format | None = None
+
+
+class ThinkingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    type: Literal["disabled", "adaptive"]
+    display: str | None = None
+
+
+class CountBody(msgspec.Struct, frozen=True, kw_only=True):
+    model: str
+    messages: Annotated[list[Turn], Meta(min_length=1)]
+    system: str | list[TextBlock] = ""
+    tools: list[dict[str, Any]] = []
+    tool_choice: ToolChoice = ToolChoice(type="auto")
+    thinking: ThinkingConfig | None = None
+    output_config: OutputConfig = OutputConfig()
+
+
+class MessagesBody(CountBody, frozen=True, kw_only=True):
+    max_tokens: Count
+    stream: bool = False
+    stop_sequences: list[str] = []
+    temperature: Annotated[float, Meta(ge=0, le=1)] | None = None
+    top_k: Annotated[int, Meta(ge=0, le=1_000_000)] | None = None
+    top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
+
+
+def messages_request(body: dict[str, Any], key: str | None) -> tuple[ChatRequest, MessagesBody]:
+    """The body of a message as the internal form.
+
+    Raises:
+        FieldError: a field that is unknown, wrong or out of range.
+
+    """
+    parsed = bodies.parse(MessagesBody, body, harmless=HARMLESS)
+    given = {
+        "max_tokens": parsed.max_tokens, "temperature": parsed.temperature, "top_k": parsed.top_k,
+        "top_p": parsed.top_p,
+        "stop": stops(parsed.stop_sequences, "stop_sequences", MAX_STOPS) if parsed.stop_sequences else None,
+    }  # fmt: skip
+    request = ChatRequest(
+        model=parsed.model, messages=messages_of(parsed), ask=ask_of(parsed), stream=parsed.stream, key=key,
+        overrides={name: value for name, value in given.items() if value is not None},
+    )  # fmt: skip
+    return request, parsed
+
+
+def count_request(body: dict[str, Any]) -> CountBody:
+    return bodies.parse(CountBody, body, harmless=HARMLESS)
+
+
+def ask_of(parsed: CountBody) -> Ask:
+    """The tools and the constraint of a body."""
+    tools = []
+    for index, given in enumerate(parsed.tools):
+        try:
+            tool = bodies.parse(CustomTool, given, harmless=TOOL_HARMLESS)
+        except FieldError as error:
+            raise error.within(f"tools[{index}]") from None
+        tools.append(Tool(name=tool.name, description=tool.description, parameters=tool.input_schema))
+    choice = {"any": "required", "tool": parsed.tool_choice.name}.get(
+        parsed.tool_choice.type, parsed.tool_choice.type
+    )
+    check_tools(tools, choice)
+    form = parsed.output_config.format
+    return Ask(
+        tools=tuple(tools), tool_choice=choice,
+        parallel_tool_calls=not parsed.tool_choice.disable_parallel_tool_use,
+        constraint=format_constraint("json_schema", Named("", form.schema)) if form else None,
+    )  # fmt: skip
+
+
+def messages_of(parsed: CountBody) -> tuple[Message, ...]:
+    """The conversation, every turn as one message of its role; results of tools stand before the user's text."""
+    system = parsed.system if isinstance(parsed.system, str) else _joined(parsed.system)
+    messages = [Message("system", system)] if system else []
+    for turn in parsed.messages:
+        blocks = [TextBlock(turn.content)] if isinstance(turn.content, str) else turn.content
+        results = [block for block in blocks if isinstance(block, ToolResult)]
+        messages += [Message("tool", _result(block), tool_call=block.tool_use_id) for block in results]
+        text = _joined(block for block in blocks if isinstance(block, TextBlock))
+        calls = tuple(
+            ToolCall(id=block.id, name=block.name, arguments=msgspec.json.encode(block.input).decode())
+            for block in blocks
+            if isinstance(block, ToolUse)
+        )
+        last = messages[-1] if messages else None
+        if last is not None and last.role == turn.role and text:
+            messages[-1] = Message(turn.role, f"{last.content}\n\n{text}", (*last.tool_calls, *calls))
+        elif text or calls or not results:
+            messages.append(Message(turn.role, text, calls))
+    return tuple(messages)
+
+
+def _joined(blocks: Iterable[TextBlock]) -> str:
+    return "\n\n".join(block.text for block in blocks)
+
+
+def _result(block: ToolResult) -> str:
+    text = block.content if isinstance(block.content, str) else _joined(block.content)
+    return f"Error: {text}" if block.is_error else text

@@ -1,0 +1,66 @@
+"""The one field that is ours in every dialect, `mainspring`: why an answer may be believed."""
+
+import msgspec
+
+from mainspring.gateway.pipeline import assistant_of
+from mainspring.schema import Citation, Hit, Reply
+
+
+class Passage(msgspec.Struct, frozen=True, kw_only=True):
+    """A stored passage that was found for the question; `text` is the document's from `start` to `end`."""
+
+    document: str
+    title: str
+    heading: str
+    chunk: str
+    start: int
+    end: int
+    text: str
+    score: float
+
+
+class Extension(msgspec.Struct, frozen=True, kw_only=True):
+    """The field `mainspring`: why an answer may be believed, and what feedback on it must name.
+
+    `kind` is null when a plain model answered. `text` is the whole answer where it differs from what was
+    streamed before (a client then shows it instead), else null. Positions count characters (code points).
+    """
+
+    request: str
+    assistant: str | None = None
+    kind: str | None = None
+    citations: tuple[Citation, ...] = ()
+    passages: tuple[Passage, ...] = ()
+    text: str | None = None
+
+
+def ending(request: str, reply: Reply, sent: str) -> tuple[str, Extension]:
+    """What of the answer's text is still to be sent, and the extension."""
+    text = text_of(reply)
+    if text.startswith(sent):
+        return text[len(sent) :], extension(request, reply)
+    return "", extension(request, reply, text=text)
+
+
+def text_of(reply: Reply) -> str:
+    return reply.answer.text if reply.answer else reply.text
+
+
+def extension(request: str, reply: Reply, *, text: str | None = None) -> Extension:
+    answer = reply.answer
+    return Extension(
+        request=request,
+        assistant=assistant_of(reply),
+        kind=answer.kind if answer else None,
+        citations=answer.citations if answer else (),
+        passages=tuple(_passage(hit) for hit in answer.hits) if answer else (),
+        text=text,
+    )
+
+
+def _passage(hit: Hit) -> Passage:
+    chunk = hit.chunk
+    return Passage(
+        document=chunk.document, title=chunk.title, heading=chunk.heading, chunk=chunk.id, start=chunk.start,
+        end=chunk.end, text=chunk.text, score=hit.score,
+    )  # fmt: skip

@@ -1,0 +1,153 @@
+"""/v1/models, /v1/embeddings, and /v1/rerank in the shapes of Cohere and Jina.
+
+Of a model's row one field is ours: `mainspring`, which says what it is for. `user` of embeddings and
+`max_chunks_per_doc`, `max_tokens_per_doc` and `truncate` of rerankings are accepted and change nothing: texts
+are read as far as the model reads.
+"""
+
+import base64
+import time
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from mainspring.errors import NotFoundError
+from mainspring.gateway.base import Directory
+from mainspring.gateway.pipeline import Pipeline
+from mainspring.serve import body as bodies
+from mainspring.serve.base import FieldError, bearer, respond
+from mainspring.serve.fields import Id
+
+MAX_INPUTS = 2048
+EMBEDDING_HARMLESS = frozenset({"user"})
+RERANK_HARMLESS = frozenset({"max_chunks_per_doc", "max_tokens_per_doc", "truncate", "user"})
+
+
+class EmbeddingBody(msgspec.Struct, frozen=True, kw_only=True):
+    model: str
+    input: str | list[str | Id | list[Id]]
+    encoding_format: Literal["float", "base64"] = "float"
+    dimensions: Annotated[int, Meta(ge=1, le=100_000)] | None = None
+
+
+class Document(msgspec.Struct, frozen=True):
+    text: str
+
+
+class RerankBody(msgspec.Struct, frozen=True, kw_only=True):
+    model: str
+    query: Annotated[str, Meta(min_length=1)]
+    documents: Annotated[list[str | Document], Meta(min_length=1, max_length=MAX_INPUTS)]
+    top_n: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
+    return_documents: bool = False
+
+
+class Models:
+    """The endpoints of what is served besides text that is generated."""
+
+    def __init__(self, pipeline: Pipeline, directory: Directory) -> None:
+        self._pipeline = pipeline
+        self._directory = directory
+        self._created = int(time.time())
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("/v1/models", self.models, methods=["GET"]),
+            Route("/v1/models/{name:path}", self.model, methods=["GET"]),
+            Route("/v1/embeddings", self.embeddings, methods=["POST"]),
+            *(Route(path, self.rerank, methods=["POST"]) for path in ("/v1/rerank", "/v2/rerank", "/rerank")),
+        ]
+
+    async def embeddings(self, request: Request) -> Response:
+        parsed = bodies.parse(EmbeddingBody, await bodies.read(request), harmless=EMBEDDING_HARMLESS)
+        done = await run_in_threadpool(
+            self._pipeline.embed, parsed.model, _inputs(parsed.input), bearer(request), parsed.dimensions
+        )
+        rows = np.asarray(done.vectors, dtype="<f4")
+        data = [
+            {"object": "embedding", "index": index, "embedding": _vector(row, parsed.encoding_format)}
+            for index, row in enumerate(rows)
+        ]
+        usage = {"prompt_tokens": done.num_tokens, "total_tokens": done.num_tokens}
+        return respond(
+            {"object": "list", "model": parsed.model, "data": data, "usage": usage},
+            headers={"x-request-id": done.request},
+        )
+
+    async def rerank(self, request: Request) -> Response:
+        """The texts by how well they answer, the best first."""
+        parsed = bodies.parse(RerankBody, await bodies.read(request), harmless=RERANK_HARMLESS)
+        texts = [one if isinstance(one, str) else one.text for one in parsed.documents]
+        done = await run_in_threadpool(
+            self._pipeline.rerank, parsed.model, parsed.query, texts, bearer(request)
+        )
+        order = np.argsort(-done.scores, kind="stable")[: parsed.top_n]
+        results = [
+            {"index": int(index), "relevance_score": float(done.scores[index])}
+            | ({"document": {"text": texts[index]}} if parsed.return_documents else {})
+            for index in order
+        ]
+        meta = {"api_version": {"version": "2"}, "billed_units": {"search_units": 1}}
+        return respond(
+            {"id": done.request, "model": parsed.model, "results": results, "meta": meta},
+            headers={"x-request-id": done.request},
+        )
+
+    def models(self, request: Request) -> Response:
+        """All models, as the clients of both dialects read them; the extension field says what each is for."""
+        rows = self._list(request)
+        ends = {"first_id": rows[0]["id"], "last_id": rows[-1]["id"]} if rows else {}
+        return respond({"object": "list", "data": rows, "has_more": False, **ends})
+
+    def model(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        known = {row["id"]: row for row in self._list(request)}
+        served = known.get(name) or known.get(self._pipeline.resolve(name, list(known)))
+        if served is None:
+            raise NotFoundError(f"There is no model '{name}'; known models are {', '.join(known)}.")
+        return respond({**served, "id": name, "display_name": name})
+
+    def _list(self, request: Request) -> list[dict[str, Any]]:
+        self._pipeline.keys.authenticate(bearer(request))
+        tasks = [(name, "chat") for name in self._directory.names()]
+        tasks += [(name, "embedding") for name in self._directory.embedder_names()]
+        tasks += [(name, "rerank") for name in self._directory.reranker_names()]
+        served = dict(tasks)
+        tasks += [(alias, served[name]) for alias, name in self._pipeline.aliases.items() if name in served]
+        return [
+            {
+                "id": name, "object": "model", "created": self._created, "owned_by": "mainspring",
+                "type": "model", "display_name": name, "lifecycle": "active", "mainspring": {"task": task},
+                "created_at": datetime.fromtimestamp(self._created, UTC),
+            }
+            for name, task in tasks if name != "*"
+        ]  # fmt: skip
+
+
+def _inputs(given: str | list[Any]) -> list[str] | list[list[int]]:
+    """The texts, or the ids of texts, that are to be embedded."""
+    alone = isinstance(given, str) or (bool(given) and all(isinstance(one, int) for one in given))
+    many: list[Any] = [given] if alone else list(given)
+    if len({type(one) for one in many}) > 1:
+        raise FieldError("`input` mixes texts and token ids; send one kind.", param="input")
+    if not many or not all(many):
+        raise FieldError(
+            "`input` is empty or holds an empty string; send at least one character.", param="input"
+        )
+    if len(many) > MAX_INPUTS:
+        raise FieldError(
+            f"`input` holds {len(many):,} texts; {MAX_INPUTS:,} is the most. Send several requests.",
+            param="input",
+        )
+    return many
+
+
+def _vector(row: np.ndarray, encoding: str) -> str | list[float]:
+    return base64.b64encode(row.tobytes()).decode() if encoding == "base64" else row.tolist()

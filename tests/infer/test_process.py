@@ -1,0 +1,133 @@
+"""The engine in a process of its own, and what happens when that process is killed."""
+
+import os
+import signal
+import threading
+import time
+
+import msgspec
+import pytest
+
+from conftest import make_tokenizer
+from fakes_engine import PLAN, Received, give_adapter, make_model, make_request, run_alone
+from mainspring.adapt import store
+from mainspring.errors import ConfigError, MainspringError, OverloadedError
+from mainspring.infer.process import EngineProcess
+from mainspring.infer.request import EngineConfig
+from mainspring.models.save import save
+from mainspring.schema import Constraint
+
+pytestmark = pytest.mark.slow
+
+CONFIG = EngineConfig(num_blocks=256, max_waiting=64)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    save(make_model(), folder)
+    make_tokenizer().save(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def shared(folder):
+    engine = EngineProcess(folder, "model/tiny@1", CONFIG, PLAN)
+    yield engine
+    engine.close()
+
+
+@pytest.fixture
+def engine(folder):
+    engine = EngineProcess(folder, "model/tiny@1", CONFIG, PLAN)
+    yield engine
+    engine.close()
+
+
+class Slow(Received):
+    """Lets somebody know of the first id, and takes its time, so that the rest is still to come."""
+
+    def __init__(self):
+        super().__init__()
+        self.begun = threading.Event()
+
+    def __call__(self, output):
+        self.begun.set()
+        return super().__call__(output)
+
+
+def submit(engine, requests):
+    sinks = [Slow() for _ in requests]
+    return sinks, [engine.submit(request, sink) for request, sink in zip(requests, sinks, strict=True)]
+
+
+def test_it_answers_as_the_engine_in_this_process(shared):
+    requests = [make_request(n, seed=seed) for n in (5, 40) for seed in (None, 3)]
+    sinks, tickets = submit(shared, requests)
+    assert [sink.result for sink in sinks] == run_alone(make_model(), requests)
+    assert shared.stats().generated_tokens >= 32
+    assert shared.is_exact
+    again, tickets = submit(shared, requests[-1:])
+    assert again[0].result == sinks[-1].result
+    assert tickets[0].num_cached == 32
+
+
+def test_refusals_keep_their_kind(shared):
+    with pytest.raises(ConfigError, match="top_p"):
+        shared.submit(make_request(3, top_p=0.0), Received())
+    wrong = msgspec.structs.replace(make_request(3), constraint=Constraint(kind="regex", value="("))
+    with pytest.raises(ConfigError, match="regex"):
+        shared.submit(wrong, Received())
+    with pytest.raises(OverloadedError) as refused:
+        shared.submit_all([make_request(3)] * 65, [Received() for _ in range(65)])
+    assert refused.value.retry_after_s >= 1
+
+
+def test_cancelled_requests_end_and_give_their_room_back(shared):
+    sinks, tickets = submit(shared, [make_request(20, max_tokens=200, seed=1)])
+    assert sinks[0].begun.wait(30)
+    tickets[0].cancel()
+    assert sinks[0].result[2] == "cancelled"
+    assert shared.stats().num_running == 0
+
+
+def test_adapters_come_and_go(shared, tmp_path):
+    model = make_model()
+    give_adapter(model, "trained", 1)
+    store.save(model, "trained", tmp_path)
+    request = make_request(9, adapter="adapter/a@1")
+    shared.load_adapter("adapter/a@1", tmp_path)
+    sinks, _ = submit(shared, [request])
+    give_adapter(other := make_model(), "adapter/a@1", 1)
+    assert sinks[0].result == run_alone(other, [request])[0]
+    shared.drop_adapter("adapter/a@1")
+    with pytest.raises(MainspringError, match="adapter/a@1"):
+        shared.submit(request, Received())
+
+
+def test_streams_go_on_where_a_killed_process_stopped_and_new_requests_are_served(engine):
+    requests = [make_request(n, seed=n, max_tokens=120) for n in (5, 20, 40)]
+    expected = run_alone(make_model(), requests)
+    sinks, _ = submit(engine, requests)
+    assert sinks[0].begun.wait(30)
+    first = engine.process_id
+    os.kill(first, signal.SIGKILL)
+    assert [sink.result for sink in sinks] == expected
+    assert engine.process_id != first
+    after, _ = submit(engine, requests[:1])
+    assert after[0].result == expected[0]
+
+
+def test_a_process_that_dies_again_and_again_is_given_up_and_nothing_hangs(engine):
+    sinks, _ = submit(engine, [make_request(5, seed=1, max_tokens=240)])
+    for _ in range(40):
+        if not engine.is_alive() and engine._failure:
+            break
+        try:
+            os.kill(engine.process_id, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        time.sleep(0.5)
+    assert "died" in (sinks[0].result[3] or "died")
+    with pytest.raises(MainspringError, match="not up"):
+        engine._call(lambda call: None, limit_s=0.1)
