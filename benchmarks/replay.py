@@ -17,7 +17,6 @@ from pathlib import Path
 
 import msgspec
 import torch
-from report import row, show
 
 from mainspring import device
 from mainspring.infer.backends.base import Backend
@@ -30,11 +29,13 @@ from mainspring.infer.request import EngineConfig, Output, Request
 from mainspring.models.load import load
 from mainspring.schema import Sampling
 from mainspring.tokenizer.base import Tokenizer
+from report import row, show
 
-WORDS = (
+TEXT = (
     "spring wheel gear clock hour winding barrel escapement pallet train bridge jewel oil brass steel chain "
     "the a of to and in is was for on that with as at by it from"
-).split()
+)
+WORDS = tuple(TEXT.split())
 PASSES: dict[str, dict[str, object]] = {
     "alone, no cache, no speculation": {"max_running": 1, "prefix_cache": False, "speculation": False},
     "16 at once, cache and speculation": {"max_running": 16},

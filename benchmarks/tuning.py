@@ -13,10 +13,10 @@ a trained one; before and after are compared on the same items. Nothing but trai
 """
 
 import argparse
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import pstdev
 
 import torch
 
@@ -36,10 +36,10 @@ from mainspring.train.sources.base import Source
 from mainspring.train.sources.chats import ChatSource
 from mainspring.train.sources.pairs import PairSource
 from mainspring.train.teacher import answer_nll
-from report import row, show
+from report import row
 from tuning_data import Pair, as_question, split_pairs, split_problems
 from tuning_ppo import OBJECTIVE, Judged, questions
-from tuning_runs import PLAN, Bench, compared, open_bench
+from tuning_runs import PLAN, Bench, compared, open_bench, tell
 
 MAX_TOKENS = 1024
 JUDGE_BLOCKS = 12
@@ -64,7 +64,7 @@ def sft(args: argparse.Namespace, bench: Bench) -> Rows:
     )
     after = bench.measure("after", model, items, likelihood)
     found = compared("mean log-likelihood of held-out answers", "nats a token", before, after)
-    return [*found, row("trained", "tokens", num_tokens, {})]
+    return [found, row("trained", "tokens", num_tokens, {})]
 
 
 def dpo(args: argparse.Namespace, bench: Bench) -> Rows:
@@ -77,9 +77,9 @@ def dpo(args: argparse.Namespace, bench: Bench) -> Rows:
     after = bench.measure("after", model, _items(held), lambda items: _margins(model, items, _logp))
     gained = [now - then for now, then in zip(after, before, strict=True)]
     return [
-        *compared("held-out pairs whose chosen answer gained on the other", "share", *_shares(gained)),
-        *compared("by how much it gained", "nats", [0.0] * len(gained), gained),
-        *compared(
+        compared("held-out pairs whose chosen answer gained on the other", "share", *_shares(gained)),
+        compared("by how much it gained", "nats", [0.0] * len(gained), gained),
+        compared(
             "held-out pairs whose chosen answer is likelier", "share", _is_ahead(before), _is_ahead(after)
         ),
         row("trained", "pairs", trained.num_items, {}),
@@ -93,7 +93,7 @@ def reward(args: argparse.Namespace, bench: Bench) -> Rows:
     model = train_reward(args, bench, trained)
     ahead = bench.measure("after", model, _items(held), lambda items: _margins(model, items, _score))
     found = compared("held-out pairs whose chosen answer has the higher reward", "share", *_shares(ahead))
-    return [*found, row("trained", "pairs", trained.num_items, {})]
+    return [found, row("trained", "pairs", trained.num_items, {})]
 
 
 def reward_pairs(args: argparse.Namespace, tokenizer: Tokenizer) -> tuple[PairSource, PairSource]:
@@ -143,7 +143,10 @@ def ppo(args: argparse.Namespace, bench: Bench) -> Rows:
         steps=2 if args.quick else 16, optim={"lr": 2e-4, "schedule": "constant"},
     )  # fmt: skip
     after = bench.measure("after", policy, _items(held), judged.measure)
-    return compared("mean reward of answers to held-out questions", "score", before, after)
+    return [
+        compared("mean reward of answers to held-out questions", "score", before, after),
+        row("deviation of one prompt's reward before", "score", pstdev(before), {}),
+    ]
 
 
 def _pairs(data: Path, tokenizer: Tokenizer) -> tuple[list[Pair], list[Pair]]:
@@ -163,7 +166,7 @@ def _margins(model: Model, items: Sequence[Item], of: Callable[[Model, Batch], l
     found = [0.0] * len(items)
     for batch in pack(items, PLAN.micro_batch_tokens, couples=True):
         for place, value in zip(batch.segments, of(model, batch), strict=True):
-            found[place.index] += value if place.role == "chosen" else -value
+            found[place.group] += value if place.role == "chosen" else -value
     return found
 
 
@@ -187,7 +190,7 @@ def _shares(margins: list[float]) -> tuple[list[float], list[float]]:
 PARTS = {"sft": sft, "dpo": dpo, "reward": reward, "ppo": ppo}
 
 
-def main() -> int:
+def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -207,8 +210,8 @@ def main() -> int:
         bench = open_bench((args.out or Path(folder)) / args.what)
         rows = PARTS[args.what](args, bench)
         rows.append(row("of one core", "min", bench.minutes(), {}))
-    return 0 if show(f"tuning {args.what}", rows, as_json=args.json) else 1
+    tell(f"tuning {args.what}", rows, as_json=args.json)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

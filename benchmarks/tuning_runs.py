@@ -21,6 +21,7 @@ from mainspring.train.objectives.base import Objective
 from mainspring.train.plan import Plan
 from mainspring.train.session import Rollout
 from mainspring.train.sources.base import Source
+from report import machine, row, show
 
 CHUNK = 32
 PLAN = Plan(dtype="bf16", micro_batch_tokens=2048, threads=1)
@@ -89,12 +90,29 @@ def open_bench(folder: Path) -> Bench:
     return Bench(folder)
 
 
-def compared(what: str, unit: str, before: Sequence[float], after: Sequence[float]) -> list[dict]:
-    """Rows of a paired comparison on the same items, more is better: after against before, interval and p."""
+def compared(what: str, unit: str, before: Sequence[float], after: Sequence[float]) -> dict:
+    """The row of a paired comparison on the same items, more is better: the gain, its 95 % interval, p."""
     found = paired_bootstrap(before, after)
-    told = {"low": found.low, "high": found.high, "p": found.p_value, "items": found.num_items}
-    return [{"what": what, "unit": unit, "ours": found.after, "opponents": {"before": found.before},
-             "ratio": None, "floor": None, "gain": found.difference, **told}]  # fmt: skip
+    return {
+        **row(what, unit, found.after, {"before": found.before}), "ratio": None, "gain": found.difference,
+        "low": found.low, "high": found.high, "p": found.p_value, "items": found.num_items,
+    }  # fmt: skip
+
+
+def tell(benchmark: str, rows: Sequence[dict], *, as_json: bool) -> None:
+    """Print the rows; as text with the gains, their intervals and p."""
+    if as_json:
+        show(benchmark, rows, as_json=True)
+        return
+    print(f"{benchmark} on {machine()}")
+    for each in rows:
+        line = f"{each['what']}: {each['ours']:.4g} {each['unit']}"
+        if "gain" in each:
+            line += (
+                f", before {each['opponents']['before']:.4g}, gain {each['gain']:+.4g} "
+                f"({each['low']:+.4g} to {each['high']:+.4g}, p = {each['p']:.2g}, {each['items']} items)"
+            )
+        print(line)
 
 
 def _write(path: Path, text: str) -> None:

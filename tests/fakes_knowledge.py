@@ -53,7 +53,7 @@ class ScriptedModel:
         self.hold = threading.Event()
         self.hold.set()
 
-    def start(self, messages, sampling, sink=None):
+    def start(self, messages, sampling, sink=None, *, ask=None):
         self.conversations.append(tuple(messages))
         return _Speech(self.script.pop(0), self.step, sink, self.hold)
 

@@ -10,6 +10,7 @@ import numpy as np
 from mainspring.database import Database
 from mainspring.errors import ContextLengthError, MainspringError, NotFoundError
 from mainspring.events import MIGRATION, EventLog
+from mainspring.gateway import drawer
 from mainspring.gateway.keys import Keys
 from mainspring.gateway.pipeline import Pipeline
 from mainspring.observe.feedback import Feedback
@@ -61,7 +62,7 @@ class ScriptedModel:
         self._thread = threading.Thread(target=self._loop, daemon=True)
         self._thread.start()
 
-    def start(self, messages, sampling, sink=None):
+    def start(self, messages, sampling, sink=None, *, ask=None):
         last = messages[-1].content
         if len(last) > MAX_PROMPT_CHARACTERS:
             raise ContextLengthError(f"The prompt has {len(last)} characters; {MAX_PROMPT_CHARACTERS} fit.")
@@ -199,12 +200,13 @@ class House:
     """A door with everything behind it, over a log in a file."""
 
     def __init__(self, folder, shelf, key=None, aliases=None):
-        self.database = Database(folder / "workspace.db", [MIGRATION])
+        self.database = Database(folder / "workspace.db", [MIGRATION, drawer.MIGRATION])
         self.log = EventLog(self.database)
         self.shelf = shelf
         self.pipeline = Pipeline(shelf, Tracer(self.log), Keys(key), aliases)
         self.feedback = Feedback(self.log)
-        self.app = create(self.pipeline, shelf, self.feedback, shelf, shelf)
+        self.drawer = drawer.Drawer(self.database, folder / "files")
+        self.app = create(self.pipeline, shelf, self.feedback, shelf, shelf, drawer=self.drawer)
 
     def events(self, type):  # noqa: A002
         self.log.flush()

@@ -31,7 +31,7 @@ class Parrot:
     limit: int = 10_000
     asked: list = field(default_factory=list)
 
-    def start(self, messages, sampling, sink=None):
+    def start(self, messages, sampling, sink=None, *, ask=None):
         if sum(len(each.content) for each in messages) > self.limit:
             raise ContextLengthError("The prompt is too long.")
         self.asked.append((messages, sampling))

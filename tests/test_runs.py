@@ -1,5 +1,6 @@
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ from pathlib import Path
 from mainspring import runs
 from mainspring.database import Database
 root = Path(sys.argv[1])
-kept = runs.Runs(Database(root / "runs.db", [runs.MIGRATION]), root / "runs")
+kept = runs.Runs(Database(root / "runs.db", [runs.MIGRATION, runs.PROCESS_MIGRATION]), root / "runs")
 print(kept.start("train", {"steps": 3}).id, flush=True)
 time.sleep(60)
 """
@@ -26,7 +27,7 @@ time.sleep(60)
 
 @pytest.fixture
 def kept(tmp_path: Path) -> Runs:
-    return Runs(Database(tmp_path / "runs.db", [runs.MIGRATION]), tmp_path / "runs")
+    return Runs(Database(tmp_path / "runs.db", [runs.MIGRATION, runs.PROCESS_MIGRATION]), tmp_path / "runs")
 
 
 def test_a_run_keeps_its_configuration_and_its_result(kept: Runs):
@@ -58,6 +59,24 @@ def test_a_run_whose_process_was_killed_is_shown_as_killed_until_it_is_resumed(k
     assert [run.status for run in kept.list()] == ["killed"]
     resumed = kept.resume(run_id)
     assert (resumed.status, resumed.pid, resumed.config) == ("running", os.getpid(), {"steps": 3})
+
+
+def test_a_killed_run_whose_process_number_another_process_has_is_shown_as_killed(kept: Runs, tmp_path: Path):
+    run = kept.start("train", {})
+    with sqlite3.connect(tmp_path / "runs.db") as connection:  # of a process that began long before
+        connection.execute("UPDATE runs SET pid = 1")
+    assert kept.get(run.id).status == "killed"
+    assert kept.end(kept.resume(run.id, {"steps": 4}).id, "done", {}).config == {"steps": 4}
+
+
+def test_a_workspace_from_before_process_starts_were_kept_is_read_as_before(tmp_path: Path):
+    old = Database(tmp_path / "runs.db", [runs.MIGRATION])
+    with old.write() as connection:
+        row = ("r", "train", "running", 1, 0.0, None, b"{}", b"{}")
+        connection.execute("INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+    old.close()
+    kept = Runs(Database(tmp_path / "runs.db", [runs.MIGRATION, runs.PROCESS_MIGRATION]), tmp_path / "runs")
+    assert kept.get("r").status == "running"
 
 
 def test_an_unknown_run_is_told_with_the_command_that_lists_them(kept: Runs):

@@ -5,6 +5,7 @@ workspace/
   artifacts/        kind/name/version, each with its manifest
   knowledge/        one SQLite file a knowledge base
   runs/             states and metrics of long work
+  files/            what clients of the server left: inputs and results of batches
 """
 
 import threading
@@ -22,6 +23,8 @@ from mainspring.config import Config, build
 from mainspring.database import Database
 from mainspring.errors import MainspringError, NotFoundError
 from mainspring.events import EventLog
+from mainspring.gateway import drawer
+from mainspring.gateway.drawer import Drawer
 from mainspring.knowledge.scope import Scope
 from mainspring.observe.feedback import Feedback
 from mainspring.protocols import ChatModel, Reranker
@@ -31,11 +34,10 @@ from mainspring.schema import Sampling
 from mainspring.trace import Tracer
 
 if TYPE_CHECKING:  # these bring torch, which a look into the log does not need
+    from mainspring.infer.base import AnyEngine
     from mainspring.infer.chat_model import EngineChat
-    from mainspring.infer.engine import Engine
     from mainspring.infer.host import Host
     from mainspring.infer.kernels import KernelPlan
-    from mainspring.infer.process import EngineProcess
     from mainspring.infer.remote_host import RemoteHost
     from mainspring.infer.request import EngineConfig
     from mainspring.knowledge.answer import Assistant
@@ -84,13 +86,16 @@ class Workspace:
     def __init__(self, root: Path, *, engine: "EngineConfig | None" = None) -> None:
         self.root = root
         self._engine = engine
-        migrations = [events.MIGRATION, registry.MIGRATION, runs.MIGRATION]
+        migrations = [
+            events.MIGRATION, registry.MIGRATION, runs.MIGRATION, runs.PROCESS_MIGRATION, drawer.MIGRATION,
+        ]  # fmt: skip
         self._database = Database(root / "mainspring.db", migrations)
         self.log = EventLog(self._database)
         self.registry = Registry(self._database, root / "artifacts")
         self.runs = Runs(self._database, root / "runs")
         self.tracer = Tracer(self.log)
         self.feedback = Feedback(self.log)
+        self.drawer = Drawer(self._database, root / "files")
         self._hosts: dict[str, Host] = {}
         self._remote_hosts: dict[str, RemoteHost] = {}
         self._stores: dict[str, Store] = {}
@@ -169,7 +174,7 @@ class Workspace:
         self.save("kernel-plan", artifact.name, plan.model_dump(), {"model": artifact.reference})
         return plan
 
-    def engines(self) -> "dict[str, Engine | EngineProcess]":
+    def engines(self) -> "dict[str, AnyEngine]":
         """The loaded engines by their model's reference."""
         hosts: dict[str, Host | RemoteHost] = {**self._hosts, **self._remote_hosts}
         return {reference: host.engine for reference, host in hosts.items()}
@@ -358,8 +363,8 @@ class Door:
     def health(self) -> str | None:
         return self._workspace.engine_fault()
 
-    def warm(self) -> None:
-        """Load what the first request would wait for."""
+    def warm(self, *names: str) -> None:
+        """Load what the first request would wait for: the assistant, the plain model and what is named."""
         for name in self.names():
-            if name in {ASSISTANT, CHAT_MODEL}:  # other models are loaded when they are asked for
+            if name in {ASSISTANT, CHAT_MODEL, *names}:  # other models are loaded when they are asked for
                 self.chat(name, Scope())

@@ -1,5 +1,6 @@
 """Configuration: one pydantic model a command, filled from YAML files and dotted overrides."""
 
+import copy
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -31,6 +32,17 @@ def load(kind: type[C], files: Sequence[Path] = (), overrides: Sequence[str] = (
     values: dict[str, Any] = {}
     for file in files:
         _merge(values, _read(file))
+    return changed(kind, values, overrides)
+
+
+def changed(kind: type[C], values: Mapping[str, Any], overrides: Sequence[str]) -> C:
+    """Fill `kind` from values as they were stored, with `overrides` such as "lora.rank=8" over them.
+
+    Raises:
+        ConfigError: as `load`.
+
+    """
+    values = copy.deepcopy(dict(values))
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals:

@@ -28,9 +28,11 @@ STAGES = (
         commands=("train", "tune", "scale", "teach", "constitution", "runs"),
     ),
     Stage(room="adapt", purpose="small trainable rewrites of a model", commands=("merge",)),
-    Stage(room="infer", purpose="the engine: batched, paged, exactly repeatable", commands=("parity",)),
+    Stage(
+        room="infer", purpose="the engine: batched, paged, exactly repeatable", commands=("parity", "replay")
+    ),
     Stage(room="gateway", purpose="one pipeline for every request", commands=("trace",)),
-    Stage(room="serve", purpose="the HTTP door and the chat page", commands=("serve",)),
+    Stage(room="serve", purpose="the HTTP door and the chat page", commands=("serve", "bench")),
     Stage(
         room="knowledge", purpose="documents to chunks, search and cited answers", commands=("index", "ask")
     ),

@@ -19,6 +19,11 @@ CREATE TABLE runs (
 )
 """
 
+PROCESS_MIGRATION = """
+ALTER TABLE runs ADD COLUMN process_started REAL
+"""
+CLOCK_S = 1.0  # by which the start of one process may be told differently, when the clock is set
+
 Status = Literal["running", "done", "failed", "killed"]
 
 
@@ -45,18 +50,27 @@ class Runs:
         self.folder(run_id).mkdir(parents=True)
         with self._database.write() as connection:
             connection.execute(
-                "INSERT INTO runs VALUES (?, ?, 'running', ?, ?, NULL, ?, ?)",
-                (run_id, kind, os.getpid(), time.time(), msgspec.json.encode(config), b"{}"),
+                "INSERT INTO runs VALUES (?, ?, 'running', ?, ?, NULL, ?, ?, ?)",
+                (
+                    run_id,
+                    kind,
+                    os.getpid(),
+                    time.time(),
+                    msgspec.json.encode(config),
+                    b"{}",
+                    _began(os.getpid()),
+                ),
             )
         return self.get(run_id)
 
-    def resume(self, run_id: str) -> Run:
-        """Take over a run that was killed or failed."""
-        self.get(run_id)
+    def resume(self, run_id: str, config: dict[str, Any] | None = None) -> Run:
+        """Take over a run that was killed or failed, with another configuration if one is given."""
+        told = msgspec.json.encode(self.get(run_id).config if config is None else config)
         with self._database.write() as connection:
             connection.execute(
-                "UPDATE runs SET status = 'running', pid = ?, ended = NULL WHERE id = ?",
-                (os.getpid(), run_id),
+                "UPDATE runs SET status = 'running', pid = ?, process_started = ?, ended = NULL, config = ? "
+                "WHERE id = ?",
+                (os.getpid(), _began(os.getpid()), told, run_id),
             )
         return self.get(run_id)
 
@@ -102,11 +116,25 @@ class Runs:
         shutil.rmtree(self.folder(run.id), ignore_errors=True)
 
 
-def _run(row: Any) -> Run:
+def _began(pid: int) -> float | None:
+    """When a process began, in seconds since 1970; None for one that is not there."""
     import psutil
 
+    try:
+        return psutil.Process(pid).create_time()
+    except psutil.NoSuchProcess:
+        return None
+
+
+def _is_alive(pid: int, began: float | None) -> bool:
+    """Whether it is still that process; its number may have gone to another one since."""
+    now = _began(pid)
+    return now is not None and (began is None or abs(now - began) < CLOCK_S)
+
+
+def _run(row: Any) -> Run:
     status = row["status"]
-    if status == "running" and row["pid"] != os.getpid() and not psutil.pid_exists(row["pid"]):
+    if status == "running" and not _is_alive(row["pid"], row["process_started"]):
         status = "killed"
     return Run(
         id=row["id"], kind=row["kind"], status=status, pid=row["pid"], started=row["started"], ended=row["ended"],

@@ -30,6 +30,7 @@ ENGINE_BACKEND = "mainspring.engine.backend"
 KERNEL_PLAN = "mainspring.engine.kernel_plan"
 MODEL_ARTIFACT = "mainspring.model"
 SEED = "mainspring.engine.seed"
+RECORDINGS = "mainspring.engine.recordings"
 
 
 class Span:

@@ -88,9 +88,9 @@ def test_runs_are_listed_with_how_to_go_on(run, root):
     with Workspace(root) as workspace:
         failed = workspace.runs.start("train", {})
         workspace.runs.end(failed.id, "failed", {"error": "it broke"})
-    _, out, _ = run("train", "--list", "--workspace", root)
+    _, out, _ = run("runs", "list", "--workspace", root)
     assert "it broke" in out
-    assert f"next  mainspring train --resume {failed.id}" in out
+    assert f"mainspring train --resume {failed.id}" in out
 
 
 def test_a_port_in_use_is_refused_before_a_model_is_loaded(run, root):

@@ -7,7 +7,13 @@ from mainspring.infer.replay import Recording, replay
 
 def record(request, result, **changes):
     ids, logprobs, *_ = result
-    fields = {"model": "model/tiny@1", "backend": "torch_eager", "mode": "exact", "fingerprint": "", "request": request}
+    fields = {
+        "model": "model/tiny@1",
+        "backend": "torch_eager",
+        "mode": "exact",
+        "fingerprint": "",
+        "request": request,
+    }
     return Recording(**fields | {"ids": ids, "logprobs": logprobs} | changes)
 
 
@@ -15,7 +21,9 @@ def record(request, result, **changes):
 def recordings():
     model = make_model()
     requests = [make_request(n, seed=seed) for n in (3, 20, 50) for seed in (None, 4)]
-    return [record(request, result) for request, result in zip(requests, run_alone(model, requests), strict=True)]
+    return [
+        record(request, result) for request, result in zip(requests, run_alone(model, requests), strict=True)
+    ]
 
 
 def test_recorded_requests_are_equal_when_they_run_again_together(recordings):
@@ -27,7 +35,9 @@ def test_recorded_requests_are_equal_when_they_run_again_together(recordings):
 def test_the_first_difference_is_told(recordings):
     good = recordings[0]
     wrong_id = msgspec.structs.replace(good, ids=(*good.ids[:3], 5, *good.ids[4:]))
-    wrong_bits = msgspec.structs.replace(good, logprobs=(*good.logprobs[:2], good.logprobs[2] + 1e-12, *good.logprobs[3:]))
+    wrong_bits = msgspec.structs.replace(
+        good, logprobs=(*good.logprobs[:2], good.logprobs[2] + 1e-12, *good.logprobs[3:])
+    )
     longer = msgspec.structs.replace(good, ids=(*good.ids, 1), logprobs=(*good.logprobs, -1.0))
     with running(make_model()) as engine:
         found = replay([wrong_id, wrong_bits, longer], engine)
@@ -37,7 +47,9 @@ def test_the_first_difference_is_told(recordings):
 
 
 def test_a_reply_that_its_reader_ended_is_compared_as_far_as_it_went(recordings):
-    cut = msgspec.structs.replace(recordings[1], ids=recordings[1].ids[:3], logprobs=recordings[1].logprobs[:3])
+    cut = msgspec.structs.replace(
+        recordings[1], ids=recordings[1].ids[:3], logprobs=recordings[1].logprobs[:3]
+    )
     with running(make_model()) as engine:
         assert replay([cut], engine) == [None]
 

@@ -139,7 +139,7 @@ def test_a_cancelled_answer_ends_with_what_was_released(retriever):
 
 def test_a_model_that_fails_in_the_middle_ends_the_stream_with_its_error(retriever):
     class Failing(ScriptedModel):
-        def start(self, messages, sampling, sink=None):
+        def start(self, messages, sampling, sink=None, *, ask=None):
             sink(Delta(text="The night "))
             sink(Delta(error="out of memory"))
             return Broken()

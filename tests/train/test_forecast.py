@@ -8,6 +8,7 @@ from mainspring.train.config import TrainConfig
 from mainspring.train.forecast import DoesNotFitError, forecast
 from mainspring.train.loop import begin, train
 from mainspring.train.objectives.sft import Sft
+from mainspring.train.probe import Rate, first_work
 
 
 def config(**values):
@@ -31,7 +32,7 @@ def test_a_forecast_counts_what_the_run_will_do_and_changes_nothing(tmp_path, mo
 
 
 def test_a_run_that_does_not_fit_is_refused_with_what_helps(tmp_path, model, source, monkeypatch):
-    monkeypatch.setattr(forecasts, "_available", lambda resident: 10**6)
+    monkeypatch.setattr(forecasts, "available", lambda resident: 10**6)
     with (
         begin(model, source, Sft(), config(), tmp_path) as session,
         pytest.raises(
@@ -40,3 +41,17 @@ def test_a_run_that_does_not_fit_is_refused_with_what_helps(tmp_path, model, sou
         ),
     ):
         forecast(session)
+
+
+def test_kernels_of_half_precision_grow_with_the_batches_to_come_and_no_further(tmp_path, model, source):
+    rate = Rate(peak_bytes=0, seconds_per_token=0.0, kept_bytes_per_batch=2e6, num_batches=4)
+    found, batches = {}, {}
+    for dtype, steps in (("fp32", 1000), ("bf16", 14), ("bf16", 1000)):
+        plan = {"threads": 1, "micro_batch_tokens": 256, "dtype": dtype}
+        with begin(model, source, Sft(), config(steps=steps, plan=plan), tmp_path) as session:
+            work = first_work(session)
+            batches[steps] = work.batches_per_step
+            found[dtype, steps] = forecasts._kernels(session, work, rate)
+    assert found["fp32", 1000] == 0
+    assert found["bf16", 14] == pytest.approx((14 * batches[14] - 4) * 2e6)
+    assert found["bf16", 1000] == forecasts.KERNELS_BYTES - 4 * 2e6

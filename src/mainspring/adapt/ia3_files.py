@@ -29,10 +29,17 @@ def written(model: Model, scales: Mapping[str, Scale]) -> dict[str, torch.Tensor
     """The vectors of an adapter by published name.
 
     Raises:
-        WeightsError: the inputs of one of several linears are scaled, where peft can only scale those of all.
+        WeightsError: the inputs of one of several linears are scaled, where peft can only scale those of all, or a
+            linear is that is not published.
 
     """
     found: dict[str, torch.Tensor] = {}
+    lost = sorted(set(scales) - {path for paths in paths_by_name(model).values() for path in paths})
+    if lost:
+        raise WeightsError(
+            f"{lost[0]} is no matrix of published {model.config.family} models, so its scale would have no name in "
+            "peft's file. Leave it out of `outputs` and `inputs`."
+        )
     for name, paths in paths_by_name(model).items():
         own = [scales.get(path) for path in paths]
         if not any(own):

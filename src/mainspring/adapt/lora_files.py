@@ -70,11 +70,22 @@ class _File:
 
 
 def write(model: Model, name: str) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    """Settings and tensors of an adapter."""
+    """Settings and tensors of an adapter.
+
+    Raises:
+        WeightsError: factors beside a linear that is not published.
+
+    """
     config = adapters.adapters_of(model).configs[name]
     assert isinstance(config, Lora)
     pairs = lora.pairs(model, name)
     covered = [module for module in modules_of(model) if any(path in pairs for path in module.paths)]
+    lost = sorted(set(pairs) - {path for module in covered for path in module.paths})
+    if lost:
+        raise WeightsError(
+            f"{lost[0]} is no matrix of published {model.config.family} models, so its factors would have no name in "
+            "peft's file. Leave it out of `targets`."
+        )
     tensors: dict[str, torch.Tensor] = {}
     for module in covered:
         for what, tensor in _joined(model, module, pairs, config).items():

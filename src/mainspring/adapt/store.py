@@ -17,17 +17,29 @@ from safetensors.torch import save_file
 from mainspring.adapt import base as adapters
 from mainspring.adapt.formats import FORMATS, Format
 from mainspring.adapt.peft_names import task_type
-from mainspring.errors import WeightsError
+from mainspring.errors import ConfigError, WeightsError
 from mainspring.models.model import Model
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 BASE_KEY = "mainspring.base_fingerprint"
 
 
+def check(model: Model, name: str) -> None:
+    """See that an adapter can be written, before it has learnt anything.
+
+    Raises:
+        ConfigError: its kind, its settings or this model have no place in the files.
+
+    """
+    try:
+        _format(model, name).write(model, name)
+    except WeightsError as error:
+        raise ConfigError(str(error)) from error
+
+
 def save(model: Model, name: str, folder: Path) -> None:
     """Write an adapter for the base that it sits on."""
-    config = adapters.adapters_of(model).configs[name]
-    kind = next(each for each in FORMATS.values() if isinstance(config, each.config))
+    kind = _format(model, name)
     values, tensors = kind.write(model, name)
     folder.mkdir(parents=True, exist_ok=True)
     # One entry: safetensors writes several in an order that changes from run to run, and so the hash.
@@ -65,6 +77,11 @@ def load(model: Model, folder: Path, name: str) -> None:
             "Train it without, or merge it into its base and load that."
         )
     kind.read(model, name, config, tensors, folder)
+
+
+def _format(model: Model, name: str) -> Format:
+    config = adapters.adapters_of(model).configs[name]
+    return next(each for each in FORMATS.values() if isinstance(config, each.config))
 
 
 def _read_config(folder: Path) -> tuple[dict[str, Any], Format]:

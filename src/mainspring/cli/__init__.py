@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from mainspring.cli import (
     ask,
+    bench,
     constitution,
     data,
     demo,
@@ -23,6 +24,7 @@ from mainspring.cli import (
     models,
     parity,
     promote,
+    replay,
     runs,
     scale,
     serve,
@@ -72,8 +74,10 @@ app.add_typer(constitution.app, name="constitution")
 app.add_typer(runs.app, name="runs")
 app.command("merge")(merge.merge)
 app.command("parity")(parity.parity)
+app.command("replay")(replay.replay)
 app.command("trace")(trace.trace)
 app.command("serve")(serve.serve)
+app.add_typer(bench.app, name="bench")
 app.command("index")(index.index)
 app.command("ask")(ask.ask)
 app.command("eval")(evaluate.evaluate)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mainspring.artifact import Artifact
     from mainspring.config import Config
     from mainspring.evaluate.gold import Gold
+    from mainspring.infer.request import EngineConfig
 
 VARIABLE = "MAINSPRING_WORKSPACE"
 DEFAULT = Path("workspace")
@@ -37,8 +38,10 @@ GoldFile = Annotated[
 C = TypeVar("C", bound="Config")
 
 
-def open_workspace(path: Path, *, begin: bool = False) -> "Workspace":
+def open_workspace(path: Path, *, begin: bool = False, engine: "EngineConfig | None" = None) -> "Workspace":
     """Open the workspace at `path`; only verbs that begin one make it where there is none.
+
+    `engine` says how its models are run, where that is not as usual.
 
     Raises:
         NotFoundError: nothing is there.
@@ -56,7 +59,7 @@ def open_workspace(path: Path, *, begin: bool = False) -> "Workspace":
             f"--workspace or {VARIABLE}."
         )
     try:
-        return Workspace(path)
+        return Workspace(path, engine=engine)
     except (OSError, sqlite3.Error) as error:
         raise MainspringError(
             f"The workspace {path} cannot be opened: {error}. Check its permissions and the free disk space."

@@ -16,7 +16,7 @@ LEAST_MEMORY_BYTES = 3_000_000_000
 def doctor(workspace: WorkspacePath = DEFAULT, as_json: AsJson = False) -> None:
     """Look at the machine and the workspace, and say what to do next for each thing that is missing."""
     advice: list[str] = []
-    machine = _machine(workspace, advice)
+    machine = _machine(workspace, advice) | _sandbox(advice)
     found: dict[str, object] = {"folder": str(workspace), "there": (workspace / "mainspring.db").exists()}
     if found["there"]:
         swept = _num_half_written(workspace)
@@ -65,6 +65,20 @@ def _machine(path: Path, advice: list[str]) -> dict[str, object]:
         "memory free": f"{memory.available / 1e9:.1f} GB",
         "disk free": f"{free / 1e9:.1f} GB",
     }
+
+
+def _sandbox(advice: list[str]) -> dict[str, object]:
+    """How untrusted code is kept apart here."""
+    from mainspring.sandbox import Sandbox
+
+    found = Sandbox(require_isolation=False).describe()
+    if not found.isolation:
+        advice.append(
+            "untrusted code would keep its network here, so rewards by unit tests are refused: run as root, or let "
+            "users have namespaces (sysctl user.max_user_namespaces)"
+        )
+    kind = f"namespaces of {found.isolation}" if found.isolation else "none"
+    return {"sandbox": kind, "sandbox keeps": list(found.kept), "sandbox lacks": list(found.lacking)}
 
 
 def _workspace(workspace: "Workspace", advice: list[str]) -> dict[str, object]:
@@ -118,4 +132,4 @@ def _num_half_written(path: Path) -> int:
 
 
 def _text(value: object) -> object:
-    return ", ".join(map(str, value)) or "none" if isinstance(value, list) else value
+    return "; ".join(map(str, value)) or "none" if isinstance(value, list) else value

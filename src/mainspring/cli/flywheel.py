@@ -51,7 +51,7 @@ def run(
         show.result(done)
     else:
         _print(done)
-        commands = ["promote --rollback", "serve"] if done.promoted else ["serve", "train --list"]
+        commands = ["promote --rollback", "serve"] if done.promoted else ["serve", "runs list"]
         show.end(workspace, folder, *commands)
     refuse(done.gate, done.candidate)
 

@@ -1,11 +1,16 @@
 """mainspring serve: the HTTP door and the chat page."""
 
-from typing import Annotated
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mainspring.cli.base import DEFAULT, WorkspacePath, open_workspace
+from mainspring.cli.base import DEFAULT, Files, Settings, WorkspacePath, load_config, open_workspace
 from mainspring.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from mainspring.app import Workspace
 
 
 def serve(
@@ -13,7 +18,15 @@ def serve(
         "127.0.0.1"
     ),
     port: Annotated[int, typer.Option(help="Port to serve on; 0 takes a free one.")] = 8360,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            help="A model to serve besides those of the workspace: a folder, a .gguf file or a wheel."
+        ),
+    ] = None,
     workspace: WorkspacePath = DEFAULT,
+    config: Files = None,
+    option: Settings = None,
 ) -> None:
     """Serve the assistant and the plain model over HTTP, with a chat page, until Ctrl+C.
 
@@ -24,11 +37,27 @@ def serve(
     from mainspring.gateway.pipeline import Pipeline
     from mainspring.serve.door import create
     from mainspring.serve.run import serve as run
+    from mainspring.serve.settings import ServeSettings
 
-    with open_workspace(workspace) as opened:
+    settings = load_config(ServeSettings, config, option)
+    with open_workspace(workspace, begin=model is not None, engine=settings.engine) as opened:
+        named = None if model is None else _bring(opened, model)
         door = Door(opened)
         if not door.names():
             raise NotFoundError(f"There is no model to serve in {workspace}. Run `mainspring fetch`.")
         pipeline = Pipeline(door, opened.tracer, Keys.from_environment())
-        run(create(pipeline, door, opened.feedback, door, door), host, port, prepare=door.warm)
+        run(
+            create(pipeline, door, opened.feedback, door, door, drawer=opened.drawer),
+            host,
+            port,
+            prepare=lambda: door.warm(*([named] if named else [])),
+        )
     typer.echo(f"stopped; traces and feedback are in {workspace / 'mainspring.db'}", err=True)
+
+
+def _bring(workspace: "Workspace", source: Path) -> str:
+    """Make a model of the workspace of what the user named, once; its name there is the file's."""
+    from mainspring.models.fetch import fetch
+
+    name = re.sub(r"[^a-z0-9.-]+", "-", source.resolve().stem.lower()).strip("-.")
+    return fetch(workspace.registry, name, source).name

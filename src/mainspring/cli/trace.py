@@ -124,6 +124,8 @@ def _print_ids(attributes: dict[str, Any]) -> None:
 def _value(name: str, value: object) -> str:
     if isinstance(value, list) and name.endswith(".ids"):
         return f"{len(value):,} ids"
+    if isinstance(value, list) and name.endswith(".recordings"):
+        return f"{len(value)}; `mainspring replay` runs them again"
     return show.shorten(str(value))
 
 

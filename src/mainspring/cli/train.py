@@ -2,7 +2,6 @@
 
 import contextlib
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,8 +15,8 @@ if TYPE_CHECKING:
     from mainspring.app import Workspace
     from mainspring.artifact import Artifact
     from mainspring.runs import Run
-    from mainspring.train.forecast import Forecast
     from mainspring.train.recipe import Recipe
+    from mainspring.train.run import Planned
 
 FEEDBACK = "dataset/feedback"
 GB = 1e9
@@ -37,7 +36,6 @@ def train(
     resume: Annotated[
         str | None, typer.Option("--resume", metavar="RUN", help="Go on with a run that was stopped.")
     ] = None,
-    is_list: Annotated[bool, typer.Option("--list", help="Show the runs there are.")] = False,
     accept: Annotated[
         bool, typer.Option("--accept", help="Resume although data, code or machine are not the same.")
     ] = False,
@@ -49,9 +47,6 @@ def train(
     """Train by a recipe; without one, an adapter on the lessons that feedback gave."""
     _check_usage(resume, accept, budget, files, settings)
     with open_workspace(workspace) as opened:
-        if is_list:
-            _list(opened, workspace, as_json=as_json)
-            return
         from mainspring.train.ranks import is_first, started
 
         with started():
@@ -83,7 +78,9 @@ def _run(
     if resume is not None:
         if is_first():
             _check_run(workspace, resume)
-        return run_recipe(workspace.registry, workspace.runs, None, resume=resume, accept=accept)
+        return run_recipe(
+            workspace.registry, workspace.runs, None, resume=resume, settings=settings or (), accept=accept
+        )  # fmt: skip
     recipe = (
         _from_budget(workspace, preset, files, settings, budget, as_json=as_json)
         if budget
@@ -91,9 +88,9 @@ def _run(
     )
     _check_feedback(workspace, recipe)
     if is_plan:
-        forecast = plan_recipe(workspace.registry, recipe)
+        planned = plan_recipe(workspace.registry, recipe)
         if is_first():
-            _show_plan(workspace, recipe, forecast, as_json=as_json)
+            _show_plan(workspace, recipe, planned, as_json=as_json)
         return None
     if is_first():
         _tell_killed(workspace)
@@ -112,7 +109,7 @@ def _tell(workspace: "Workspace", path: Path, made: "Artifact", run: "Run", *, a
         if made.reference.startswith("adapter/feedback")
         else f"models describe {made.reference}"
     )
-    show.end(path, folder, after, "train --list")
+    show.end(path, folder, after, "runs list")
 
 
 def _from_budget(
@@ -134,9 +131,10 @@ def _from_budget(
     return found.recipe
 
 
-def _show_plan(workspace: "Workspace", recipe: "Recipe", forecast: "Forecast", *, as_json: bool) -> None:
+def _show_plan(workspace: "Workspace", recipe: "Recipe", planned: "Planned", *, as_json: bool) -> None:
     from mainspring.train.budget import foresee_loss
 
+    forecast = planned.forecast
     tokens = forecast.num_steps * forecast.tokens_per_step
     foreseen = foresee_loss(workspace.registry, recipe, tokens)
     resolved = recipe.model_dump(mode="json")
@@ -152,7 +150,10 @@ def _show_plan(workspace: "Workspace", recipe: "Recipe", forecast: "Forecast", *
         "time in all (min)": round(forecast.seconds / 60, 1),
     }
     if as_json:
-        show.result({"recipe": resolved, "forecast": forecast, "held_out_loss": foreseen})
+        show.result(
+            {"recipe": resolved, "data": planned.looked, "faults": planned.faults, "forecast": forecast,
+             "held_out_loss": foreseen}
+        )  # fmt: skip
         return
     if foreseen is not None:
         facts["held-out loss (nats a token)"] = (
@@ -161,7 +162,23 @@ def _show_plan(workspace: "Workspace", recipe: "Recipe", forecast: "Forecast", *
     import yaml
 
     print(yaml.safe_dump(resolved, sort_keys=False), end="")
+    print()
+    _show_preflight(planned)
     show.table([[name, value] for name, value in facts.items()])
+
+
+def _show_preflight(planned: "Planned") -> None:
+    """What was seen of the data, and the doctor's word on the datasets."""
+    looked = planned.looked
+    seen = f"{looked.items:,} items, {looked.segments:,} segments, {looked.ids:,} ids"
+    seen += f", {looked.trained_ids:,.0f} of them trained"
+    rows = [["data looked at", seen], ["longest segment (ids)", looked.longest]]
+    rows += [["segments that train nothing", looked.untaught]] if looked.untaught else []
+    rows += [["items that stood there before", looked.repeated]] if looked.repeated else []
+    rows += [
+        [f"fault: {each.check}", f"{each.what} ({each.where}). {each.advice}"] for each in planned.faults
+    ]
+    show.table(rows if planned.faults else [*rows, ["faults of the datasets", "none"]])
 
 
 def _check_usage(
@@ -171,9 +188,10 @@ def _check_usage(
     files: list[Path] | None,
     settings: list[str] | None,
 ) -> None:
-    if resume is not None and (files or settings or budget):
+    if resume is not None and (files or budget or (settings and not accept)):
         raise UserError(
-            f"-c, -o and --budget are of a new run; {resume} keeps its own settings. Leave them out."
+            f"-c, -o and --budget are of a new run; {resume} keeps its own settings. Leave them out, or give -o with "
+            "--accept to go on with another setting."
         )
     if accept and resume is None:
         raise UserError("--accept is for --resume RUN: a new run has nothing to differ from.")
@@ -195,7 +213,7 @@ def _check_run(workspace: "Workspace", run_id: str) -> None:
     run = next((run for run in workspace.runs.list(KIND) if run.id == run_id), None)
     if run is None:
         workspace.runs.get(run_id)  # says that there is none
-        raise UserError(f"{run_id} is not a run of `train`. See `mainspring train --list`.")
+        raise UserError(f"{run_id} is not a run of `train`. See `mainspring runs list --kind train`.")
     if run.status == "done":
         raise UserError(f"{run_id} is done; it made {_made(run)}.")
     if run.status == "running":
@@ -210,21 +228,6 @@ def _tell_killed(workspace: "Workspace") -> None:
         if run.status == "killed":
             resume = f"mainspring train --resume {run.id}"
             say(f"{run.id} was killed; `{resume}` goes on with it. A new run begins.")
-
-
-def _list(workspace: "Workspace", path: Path, *, as_json: bool) -> None:
-    runs = workspace.runs.list()
-    if as_json:
-        show.result({"runs": runs})
-        return
-    show.table([_row(run) for run in runs], ["run", "status", "started", "result"])
-    stopped = [f"{run.kind} --resume {run.id}" for run in runs if run.status in ("killed", "failed")]
-    show.end(path, path / "runs", *(stopped[:1] or ["train"]))
-
-
-def _row(run: "Run") -> list[object]:
-    started = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(run.started))
-    return [run.id, run.status, started, _made(run) or run.result.get("error")]
 
 
 def _made(run: "Run") -> object:

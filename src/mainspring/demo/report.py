@@ -65,7 +65,7 @@ def closing_table(workspace: Workspace, path: Path) -> None:
     rows = [
         ("models", registry.list("model"), "mainspring doctor"),
         ("index", registry.list("index")[-1:], "mainspring index FOLDER"),
-        ("feedback", registry.list("dataset")[-1:], "mainspring train --list"),
+        ("feedback", registry.list("dataset")[-1:], "mainspring runs list"),
         ("adapter", registry.list("adapter")[-1:], "mainspring train"),
         ("evaluation", registry.list("evaluation")[-1:], "mainspring eval --gold FILE"),
         ("assistant", registry.list("assistant"), "mainspring promote --rollback"),

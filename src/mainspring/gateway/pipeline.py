@@ -263,6 +263,8 @@ def _reply_attributes(replies: Sequence[Reply]) -> dict[str, Any]:
     }
     if len(replies) > 1:
         attributes["mainspring.output.all_ids"] = [list(reply.ids) for reply in replies]
+        recorded = [each for reply in replies for each in reply.attributes.get(trace.RECORDINGS, ())]
+        attributes |= {trace.RECORDINGS: recorded} if recorded else {}
     return attributes
 
 

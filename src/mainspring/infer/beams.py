@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import msgspec
 
 from mainspring.errors import ConfigError, ContextLengthError, MainspringError
-from mainspring.infer.engine import Engine, Ticket
+from mainspring.infer.base import AnyEngine, AnyTicket
 from mainspring.infer.generation import EngineGeneration, Shared
 from mainspring.infer.request import Output, Request
 from mainspring.infer.sampling import MAX_ALTERNATIVES, Chosen
@@ -87,10 +87,10 @@ class BeamGeneration(EngineGeneration):
         _check(ask, planned, shared.sampling)
         super().__init__(shared, ask.n, ask.n, planned.parser, sink)
         self._shared, self._ask = shared, ask
-        self._tickets: list[Ticket] = []
+        self._tickets: list[AnyTicket] = []
         self._since = time.monotonic()
 
-    def begin(self, engine: Engine, requests: Sequence[Request]) -> None:
+    def begin(self, engine: AnyEngine, requests: Sequence[Request]) -> None:
         """Begin the search; its first step is asked for here, so that what cannot be asked raises at once."""
         (request,) = requests
         sampling = request.sampling
@@ -111,7 +111,7 @@ class BeamGeneration(EngineGeneration):
         for ticket in self._tickets:
             ticket.cancel()
 
-    def _run(self, engine: Engine, request: Request, search: Search, waiting: "_Answers") -> None:
+    def _run(self, engine: AnyEngine, request: Request, search: Search, waiting: "_Answers") -> None:
         try:
             while True:
                 search.step(waiting.all())
@@ -124,7 +124,7 @@ class BeamGeneration(EngineGeneration):
             for stream in self.streams:
                 stream.take(said)
 
-    def _ask_engine(self, engine: Engine, request: Request, search: Search) -> "_Answers":
+    def _ask_engine(self, engine: AnyEngine, request: Request, search: Search) -> "_Answers":
         number = min(search.num_alternatives, MAX_ALTERNATIVES)
         left = None
         if request.deadline_s is not None:
@@ -134,7 +134,7 @@ class BeamGeneration(EngineGeneration):
         )
         answers = _Answers(len(search.running))
         self._tickets = [
-            engine.submit(msgspec.structs.replace(one, ids=(*request.ids, *beam.ids)), answers.taker(place))
+            engine.submit_all([msgspec.structs.replace(one, ids=(*request.ids, *beam.ids))], [answers.taker(place)])[0]
             for place, beam in enumerate(search.running)
         ]
         return answers

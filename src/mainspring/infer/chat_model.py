@@ -10,8 +10,8 @@ import msgspec
 from mainspring import chat, trace
 from mainspring.errors import ConfigError
 from mainspring.infer import sampling as samplings
+from mainspring.infer.base import AnyEngine
 from mainspring.infer.beams import BeamGeneration
-from mainspring.infer.engine import Engine
 from mainspring.infer.generation import EngineGeneration, Shared, seed_of
 from mainspring.infer.kernels import KernelPlan
 from mainspring.infer.request import Request
@@ -30,7 +30,7 @@ class EngineChat:
     def __init__(
         self,
         name: str,
-        engine: Engine,
+        engine: AnyEngine,
         tokenizer: Tokenizer,
         plan: KernelPlan,
         *,
@@ -109,7 +109,8 @@ class EngineChat:
             )
         shared = Shared(
             prompt_ids=tuple(ids), sampling=sampling, tokenizer=self._tokenizer,
-            decoder=showing(self._tokenizer, planned.special), attributes=self._attributes(), max_calls=planned.max_calls,
+            decoder=showing(self._tokenizer, planned.special), attributes=self._attributes(),
+            fingerprint=self._engine.fingerprint, max_calls=planned.max_calls,
         )  # fmt: skip
         request = Request(
             ids=shared.prompt_ids, sampling=asked, end_ids=self._tokenizer.end_ids, adapter=self._adapter,

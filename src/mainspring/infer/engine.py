@@ -87,12 +87,6 @@ class Engine:
     def is_exact(self) -> bool:
         return self._backend.is_exact
 
-    @property
-    def context(self) -> int:
-        """Ids that a prompt and its reply may have together."""
-        room = (self._config.num_blocks - NUM_SCRATCH_BLOCKS) * self._config.block_size
-        return min(self._backend.context, room)
-
     def submit(self, request: Request, sink: OutputSink) -> Ticket:
         """Queue a request; `sink` is called from the engine's thread. See submit_all."""
         return self.submit_all([request], [sink])[0]

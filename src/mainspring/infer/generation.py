@@ -10,9 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from mainspring import trace
 from mainspring.errors import MainspringError
-from mainspring.infer.engine import Engine, Ticket
+from mainspring.infer.base import AnyEngine, AnyTicket
+from mainspring.infer.replay import Recording
 from mainspring.infer.request import Output, Request
 from mainspring.infer.sampling import Chosen
 from mainspring.infer.stops import StopFilter
@@ -52,6 +55,7 @@ class Shared:
     tokenizer: Tokenizer
     decoder: Decoder
     attributes: dict[str, Any]
+    fingerprint: str
     max_calls: int | None = None
     prompt: list[TokenLogprob | None] = field(default_factory=list)
 
@@ -64,7 +68,8 @@ class Stream:
     ) -> None:
         self.reply: Reply | None = None
         self.error: str | None = None
-        self.ticket: Ticket | None = None
+        self.ticket: AnyTicket | None = None
+        self.request: Request | None = None
         self.index = index
         self._shared, self._sink, self._ended = shared, sink, ended
         self._decoder, self._stops = StreamDecoder(shared.decoder), StopFilter(shared.sampling.stop)
@@ -72,6 +77,7 @@ class Stream:
         self._chosen: list[Chosen] = []
         self._text: list[str] = []
         self._num_sent = 0
+        self._end: tuple[int, float] | None = None
 
     def take(self, output: Output) -> bool:
         """Take what a step brought; True where the reply has ended and nothing more is wanted."""
@@ -99,6 +105,8 @@ class Stream:
             self._finish("length", None)
             return True
         self._chosen += output.chosen
+        if output.end is not None:
+            self._end = (output.end.id, output.end.logprob)
         text = self._decoder.push(output.ids)
         if len(self._chosen) > shared.sampling.min_tokens:
             text = self._stops.push(text)
@@ -130,9 +138,23 @@ class Stream:
             entropy=sum(each.entropy for each in chosen) / num,
             logprobs=tuple(to_logprob(each, shared.tokenizer) for each in scored),
             prompt_logprobs=(None, *shared.prompt) if shared.sampling.prompt_logprobs is not None else (),
-            attributes=shared.attributes | {trace.SEED: seed},
+            attributes=shared.attributes | {trace.SEED: seed} | self._recorded(seed),
         )  # fmt: skip
         self._send(Delta(index=self.index, reply=self.reply))
+
+    def _recorded(self, seed: int | None) -> dict[str, Any]:
+        """What a replay needs; of beams, which are many requests, there is none."""
+        if self.request is None:
+            return {}
+        sampling = msgspec.structs.replace(self.request.sampling, seed=seed)
+        recording = Recording(
+            model=self._shared.attributes[trace.MODEL_ARTIFACT], backend=self._shared.attributes[trace.ENGINE_BACKEND],
+            mode=self._shared.attributes[trace.ENGINE_MODE], fingerprint=self._shared.fingerprint,
+            request=msgspec.structs.replace(self.request, sampling=sampling, deadline_s=None),
+            ids=tuple(each.id for each in self._chosen), logprobs=tuple(each.logprob for each in self._chosen),
+            end=self._end,
+        )  # fmt: skip
+        return {trace.RECORDINGS: [msgspec.to_builtins(recording)]}
 
     def _emit(self, text: str, *, is_last: bool = False) -> None:
         """Send what may be shown; ids whose text is held back go with the next text."""
@@ -183,11 +205,12 @@ class EngineGeneration:
         own = sink if num_kept == num else None
         self.streams = [Stream(shared, index, parser(), own, self._end) for index in range(num)]
 
-    def begin(self, engine: Engine, requests: Sequence[Request]) -> None:
+    def begin(self, engine: AnyEngine, requests: Sequence[Request]) -> None:
         """Hand the requests, one a stream, to the engine."""
         takes = [self._taker(stream) for stream in self.streams]
-        for stream, ticket in zip(self.streams, engine.submit_all(requests, takes), strict=True):
-            stream.ticket = ticket
+        tickets = engine.submit_all(requests, takes)
+        for stream, ticket, request in zip(self.streams, tickets, requests, strict=True):
+            stream.ticket, stream.request = ticket, request
         self._begun.set()
 
     @property

@@ -152,18 +152,16 @@ class EngineProcess:
         theirs.close()
         self._connection = Connection(ours.detach())
         wire.send(self._connection, self._start)
+        if not self._connection.poll(START_S):
+            self._process.kill()
+            raise MainspringError(f"The engine's process has not loaded its model within {START_S} s.")
         try:
-            if not self._connection.poll(START_S):
-                raise MainspringError(f"The engine's process has not loaded its model within {START_S} s.")
             ready = msgspec.msgpack.decode(self._connection.recv_bytes(), type=wire.Ready)
         except (EOFError, OSError) as error:
             code = self._process.wait()
             raise MainspringError(
                 f"The engine's process ended with code {code} before it was ready; what it wrote stands above."
             ) from error
-        except MainspringError:
-            self._process.kill()
-            raise
         self._start = msgspec.structs.replace(self._start, plan=ready.plan)
         self._is_up.set()
         return ready
@@ -172,7 +170,9 @@ class EngineProcess:
         call, future = next(self._numbers), Future[wire.Done]()
         deadline = time.monotonic() + limit_s
         if not self._is_up.wait(limit_s):
-            raise MainspringError(f"The engine is not up: {self._failure or 'its process is being started again'}.")
+            raise MainspringError(
+                f"The engine is not up: {self._failure or 'its process is being started again'}."
+            )
         with self._lock:
             self._calls[call] = future
         self._tell(message(call))
@@ -230,7 +230,9 @@ class EngineProcess:
         self._is_up.clear()
         for future in list(self._calls.values()):
             if not future.done():
-                future.set_exception(MainspringError("The engine's process died; it is started again. Ask again."))
+                future.set_exception(
+                    MainspringError("The engine's process died; it is started again. Ask again.")
+                )
         if self._is_closing:
             self._give_up(Output(finish_reason="cancelled"), "it has been closed")
             return False
@@ -244,7 +246,9 @@ class EngineProcess:
                 continue
             threading.Thread(target=self._resume, name="engine-resume", daemon=True).start()
             return True
-        self._give_up(None, f"its process died {len(self._deaths)} times within {DEATHS_IN_S} s, at last with {why}")
+        self._give_up(
+            None, f"its process died {len(self._deaths)} times within {DEATHS_IN_S} s, at last with {why}"
+        )
         return False
 
     def _may_live(self) -> bool:
@@ -256,7 +260,9 @@ class EngineProcess:
     def _resume(self) -> None:
         """Load the adapters again and go on with what was under way."""
         for reference, folder in list(self._adapters.items()):
-            self._call(lambda call, a=reference, b=folder: wire.Adapter(call=call, reference=a, folder=str(b)))
+            self._call(
+                lambda call, a=reference, b=folder: wire.Adapter(call=call, reference=a, folder=str(b))
+            )
         with self._lock:
             tickets = list(self._tickets.values())
         for ticket in tickets:

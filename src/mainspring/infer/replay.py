@@ -6,12 +6,12 @@ fast mode promises nothing, and its recordings say so.
 
 import threading
 from collections.abc import Sequence
-from typing import Protocol
 
 import msgspec
 
 from mainspring.errors import MainspringError
-from mainspring.infer.request import Output, OutputSink, Request
+from mainspring.infer.base import AnyEngine
+from mainspring.infer.request import Output, Request
 from mainspring.infer.sampling import Chosen
 
 
@@ -43,12 +43,6 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
         return f"id {self.position}: recorded {_say(self.recorded)}, now {_say(self.now)}"
 
 
-class AnyEngine(Protocol):
-    """An engine in this process or another."""
-
-    def submit_all(self, requests: Sequence[Request], sinks: Sequence[OutputSink]) -> Sequence[object]: ...
-
-
 def replay(recordings: Sequence[Recording], engine: AnyEngine) -> list[Difference | None]:
     """Run recorded requests again, together; None for each that is equal to the bit.
 
@@ -74,7 +68,9 @@ class _Listener:
     def __call__(self, output: Output) -> bool:
         self._found += output.chosen if output.end is None else (output.end,)
         is_enough = len(self._found) > len(self._recorded()) - 1
-        self._error = output.error or (self._error if output.finish_reason != "cancelled" else "The engine was closed.")
+        self._error = output.error or (
+            self._error if output.finish_reason != "cancelled" else "The engine was closed."
+        )
         if is_enough or output.finish_reason is not None or output.error is not None:
             self._done.set()
         return is_enough

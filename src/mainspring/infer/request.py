@@ -43,7 +43,8 @@ class EngineConfig(Config):
         default=3.0, gt=1, description="How many times longer prompts may make a step in which others decode."
     )
     isolate: bool = Field(
-        default=False, description="Run the engine in a process of its own, which is started again when it dies."
+        default=False,
+        description="Run the engine in a process of its own, which is started again when it dies.",
     )
     prefix_cache: bool = Field(
         default=True, description="Find again what was computed for the same beginning."

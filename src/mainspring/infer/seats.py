@@ -49,13 +49,7 @@ class TorchSeat:
         """
         engine.between_steps(lambda: store.load(self.model, folder, reference))
         try:
-            factors = _factors(self.model, reference)
-            if not linears_agree([w for pair in factors.values() for w in (pair.a_RI, pair.b_OR)], self.plan):
-                raise MainspringError(
-                    f"The adapter {reference} has the rank {next(iter(factors.values())).a_RI.shape[0]}; products of "
-                    "that width do not keep rows apart on this machine, so answers could not be repeated "
-                    "exactly. Train it with a rank of 8 or a multiple of 8."
-                )
+            _check_exact(_factors(self.model, reference), self.plan, reference)
         except MainspringError:
             self.drop(engine, reference)
             raise
@@ -78,7 +72,11 @@ class NativeSeat:
         self._native = Native.load(folder, config)
         self.backend: Backend = self._native
         self.plan = KernelPlan(
-            multiple=1, limit=config.max_step_tokens, machine=self._native.fingerprint, torch="none", threads=0
+            multiple=1,
+            limit=config.max_step_tokens,
+            machine=self._native.fingerprint,
+            torch="none",
+            threads=0,
         )
 
     @property
@@ -103,6 +101,15 @@ def open_seat(
     if config.backend == "native":
         return NativeSeat(folder, reference, config)
     return TorchSeat(folder, reference, plan, config)
+
+
+def _check_exact(factors: dict[str, LoraPair], plan: KernelPlan, reference: str) -> None:
+    if not linears_agree([w for pair in factors.values() for w in (pair.a_RI, pair.b_OR)], plan):
+        raise MainspringError(
+            f"The adapter {reference} has the rank {next(iter(factors.values())).a_RI.shape[0]}; products of that "
+            "width do not keep rows apart on this machine, so answers could not be repeated exactly. "
+            "Train it with a rank of 8 or a multiple of 8."
+        )
 
 
 def _factors(model: Model, reference: str) -> dict[str, LoraPair]:

@@ -103,7 +103,9 @@ def refusal(call: int, error: Exception) -> Done:
     return Done(call=call, error=str(error), kind=kind, retry_after_s=getattr(error, "retry_after_s", 1))
 
 
-def start_of(folder: Path, reference: str, config: EngineConfig, plan: KernelPlan | None, threads: int) -> Start:
+def start_of(
+    folder: Path, reference: str, config: EngineConfig, plan: KernelPlan | None, threads: int
+) -> Start:
     return Start(
         folder=str(folder), reference=reference, config=config.model_dump_json(), threads=threads,
         plan=None if plan is None else plan.model_dump_json(),

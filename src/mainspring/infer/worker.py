@@ -38,9 +38,12 @@ class Worker:
         engine = self._host.engine
         self._send(
             wire.Ready(
-                backend=engine.backend_name, fingerprint=engine.fingerprint, is_exact=engine.is_exact,
-                context=engine.context, plan=self._host.plan.model_dump_json(),
-            )  # fmt: skip
+                backend=engine.backend_name,
+                fingerprint=engine.fingerprint,
+                is_exact=engine.is_exact,
+                context=engine.context,
+                plan=self._host.plan.model_dump_json(),
+            )
         )
 
     def run(self) -> None:
@@ -77,7 +80,9 @@ class Worker:
     def _submit(self, message: wire.Submit) -> None:
         self._open.update(dict.fromkeys(message.numbers))
         try:
-            tickets = self._host.engine.submit_all(message.requests, [self._sink(each) for each in message.numbers])
+            tickets = self._host.engine.submit_all(
+                message.requests, [self._sink(each) for each in message.numbers]
+            )
         except BaseException:
             for number in message.numbers:
                 self._open.pop(number, None)
@@ -92,7 +97,9 @@ class Worker:
             is_last = output.finish_reason is not None or output.error is not None
             with self._lock:
                 ticket = self._open.pop(number, None) if is_last else self._open.get(number)
-            self._send(wire.Given(number=number, output=output, num_cached=ticket.num_cached if ticket else 0))
+            self._send(
+                wire.Given(number=number, output=output, num_cached=ticket.num_cached if ticket else 0)
+            )
             return False
 
         return sink

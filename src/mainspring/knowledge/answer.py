@@ -15,13 +15,13 @@ from typing import Literal
 import msgspec
 
 from mainspring import chat
-from mainspring.errors import ChatError, ContextLengthError
+from mainspring.errors import ChatError, ConfigError, ContextLengthError
 from mainspring.knowledge import cite, sentences
 from mainspring.knowledge.retrieve import Retriever
 from mainspring.knowledge.scope import Scope
 from mainspring.prompts.template import GroundedPrompt
-from mainspring.protocols import ChatModel, Generation, Sink
-from mainspring.schema import Answer, Citation, Delta, Hit, Message, Reply, Sampling, Usage
+from mainspring.protocols import PLAIN, ChatModel, Generation, Sink
+from mainspring.schema import Answer, Ask, Citation, Delta, Hit, Message, Reply, Sampling, Usage
 
 ABSTENTION = "I don't know. Nothing in the documents answers this."
 MAX_QUESTION_CHARACTERS = 8_000  # about 2,000 tokens; a search needs a fraction of that
@@ -88,12 +88,20 @@ class Assistant:
         asked = self._ask([[Message(role="user", content=question)]])[0]
         return asked.messages, asked.hits
 
-    def start(self, messages: Sequence[Message], sampling: Sampling, sink: Sink | None = None) -> Generation:
+    def start(
+        self, messages: Sequence[Message], sampling: Sampling, sink: Sink | None = None, *, ask: Ask = PLAIN
+    ) -> Generation:
+        """See `protocols.ChatModel.start`; of `ask` nothing that changes the answer is taken."""
+        if (ask.n, ask.beams, ask.tools, ask.constraint) != (1, 1, (), None):
+            raise ConfigError(
+                f"The model '{self.name}' gives one answer, in its own form: without tools, constraints, beams or n. "
+                f"Leave them out, or ask the model '{self._model.name}'."
+            )
         asked = self._ask([messages])[0]
         writer = _Writer(asked, self._limits, self._reference, sink)
         if self._is_too_far(asked):
             return _Abstention(writer)
-        return _Answering(writer, self._model.start(asked.messages, sampling, writer.take))
+        return _Answering(writer, self._model.start(asked.messages, sampling, writer.take, ask=ask))
 
     def reply(self, messages: Sequence[Message], sampling: Sampling) -> Reply:
         return self.replies([messages], sampling)[0]
@@ -252,6 +260,9 @@ class _Answering:
         assert self._writer.reply is not None
         return self._writer.reply
 
+    def replies(self) -> list[Reply]:
+        return [self.wait()]
+
 
 class _Abstention:
     """An answer that needs no model; its deltas come from a thread of their own, as a model's would."""
@@ -270,3 +281,6 @@ class _Abstention:
         self._thread.join()
         assert self._writer.reply is not None
         return self._writer.reply
+
+    def replies(self) -> list[Reply]:
+        return [self.wait()]

@@ -119,3 +119,28 @@ def bearer(request: Request) -> str | None:
     if scheme.lower() == "bearer" and key.strip():
         return key.strip()
     return request.headers.get("x-api-key", "").strip() or None
+
+
+def page_of(request: Request, rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], bool]:
+    """The part of rows, the oldest first, that a request's query asks for; and whether more come."""
+    after, limit, is_rising = page_query(request)
+    rows = rows if is_rising else rows[::-1]
+    start = next((place + 1 for place, row in enumerate(rows) if row["id"] == after), 0)
+    return rows[start : start + limit], len(rows) > start + limit
+
+
+def page_query(request: Request, most: int = 100) -> tuple[str | None, int, bool]:
+    """The fields after, limit and order of a query; is_rising is order=asc."""
+    query = request.query_params
+    limit, order = query.get("limit", "20"), query.get("order", "desc")
+    if not (limit.isascii() and limit.isdecimal() and 1 <= int(limit) <= most):
+        raise FieldError(f"`limit` is '{limit}'; it must be between 1 and {most}.", param="limit")
+    if order not in {"asc", "desc"}:
+        raise FieldError(f"`order` is '{order}'; it must be asc or desc.", param="order")
+    return query.get("after"), int(limit), order == "asc"
+
+
+def listing(rows: list[dict[str, Any]], has_more: bool) -> dict[str, Any]:
+    """A page of rows as OpenAI's clients read it."""
+    ends = {"first_id": rows[0]["id"] if rows else None, "last_id": rows[-1]["id"] if rows else None}
+    return {"object": "list", "data": rows, **ends, "has_more": has_more}

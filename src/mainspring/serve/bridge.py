@@ -2,7 +2,8 @@
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Awaitable, MutableMapping, Sequence
+from typing import Any, Protocol
 
 import msgspec
 from starlette.concurrency import run_in_threadpool
@@ -20,6 +21,12 @@ class GoneError(MainspringError):
     status = 499
 
 
+class Client(Protocol):
+    """Who waits for replies: `receive` returns when it has something to say, at the latest that it leaves."""
+
+    def receive(self) -> Awaitable[MutableMapping[str, Any]]: ...
+
+
 class Bridge:
     """One request as the event loop sees it: one generation, or one for each of several prompts.
 
@@ -28,7 +35,7 @@ class Bridge:
     slow reader.
     """
 
-    def __init__(self, pipeline: Pipeline, chats: Sequence[ChatRequest], request: Request) -> None:
+    def __init__(self, pipeline: Pipeline, chats: Sequence[ChatRequest], request: Request | Client) -> None:
         self._pipeline = pipeline
         self._chats = chats
         self._request = request
@@ -90,9 +97,13 @@ class Bridge:
             GoneError: the client left.
 
         """
+        await self.start()
+        return await self.rest()
+
+    async def rest(self) -> list[Reply]:
+        """What is to come of replies that have begun; see whole."""
         replies: dict[int, Reply] = {}
         try:
-            await self.start()
             while len(replies) < self.num_replies:
                 delta = await self.next()
                 if delta is not None and delta.reply is not None:

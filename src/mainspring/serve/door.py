@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mainspring.errors import MainspringError
 from mainspring.gateway.base import Directory
+from mainspring.gateway.drawer import Drawer
 from mainspring.gateway.keys import Keys, is_loopback
 from mainspring.gateway.pipeline import Pipeline
 from mainspring.observe.feedback import Feedback
@@ -21,6 +22,7 @@ from mainspring.serve.completions import Completions
 from mainspring.serve.models import Models
 from mainspring.serve.openai import Chats
 from mainspring.serve.own import Own
+from mainspring.serve.responses import Responses
 from mainspring.serve.tokens import Tokens
 
 HEADERS = {
@@ -34,13 +36,20 @@ HEADERS = {
 
 
 def create(
-    pipeline: Pipeline, directory: Directory, feedback: Feedback, documents: Documents, info: Info
+    pipeline: Pipeline,
+    directory: Directory,
+    feedback: Feedback,
+    documents: Documents,
+    info: Info,
+    *,
+    drawer: Drawer,
 ) -> Starlette:
     """The application that a server runs."""
     app = Starlette(
         routes=[
             *Chats(pipeline).routes(),
             *Anthropic(pipeline).routes(),
+            *Responses(pipeline, directory, drawer).routes(),
             *Completions(pipeline).routes(),
             *Tokens(pipeline, directory).routes(),
             *Models(pipeline, directory).routes(),

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Protocol
 
 import msgspec
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
 from mainspring.errors import MainspringError
@@ -12,6 +13,7 @@ from mainspring.serve.bridge import Bridge, GoneError
 
 KEEP_ALIVE_S = 15.0  # proxies cut connections that are silent for about a minute
 COMMENT = b": keep-alive\n\n"
+HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
 DONE = b"data: [DONE]\n\n"
 
 
@@ -48,7 +50,7 @@ async def respond(bridge: Bridge, teller: Teller) -> StreamingResponse:
     except BaseException:
         bridge.close()
         raise
-    headers = {"cache-control": "no-store", "x-accel-buffering": "no", "x-request-id": bridge.exchange.id}
+    headers = {**HEADERS, "x-request-id": bridge.exchange.id}
     return StreamingResponse(_tell(bridge, teller, first), media_type="text/event-stream", headers=headers)
 
 
@@ -64,12 +66,13 @@ async def _tell(bridge: Bridge, teller: Teller, delta: Delta | None) -> AsyncIte
             if not num_open:
                 break
             delta = await bridge.next(KEEP_ALIVE_S)
-        for piece in teller.end():
+        for piece in await run_in_threadpool(lambda: list(teller.end())):  # it may write to a disk
             yield piece
     except GoneError:
         return
     except Exception as error:
-        for piece in teller.fail(error):
+        failure = error
+        for piece in await run_in_threadpool(lambda: list(teller.fail(failure))):
             yield piece
         if not isinstance(error, MainspringError):
             raise

@@ -22,7 +22,9 @@ from mainspring.train.annotate import Annotator, find_annotators
 from mainspring.train.config import TrainConfig
 from mainspring.train.dropout import dropping
 from mainspring.train.feed import Feed, ItemFeed
+from mainspring.train.finite import check_weights
 from mainspring.train.learner import Learner
+from mainspring.train.memory import memory_told
 from mainspring.train.metrics import Metrics, StepReport, line
 from mainspring.train.objectives.base import Addition, Objective, Penalty, WeightPenalty
 from mainspring.train.parallel import Runner, open_runner
@@ -84,6 +86,7 @@ def train(
         ConfigError: nothing to train, or a saved state of another run.
         MainspringError: a loss or gradient that is not finite; the weights are those before that step. Of a model
             that is cut over processes they lie in the last saved state, for the model itself is empty then.
+        OutOfMemoryError: the system gives no more memory; says what needs less.
 
     """
     began = time.monotonic()
@@ -91,7 +94,7 @@ def train(
         model, data, objective, config, state_dir, penalties=penalties, annotators=annotators, rollout=rollout,
         validation=validation,
     )  # fmt: skip
-    with given as session:
+    with memory_told(model, config, state_dir), given as session:
         say(_opening(session))
         session.resume(accept=accept)
         resumed_at, loss = session.state.step, None
@@ -134,6 +137,7 @@ def begin(
     """A run before its first step, with its threads, its precision and its random numbers; see `train`."""
     check_agreement(_decisions(objective, config))
     with config.plan.applied(model), dropping(model, config.dropout), _seeded(config.seed):
+        check_weights(model)
         objective.prepare(model)
         adapters.base_fingerprint(model)  # known to the model from here on, before it is cut into parts
         runner = open_runner(model, config.plan)

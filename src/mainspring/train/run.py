@@ -1,6 +1,7 @@
 """A recipe to an artifact: opened, trained as a run that can be killed and resumed, written with its facts."""
 
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -10,9 +11,11 @@ from typing import Any
 from mainspring import artifact as artifacts
 from mainspring import device
 from mainspring.adapt import base as adapters
-from mainspring.adapt import lora, store
+from mainspring.adapt import store
+from mainspring.adapt.bake import bake
 from mainspring.artifact import Artifact
-from mainspring.config import build
+from mainspring.config import build, changed
+from mainspring.data.doctor.base import Fault
 from mainspring.data.shard_dataset import find_tokenizer
 from mainspring.errors import ConfigError, NotFoundError
 from mainspring.models.init import fresh
@@ -30,11 +33,13 @@ from mainspring.train.feed import Feed
 from mainspring.train.fisher import Anchor, FisherConfig, estimate
 from mainspring.train.forecast import Forecast, forecast
 from mainspring.train.loop import Result, begin, train
+from mainspring.train.memory import OutOfMemoryError
 from mainspring.train.metrics import StepReport
 from mainspring.train.objectives.base import Objective
 from mainspring.train.objectives.distill import Distill
 from mainspring.train.parallel import ranks_of
 from mainspring.train.plots import plot_metrics
+from mainspring.train.preflight import Looked, ask_doctor, check_kept, look
 from mainspring.train.ranks import from_first, is_first
 from mainspring.train.recipe import Recipe
 from mainspring.train.session import Rollout, Session
@@ -62,18 +67,20 @@ def run_recipe(
     recipe: Recipe | None,
     *,
     resume: str | None = None,
+    settings: Sequence[str] = (),
     accept: bool = False,
     on_step: OnStep | None = None,
 ) -> tuple[Artifact, Run]:
     """Train by a recipe, or go on with a run that was stopped (which keeps its own recipe).
 
+    `settings` such as "train.plan.micro_batch_tokens=512" change a run that is resumed; with `accept` it goes on so.
     Where torchrun started several processes they all call this; the first one keeps the run and the registry.
 
     Returns:
         The adapter or model that came out, registered, and the run.
 
     """
-    run = from_first(_start(registry, runs, recipe, resume) if is_first() else None)
+    run = from_first(_start(registry, runs, recipe, resume, settings) if is_first() else None)
     assert run is not None
     try:
         made = _train(registry, runs, build(Recipe, run.config), run, accept=accept, on_step=on_step)
@@ -87,18 +94,44 @@ def run_recipe(
     return made, runs.get(run.id)
 
 
-def _start(registry: Registry, runs: Runs, recipe: Recipe | None, resume: str | None) -> Run:
+def _start(
+    registry: Registry, runs: Runs, recipe: Recipe | None, resume: str | None, settings: Sequence[str]
+) -> Run:
     if resume is not None:
-        return runs.resume(resume)
+        before = runs.get(resume).config
+        return runs.resume(
+            resume, changed(Recipe, before, settings).model_dump(mode="json") if settings else None
+        )
     assert recipe is not None, "a new run needs a recipe"
     return runs.start(KIND, recipe.pinned(registry).model_dump(mode="json"))
 
 
-def plan_recipe(registry: Registry, recipe: Recipe) -> Forecast:
-    """What a run would take, measured on its first step; nothing is kept."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """What is known of a run before it: its data, the faults of its datasets, what it will take."""
+
+    looked: Looked
+    faults: Sequence[Fault]
+    forecast: Forecast
+
+
+def plan_recipe(registry: Registry, recipe: Recipe) -> Planned:
+    """Look for what would make a run worthless, and measure what it would take; nothing is kept.
+
+    Raises:
+        ConfigError: data or weights that nothing can be learnt from or with, an adapter that could not be kept.
+        DoesNotFitError: the run would not fit this machine's memory.
+
+    """
+    began = time.monotonic()
     opened = open_recipe(registry, recipe)
+    opening_s = time.monotonic() - began
+    looked = look(opened.data)
+    began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder, opened.session(registry, recipe, Path(folder)) as session:
-        return forecast(session)
+        opening_s += time.monotonic() - began
+        found = forecast(session, opening_s=opening_s)
+    return Planned(looked=looked, faults=ask_doctor(registry, recipe), forecast=found)
 
 
 def try_recipe(registry: Registry, recipe: Recipe, folder: Path, on_step: OnStep) -> Model:
@@ -112,10 +145,18 @@ def _train(
     registry: Registry, runs: Runs, recipe: Recipe, run: Run, *, accept: bool, on_step: OnStep | None
 ) -> Artifact:
     opened = open_recipe(registry, recipe)
+    look(opened.data)
     say(f"run {run.id}; if it is stopped, `mainspring train --resume {run.id}` goes on with it")
     folder = runs.folder(run.id)
     with tracked(recipe.tracker, folder, recipe.model_dump(mode="json"), on_step) as told:
-        result = opened.train(registry, recipe, folder, accept=accept, on_step=told)
+        try:
+            result = opened.train(registry, recipe, folder, accept=accept, on_step=told)
+        except OutOfMemoryError as error:
+            less = max(1, recipe.train.plan.micro_batch_tokens // 2)
+            raise OutOfMemoryError(
+                f"{error} To go on: `mainspring train --resume {run.id} --accept "
+                f"-o train.plan.micro_batch_tokens={less}`, with another setting as you like."
+            ) from error
     made = from_first(_finish(registry, recipe, opened, run, result) if is_first() else None)
     assert made is not None
     return made
@@ -174,6 +215,7 @@ def open_recipe(registry: Registry, recipe: Recipe) -> Opened:
     )  # fmt: skip
     data, validation = _open_data(recipe, opening)
     recipe.transform.apply(base.model, seed=recipe.train.seed, name=recipe.name)
+    check_kept(base.model, recipe)
     if base.model.head is not None and recipe.head is not None:
         base.model.head.requires_grad_(True)
     objective = recipe.objective.fitted(base.tokenizer)
@@ -207,7 +249,7 @@ def _merge_adapter(model: Model, name: str) -> None:
 
     """
     if name in adapters.adapters_of(model).configs:
-        lora.merge(model, name)
+        bake(model, name)
 
 
 def _open_base(registry: Registry, recipe: Recipe) -> Base:

@@ -20,6 +20,7 @@ from mainspring.train.feed import Feed, Step
 from mainspring.train.guard import Best, EarlyStop, Guard
 from mainspring.train.learner import Learner
 from mainspring.train.metrics import VALID_LOSS, StepReport
+from mainspring.train.objectives.base import Addition, WeightPenalty
 from mainspring.train.optim import lr_at
 from mainspring.train.ranks import from_first
 from mainspring.train.saver import Retention, Saver
@@ -93,7 +94,7 @@ class Session:
             "data": self.feed.fingerprint,
             "rollout": dict(self.rollout.settings) if self.rollout else None,
             "objective": learner.objective.model_dump(mode="json"),
-            "penalties": {each.kind: each.model_dump(mode="json") for each in learner.penalties},
+            "penalties": {each.kind: _fingerprint(each) for each in learner.penalties},
             "config": learner.config.model_dump(mode="json"),
             "model": adapters.base_fingerprint(learner.model),
             "adapter": configs[adapter].model_dump(mode="json") if adapter else None,
@@ -133,7 +134,7 @@ class Session:
         if self.state.step >= self.num_steps or self.is_over:
             return
         for step in self.feed.steps(self.state.cursor):
-            batches = self._batches(step, self.state.step // self.updates)
+            batches = self.learner.batches(self.items_of(step, self.state.step // self.updates))
             for _ in range(self.updates):
                 self.saver.check()
                 report = self._update(batches, self.state.step)
@@ -204,9 +205,10 @@ class Session:
             folder.mkdir(exist_ok=True)
             self.saver.save(folder, self.state, Retention(last=1))
 
-    def _batches(self, step: Step, number: int) -> list[Batch]:
+    def items_of(self, step: Step, number: int) -> list[Item]:
+        """What a step of the feed learns from, as the objective sees it; prompts are answered."""
         items = step.items if self.rollout is None else self.rollout(step.items, number)
-        return self.learner.batches(self._views(items, str(number)))
+        return self._views(items, str(number))
 
     def _views(self, items: Sequence[Item], when: str) -> list[Item]:
         """What the objective sees of the items; chance depends on the step and the item's place over all ranks."""
@@ -251,3 +253,9 @@ class Session:
     def _is_validated(self, step: int) -> bool:
         every = self.config.validate_every_steps
         return self.validation is not None and (step == self.num_steps or (every > 0 and step % every == 0))
+
+
+def _fingerprint(addition: Addition) -> dict[str, Any]:
+    if isinstance(addition, WeightPenalty):
+        return addition.fingerprint()
+    return addition.model_dump(mode="json")

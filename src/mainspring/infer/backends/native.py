@@ -11,6 +11,7 @@ from typing import Self
 
 import numpy as np
 import torch
+
 from mainspring.adapt.lora import LoraPair
 from mainspring.errors import ConfigError
 from mainspring.infer.layout import window_of
@@ -47,7 +48,11 @@ class Native:
     is_exact = True
 
     def __init__(
-        self, config: ModelConfig, source: Source, engine: EngineConfig, settings: NativeSettings | None = None
+        self,
+        config: ModelConfig,
+        source: Source,
+        engine: EngineConfig,
+        settings: NativeSettings | None = None,
     ) -> None:
         why_not = self.serves(config)
         assert why_not is None, f"the native step cannot run the model: {why_not}"
@@ -156,7 +161,9 @@ def choose(scores_NV: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
     assert scores_NV.dtype == torch.float32, "as a backend gives them"
     count, vocab_size = scores_NV.shape
     ids_N, log_sums_N = np.empty(count, np.int32), np.empty(count, np.float64)
-    pointers = [ctypes.c_void_p(each) for each in (scores_NV.data_ptr(), ids_N.ctypes.data, log_sums_N.ctypes.data)]
+    pointers = [
+        ctypes.c_void_p(each) for each in (scores_NV.data_ptr(), ids_N.ctypes.data, log_sums_N.ctypes.data)
+    ]
     library().mainspring_choose(pointers[0], count, vocab_size, *pointers[1:])
     return ids_N, log_sums_N
 

@@ -58,7 +58,7 @@ struct QuantizedRows {
   Array<float> scales, group_scales, group_sums;
 };
 
-// An embedding's rows in 8 bits.
+// An embedding's rows: only a few are read in a step, so they need not be small.
 struct Table {
   Table() = default;
   Table(const float* values, int rows, int width);
@@ -66,8 +66,7 @@ struct Table {
   void read(int row, float factor, float* into) const;
 
   int width = 0;
-  Array<int8_t> bytes;
-  Array<float> scales;
+  Array<Half> halves;
 };
 
 }  // namespace mainspring

@@ -1,18 +1,17 @@
-"""Hand a model's weights to the native step: joined, turned, and one layer at a time.
+"""Hand a model's weights to the native step: joined, spread, and one layer at a time.
 
 Shapes: I inputs and O outputs of a linear, R rank of an adapter's factors.
 """
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Protocol
 
 import torch
 
 from mainspring.adapt.base import plain_at
 from mainspring.adapt.lora import LoraPair
 from mainspring.errors import ConfigError
-from mainspring.infer.native.rotation import Turns
+from mainspring.infer.native.spread import block_of, spread
 from mainspring.infer.native.structs import (
     ACTIVATIONS,
     BLOCK,
@@ -39,7 +38,6 @@ NORMS = {
     Place.MIXER: "mixer_norm", Place.MIXER_OUT: "mixer_out_norm", Place.FFN: "ffn_norm",
     Place.FFN_OUT: "ffn_out_norm", Place.QUERY: "mixer.q_norm", Place.KEY: "mixer.k_norm",
 }  # fmt: skip
-TURNED = (Place.MIXER, Place.FFN)  # their weights go into the next linear where the stream is turned
 HEAD_BITS = 8
 READS_TO_REOPEN = 16
 
@@ -76,44 +74,49 @@ class FolderSource:
             return None
         self._num_reads += 1
         if self._num_reads % READS_TO_REOPEN == 0:
-            self._files = SafetensorsFolder(self._folder)  # pages that were read count as ours while it is open
+            self._files = SafetensorsFolder(
+                self._folder
+            )  # pages that were read count as ours while it is open
         tensor = self._files.read(entry.published)
-        assert not (entry.is_transposed or entry.is_row), "no family that is served publishes such"
+        assert not entry.is_transposed, "no family that is served publishes such"
+        assert not entry.is_row, "nor such"
         if len(entry.ours) == 1:
             return tensor
         raise ConfigError(f"{entry.published} holds several linears. Load the model and hand it over.")
 
 
 class Packing:
-    """Gives one model to the library; keeps what adapters need later."""
+    """Gives one model to the library; adapters come to it later."""
 
     def __init__(self, library: Library, config: ModelConfig, source: Source, bits: int) -> None:
         self._library, self._config, self._source, self._bits = library, config, source, bits
         self._ropes: dict[RopeSpec, int] = {}
-        places = [(f"blocks.{i}.{name}", block.norm) for i, block in enumerate(config.blocks)
-                  for name in ("mixer_norm", "ffn_norm")]  # fmt: skip
-        assert config.final_norm is not None
-        norms = {name: self._norm(name, spec) for name, spec in [*places, ("final_norm", config.final_norm)]}
-        self.turns = Turns(config, {name: norm for name, norm in norms.items() if norm is not None}, bits)
 
     def run(self) -> None:
         config, embedding = self._config, self._need("embedding.weight")
         assert config.head is not None
-        self._library.call("set_layer", TOP, LayerShape(spreads=(1, 1, 1, 1, self.turns.spread("head"))))
-        self._library.call("set_embedding", self.turns.stream(embedding), *embedding.shape)
+        spreads = (1, 1, 1, 1, block_of(config.width, HEAD_BITS))
+        self._library.call("set_layer", TOP, LayerShape(spreads=spreads))
+        self._library.call("set_embedding", embedding, *embedding.shape)
         head = embedding if config.head.tied else self._need("head.out.weight")
-        self._matrix(TOP, Site.HEAD, self.turns.inputs("head", head), None, HEAD_BITS)
-        self._set_norm(TOP, Place.LAST, "final_norm", config.final_norm, config.head.scale)
+        self._matrix(TOP, Site.HEAD, head, None, HEAD_BITS)
+        self._norm(TOP, Place.LAST, "final_norm", config.final_norm, config.head.scale)
         for layer in range(config.num_layers):
             self._layer(layer)
 
     def _layer(self, layer: int) -> None:
         spec = self._config.blocks[layer]
         attention = spec.attention
+        inputs = (
+            self._config.width,
+            attention.num_heads * attention.head_size,
+            self._config.width,
+            spec.dense.hidden,
+        )
         shape = LayerShape(
             num_heads=attention.num_heads, num_kv_heads=attention.num_kv_heads, head_size=attention.head_size,
             rope=self._rope(attention), window=attention.window or 0,
-            spreads=(*(self.turns.spread(names[0]) for names in LINEARS.values()), 1),
+            spreads=(*(block_of(size, self._bits) for size in inputs), 1),
             activation=ACTIVATIONS[spec.dense.activation], norms_around=spec.norm_place == "around",
             scale=attention.head_size**-0.5 if attention.scale is None else attention.scale,
             softcap=attention.softcap or 0.0,
@@ -121,40 +124,26 @@ class Packing:
         self._library.call("set_layer", layer, shape)
         for site, names in LINEARS.items():
             paths = [f"blocks.{layer}.{name}" for name in names]
-            weights = [self._turned(path, self._need(f"{path}.weight")) for path in paths]
-            biases = [self._source(f"{path}.bias") for path in paths]
             join = _join_of(site)
-            turned = [
-                self.turns.outputs(path, bias.float().unsqueeze(1))
-                for path, bias in zip(paths, biases, strict=True)
-                if bias is not None
-            ]
-            self._matrix(layer, site, join(weights), join(turned).flatten() if turned else None, self._bits)
+            biases = [bias.float() for path in paths if (bias := self._source(f"{path}.bias")) is not None]
+            weight_OI = join([self._need(f"{path}.weight") for path in paths])
+            self._matrix(layer, site, weight_OI, join(biases) if biases else None, self._bits)
         for place, name in NORMS.items():
             is_head = place in (Place.QUERY, Place.KEY)
-            self._set_norm(layer, place, f"blocks.{layer}.{name}", attention.head_norm if is_head else spec.norm)
-
-    def _turned(self, path: str, weight_OI: torch.Tensor) -> torch.Tensor:
-        return self.turns.outputs(path, self.turns.inputs(path, weight_OI.float()))
+            self._norm(layer, place, f"blocks.{layer}.{name}", attention.head_norm if is_head else spec.norm)
 
     def _matrix(
         self, layer: int, site: Site, weight_OI: torch.Tensor, bias_O: torch.Tensor | None, bits: int
     ) -> None:
-        self._library.call("set_matrix", layer, int(site), weight_OI, bias_O, *weight_OI.shape, bits)
+        shape = weight_OI.shape
+        self._library.call("set_matrix", layer, int(site), spread(weight_OI, bits), bias_O, *shape, bits)
 
-    def _set_norm(
-        self, layer: int, place: Place, name: str, spec: NormSpec | None, factor: float = 1.0
-    ) -> None:
-        weight_D = None if spec is None else self._norm(name, spec)
+    def _norm(self, layer: int, place: Place, name: str, spec: NormSpec | None, factor: float = 1.0) -> None:
+        weight_D = self._source(f"{name}.weight")
         if weight_D is None or spec is None:
             return
-        if self.turns.has_stream and (place in TURNED or place is Place.LAST):
-            weight_D = torch.ones_like(weight_D)
-        self._library.call("set_norm", layer, int(place), weight_D * factor, len(weight_D), float(spec.eps))
-
-    def _norm(self, name: str, spec: NormSpec) -> torch.Tensor | None:
-        weight_D = self._source(f"{name}.weight")
-        return None if weight_D is None else weight_D.float() + (1.0 if spec.unit_offset else 0.0)
+        full_D = (weight_D.float() + (1.0 if spec.unit_offset else 0.0)) * factor
+        self._library.call("set_norm", layer, int(place), full_D, len(full_D), float(spec.eps))
 
     def _rope(self, attention: AttentionSpec) -> int:
         spec = attention.rope
@@ -172,7 +161,7 @@ class Packing:
         return weight.detach().float()
 
     def set_adapter(self, index: int, pairs: Mapping[str, LoraPair]) -> None:
-        """Give an adapter's factors: ranks of joined linears one behind the other, turned as the weights are."""
+        """Give an adapter's factors: ranks of joined linears one behind the other, spread as the weights are."""
         for layer in range(self._config.num_layers):
             for site, names in LINEARS.items():
                 paths = [f"blocks.{layer}.{name}" for name in names]
@@ -180,11 +169,8 @@ class Packing:
                 if not found:
                     continue
                 sizes = self._outputs_of(site)
-                downs = [self.turns.inputs(paths[part], pair.a_RI.detach() * pair.scale) for part, pair in found]
-                ups = [
-                    _up(site, sizes, part, self.turns.outputs(paths[part], pair.b_OR.detach()))
-                    for part, pair in found
-                ]
+                downs = [spread(pair.a_RI.detach().float() * pair.scale, self._bits) for _, pair in found]
+                ups = [_up(site, sizes, part, pair.b_OR.detach().float()) for part, pair in found]
                 down_RI, up_RO = torch.cat(downs), torch.cat(ups)
                 self._library.call(
                     "set_factors", index, layer, int(site), *down_RI.shape, up_RO.shape[1], down_RI, up_RO

@@ -35,7 +35,9 @@ def _fields(kind: Any, *names: str) -> list[tuple[str, Any]]:
 
 class Sizes(ctypes.Structure):
     _fields_ = [
-        *_fields(ctypes.c_int32, "width", "vocab_size", "num_layers", "block_size", "num_blocks", "kv_in_bytes"),
+        *_fields(
+            ctypes.c_int32, "width", "vocab_size", "num_layers", "block_size", "num_blocks", "kv_in_bytes"
+        ),
         *_fields(ctypes.c_int32, "threads"),
         *_fields(ctypes.c_float, "embedding_scale", "softcap"),
     ]
@@ -53,7 +55,9 @@ class LayerShape(ctypes.Structure):
 class Batch(ctypes.Structure):
     _fields_ = [
         *_fields(ctypes.c_int32, "num_rows", "num_works", "num_scored"),
-        *_fields(ctypes.c_void_p, "ids", "starts", "positions", "tables", "table_starts", "adapters", "scored"),
+        *_fields(
+            ctypes.c_void_p, "ids", "starts", "positions", "tables", "table_starts", "adapters", "scored"
+        ),
         *_fields(ctypes.c_void_p, "scores"),
     ]
 
@@ -66,9 +70,7 @@ class Library:
         for name in CAN_FAIL:
             getattr(self._calls, f"mainspring_{name}").restype = ctypes.c_char_p
         self._model = ctypes.c_void_p()
-        self._raise(
-            "create", self._calls.mainspring_create(ctypes.byref(sizes), ctypes.byref(self._model))
-        )
+        self._raise("create", self._calls.mainspring_create(ctypes.byref(sizes), ctypes.byref(self._model)))
 
     def call(self, name: str, *arguments: Any) -> None:
         """Call a function by its name; tensors go as pointers to their numbers in fp32, structs as pointers."""

@@ -98,7 +98,7 @@ class LatentAttention(nn.Module):
         if isinstance(self.kv_up, nn.Linear):
             weight = self.kv_up.weight
         else:
-            like = next(self.kv_up.parameters())
+            like = next(self.kv_norm.parameters())  # 4-bit linears have no parameters
             weight = self.kv_up(torch.eye(self.spec.kv_rank, dtype=like.dtype, device=like.device)).t()
         both_HXC = weight.unflatten(0, (self.spec.num_heads, -1))
         to_keys_HNC, to_values_HVC = both_HXC.split([self.spec.plain_size, self.spec.value_size], dim=1)

@@ -96,6 +96,10 @@ class WeightPenalty(Config):
     kind: Any
     coefficient: float
 
+    def fingerprint(self) -> dict[str, Any]:
+        """What decides it, as JSON values: its settings, and of files what is in them."""
+        return self.model_dump(mode="json")
+
     def of_weights(self, parameters: Mapping[str, nn.Parameter]) -> torch.Tensor:
         """The penalty, a scalar, before its coefficient."""
         raise NotImplementedError

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field, PrivateAttr
 from torch import nn
 
+from mainspring.artifact import sha256_of
 from mainspring.errors import ConfigError
 from mainspring.train.fisher import Anchor, load_anchor
 from mainspring.train.objectives.base import WeightPenalty
@@ -23,6 +24,15 @@ class Ewc(WeightPenalty):
     coefficient: float = Field(default=1000.0, gt=0, description="lambda: worth of what was learnt before")
     anchor: Path = Field(description="the file of weights and their Fisher information")
     _read: Anchor | None = PrivateAttr(default=None)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """The anchor by its content, wherever it lies."""
+        try:
+            return {**super().fingerprint(), "anchor": sha256_of(self.anchor)}
+        except OSError as error:
+            raise ConfigError(
+                f"{self.anchor} cannot be read: {error}. Give the anchor.safetensors that a run with `fisher` wrote."
+            ) from error
 
     def of_weights(self, parameters: Mapping[str, nn.Parameter]) -> torch.Tensor:
         """The penalty before its coefficient."""

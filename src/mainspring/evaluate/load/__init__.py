@@ -1,0 +1,1 @@
+"""Load for a server: what people ask it, asked by many at once."""

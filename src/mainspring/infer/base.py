@@ -1,0 +1,42 @@
+"""An engine as its users see it, in this process (engine.py) or in one of its own (process.py)."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from mainspring.infer.request import OutputSink, Request
+from mainspring.infer.stats import EngineStats
+
+
+class AnyTicket(Protocol):
+    """A submitted request: the seed it was given, how much of its prompt was cached, how it is called off."""
+
+    seed: int
+
+    @property
+    def num_cached(self) -> int: ...
+
+    def cancel(self) -> None: ...
+
+
+class AnyEngine(Protocol):
+    """Takes requests and hands out their outputs; thread-safe. See engine.Engine for what each does."""
+
+    @property
+    def backend_name(self) -> str: ...
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    @property
+    def is_exact(self) -> bool: ...
+
+    @property
+    def context(self) -> int: ...
+
+    def submit_all(self, requests: Sequence[Request], sinks: Sequence[OutputSink]) -> Sequence[AnyTicket]: ...
+
+    def stats(self) -> EngineStats: ...
+
+    def is_alive(self) -> bool: ...
+
+    def close(self) -> None: ...

@@ -1,0 +1,237 @@
+"""/v1/responses: answers that are kept, so that the next request can go on from them.
+
+A response is kept for KEEP_S seconds unless `store` is false. One that runs in the background belongs to the
+process that began it: after a restart it is found to have failed.
+"""
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from mainspring.errors import MainspringError, NotFoundError
+from mainspring.gateway.base import Directory
+from mainspring.gateway.drawer import Drawer
+from mainspring.gateway.pipeline import Pipeline
+from mainspring.schema import ChatRequest
+from mainspring.serve import body as bodies
+from mainspring.serve import responses_told as told
+from mainspring.serve import sse
+from mainspring.serve.base import FieldError, bearer, listing, page_of, respond
+from mainspring.serve.bridge import Bridge
+from mainspring.serve.responses_body import (
+    HARMLESS,
+    InputBody,
+    ResponseBody,
+    ask_of,
+    items_of,
+    messages_of,
+    sampling_of,
+)
+
+KIND = "response"
+KEEP_S = 30 * 86_400
+RUNNING = ("queued", "in_progress")
+Kept = dict[str, Any]
+
+
+class Responses:
+    """The endpoints of responses."""
+
+    def __init__(self, pipeline: Pipeline, directory: Directory, drawer: Drawer) -> None:
+        self._pipeline, self._directory, self._drawer = pipeline, directory, drawer
+        self._running: dict[str, asyncio.Task[None]] = {}
+
+    def routes(self) -> list[Route]:
+        one = "/v1/responses/{response}"
+        return [
+            Route("/v1/responses", self.create, methods=["POST"]),
+            Route("/v1/responses/input_tokens", self.count, methods=["POST"]),
+            Route(one, self.retrieve, methods=["GET"]),
+            Route(one, self.delete, methods=["DELETE"]),
+            Route(f"{one}/cancel", self.cancel, methods=["POST"]),
+            Route(f"{one}/input_items", self.items, methods=["GET"]),
+        ]
+
+    async def create(self, request: Request) -> Response:
+        """A response, whole, as server-sent events, or begun in the background."""
+        body = bodies.parse(ResponseBody, await bodies.read(request), harmless=HARMLESS)
+        if body.background and not body.store:
+            raise FieldError(
+                "`background` needs `store`; a response that is not kept is lost.", param="background"
+            )
+        tenant = self._tenant(request)
+        identity = f"resp_{uuid.uuid4().hex}"
+        items = items_of(body, identity.replace("resp_", "msg_in_"))
+        model, history = await run_in_threadpool(self._before, body, tenant)
+        chat = ChatRequest(
+            model=model, messages=messages_of(body.instructions, [*history, *items]), ask=ask_of(body),
+            overrides=sampling_of(body), stream=body.stream, key=bearer(request),
+        )  # fmt: skip
+        response = told.opening(identity, body, model)
+
+        def keep(done: dict[str, Any]) -> None:
+            if body.store:
+                kept = {"response": done, "items": items}
+                self._drawer.put(KIND, identity, kept, tenant=tenant, expires=time.time() + KEEP_S)
+
+        if body.background:
+            await self._begin(response, chat, keep)
+            if body.stream:
+                return self._stream(identity, tenant, -1)
+            return respond(response)
+        bridge = Bridge(self._pipeline, [chat], request)
+        if body.stream:
+            return await sse.respond(bridge, told.Teller(response, lambda: bridge.exchange.id, keep))
+        reply = (await bridge.whole())[0]
+        done = told.closing(response, reply, bridge.exchange.id)
+        await run_in_threadpool(keep, done)
+        return respond(done, headers={"x-request-id": bridge.exchange.id})
+
+    async def count(self, request: Request) -> Response:
+        """How many tokens an input is."""
+        body = bodies.parse(InputBody, await bodies.read(request), harmless=HARMLESS)
+        model, history = await run_in_threadpool(self._before, body, self._tenant(request))
+        messages = messages_of(body.instructions, [*history, *items_of(body, "msg")])
+        text = await run_in_threadpool(self._pipeline.text_model, model, bearer(request))
+        ids = await run_in_threadpool(text.prompt_ids, messages, ask_of(body))
+        return respond({"object": "response.input_tokens", "input_tokens": len(ids)})
+
+    async def retrieve(self, request: Request) -> Response:
+        kept, tenant = await self._kept(request)
+        if request.query_params.get("stream", "").lower() in {"true", "1"}:
+            after = request.query_params.get("starting_after", "-1")
+            if not after.removeprefix("-").isdecimal():
+                raise FieldError(
+                    f"`starting_after` is '{after}'; it must be a number.", param="starting_after"
+                )
+            return self._stream(kept["response"]["id"], tenant, int(after))
+        return respond(kept["response"])
+
+    async def delete(self, request: Request) -> Response:
+        kept, tenant = await self._kept(request)
+        identity = kept["response"]["id"]
+        self._stop(identity)
+        await run_in_threadpool(self._drawer.delete, KIND, identity, tenant)
+        return respond({"id": identity, "object": "response", "deleted": True})
+
+    async def cancel(self, request: Request) -> Response:
+        """Stop one that runs in the background; one that has ended stays as it is."""
+        kept, tenant = await self._kept(request)
+        response = kept["response"]
+        if not response["background"]:
+            raise FieldError(
+                f"The response '{response['id']}' does not run in the background; only such can be cancelled."
+            )
+        if response["status"] in RUNNING:
+            self._stop(response["id"])
+            kept = await run_in_threadpool(
+                self._drawer.change, KIND, response["id"], tenant, lambda kept: _end(kept, "cancelled")
+            )
+        return respond(kept["response"])
+
+    async def items(self, request: Request) -> Response:
+        """What was sent for a response, a page at a time."""
+        kept, _ = await self._kept(request)
+        return respond(listing(*page_of(request, kept["items"])))
+
+    def _tenant(self, request: Request) -> str:
+        return self._pipeline.keys.authenticate(bearer(request)).tenant
+
+    def _before(self, body: InputBody, tenant: str) -> tuple[str, list[dict[str, Any]]]:
+        """The model that answers, and all that was said before, the oldest first."""
+        model, previous, history = body.model, body.previous_response_id, []
+        while previous is not None:
+            kept = self._drawer.get(KIND, previous, tenant)
+            response = kept["response"]
+            if response["status"] in RUNNING:
+                raise FieldError(
+                    f"The response '{previous}' is not whole yet; wait for it.", param="previous_response_id"
+                )
+            model = model or response["model"]
+            history = [*kept["items"], *response["output"], *history]
+            previous = response["previous_response_id"]
+        if model is None:
+            names = self._directory.names()
+            if not names:
+                raise NotFoundError("No model is served, and `model` names none.")
+            model = names[0]
+        return model, history
+
+    async def _kept(self, request: Request) -> tuple[Kept, str]:
+        tenant, identity = self._tenant(request), request.path_params["response"]
+        kept = await run_in_threadpool(self._drawer.get, KIND, identity, tenant)
+        if kept["response"]["status"] in RUNNING and identity not in self._running:
+            kept = await run_in_threadpool(self._drawer.change, KIND, identity, tenant, _lose)
+        return kept, tenant
+
+    # --- in the background ------------------------------------------------------------------------------
+
+    async def _begin(
+        self, response: dict[str, Any], chat: ChatRequest, keep: Callable[[dict[str, Any]], None]
+    ) -> None:
+        """Let the model begin, so that what it refuses is still answered with its own status."""
+        bridge = Bridge(self._pipeline, [chat], _Nobody())
+        await run_in_threadpool(keep, response)
+        try:
+            await bridge.start()
+        except BaseException as error:
+            if isinstance(error, Exception):
+                await run_in_threadpool(keep, told.failing(response, error))
+            raise
+        task = asyncio.create_task(self._work(bridge, response, keep))
+        self._running[response["id"]] = task
+        task.add_done_callback(lambda _: self._running.pop(response["id"], None))
+
+    async def _work(
+        self, bridge: Bridge, response: dict[str, Any], keep: Callable[[dict[str, Any]], None]
+    ) -> None:
+        try:
+            reply = (await bridge.rest())[0]
+            done = told.closing(response, reply, bridge.exchange.id)
+        except MainspringError as error:
+            done = told.failing(response, error)
+        await run_in_threadpool(keep, done)
+
+    def _stop(self, identity: str) -> None:
+        task = self._running.pop(identity, None)
+        if task is not None:
+            task.cancel()
+
+    def _stream(self, identity: str, tenant: str, after: int) -> StreamingResponse:
+        async def follow() -> AsyncIterator[bytes]:
+            while identity in self._running:
+                await asyncio.wait([self._running[identity]], timeout=sse.KEEP_ALIVE_S)
+                yield sse.COMMENT
+            kept = await run_in_threadpool(self._drawer.get, KIND, identity, tenant)
+            for piece in told.replay(kept["response"], after):
+                yield piece
+
+        return StreamingResponse(follow(), media_type="text/event-stream", headers=sse.HEADERS)
+
+
+class _Nobody:
+    """The client of what runs in the background: it never leaves."""
+
+    async def receive(self) -> dict[str, Any]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+def _end(kept: Kept, status: str) -> None:
+    if kept["response"]["status"] in RUNNING:
+        kept["response"]["status"] = status
+
+
+def _lose(kept: Kept) -> None:
+    _end(kept, "failed")
+    kept["response"]["error"] = {
+        "code": "server_error",
+        "message": "The server was restarted while this response was in the background. Send it again.",
+    }

@@ -1,0 +1,216 @@
+"""What a client of /v1/responses may send, and what is made of it.
+
+`model` and `input` may be missing, as documented: the first served model answers, to an empty text. Accepted
+though they change nothing here, because they change nothing about what the answer says:
+- metadata, user, safety_identifier: kept with the response, or notes for the provider's own records;
+- prompt_cache_*, service_tier, background_options, access_programs: hints of speed and cost;
+- reasoning, text.verbosity: hints that the models served here do not know; reasoning of earlier turns is not
+  shown to the model;
+- context_management, truncation: a prompt over the context is refused with both numbers, never cut in silence;
+- max_tool_calls and the parts of `include` that speak of tools a provider runs: none is offered.
+Refused, because ignoring them would change what the answer means: conversation, prompt (a template kept by a
+provider), image, moderation that blocks, tools other than functions, items and parts that are not text.
+Anything else is refused by name.
+"""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from mainspring.schema import Ask, Message, Role, Tool, ToolCall
+from mainspring.serve import body as bodies
+from mainspring.serve.base import FieldError
+from mainspring.serve.fields import Count, JsonSchema, Name, StreamOptions, check_tools, format_constraint
+from mainspring.serve.openai_body import Moderation, leading
+
+HARMLESS = frozenset({
+    "safety_identifier", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention", "service_tier",
+    "background_options", "access_programs", "context_management", "max_tool_calls", "personality",
+})  # fmt: skip
+TOOL_HARMLESS = frozenset({"allowed_callers", "defer_loading", "output_schema"})
+LOGPROBS = "message.output_text.logprobs"
+
+
+class InputText(msgspec.Struct, frozen=True, tag_field="type", tag="input_text"):
+    text: str
+
+
+class OutputText(msgspec.Struct, frozen=True, tag_field="type", tag="output_text"):
+    text: str
+
+
+class Refusal(msgspec.Struct, frozen=True, tag_field="type", tag="refusal"):
+    refusal: str
+
+
+class MessageItem(msgspec.Struct, frozen=True, tag_field="type", tag="message"):
+    role: Literal["user", "assistant", "system", "developer"]
+    content: str | list[InputText | OutputText | Refusal]
+
+
+class CallItem(msgspec.Struct, frozen=True, tag_field="type", tag="function_call"):
+    call_id: str
+    name: str
+    arguments: str
+
+
+class ResultItem(msgspec.Struct, frozen=True, tag_field="type", tag="function_call_output"):
+    call_id: str
+    output: str | list[InputText]
+
+
+class ReasoningItem(msgspec.Struct, frozen=True, tag_field="type", tag="reasoning"):
+    pass
+
+
+Item = MessageItem | CallItem | ResultItem | ReasoningItem
+
+
+class FunctionTool(msgspec.Struct, frozen=True):
+    type: Literal["function"]
+    name: Name
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class ChosenTool(msgspec.Struct, frozen=True, tag_field="type", tag="function"):
+    name: str
+
+
+class AllowedTools(msgspec.Struct, frozen=True, tag_field="type", tag="allowed_tools"):
+    mode: Literal["auto", "required"]
+    tools: list[ChosenTool]
+
+
+class Format(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    type: Literal["text", "json_object", "json_schema"]
+    name: str = ""
+    schema: dict[str, Any] | None = None
+    description: str | None = None
+    strict: bool | None = None
+
+
+class TextConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    format: Format = Format(type="text")
+    verbosity: str | None = None
+
+
+class InputBody(msgspec.Struct, frozen=True, kw_only=True):
+    model: str | None = None
+    input: str | list[dict[str, Any]] = ""
+    instructions: str | None = None
+    previous_response_id: str | None = None
+    tools: list[dict[str, Any]] = []
+    tool_choice: Literal["auto", "none", "required"] | ChosenTool | AllowedTools = "auto"
+    parallel_tool_calls: bool = True
+    reasoning: dict[str, Any] | None = None
+    text: TextConfig = TextConfig()
+    truncation: Literal["auto", "disabled"] = "disabled"
+
+
+class ResponseBody(InputBody, frozen=True, kw_only=True):
+    background: bool = False
+    include: list[str] = []
+    max_output_tokens: Count | None = None
+    metadata: dict[str, str] | None = None
+    moderation: Moderation | None = None
+    store: bool = True
+    stream: bool = False
+    stream_options: StreamOptions = StreamOptions()
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
+    top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+    user: str | None = None
+
+
+def sampling_of(body: ResponseBody) -> dict[str, Any]:
+    """The fields of schema.Sampling that a client set."""
+    wants_logprobs = bool(body.top_logprobs) or LOGPROBS in body.include
+    given = {
+        "max_tokens": body.max_output_tokens, "temperature": body.temperature, "top_p": body.top_p,
+        "logprobs": (body.top_logprobs or 0) if wants_logprobs else None,
+    }  # fmt: skip
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def ask_of(body: InputBody) -> Ask:
+    """The tools and the constraint of a body."""
+    tools = []
+    for index, given in enumerate(body.tools):
+        try:
+            tool = bodies.parse(FunctionTool, given, harmless=TOOL_HARMLESS)
+        except FieldError as error:
+            raise error.within(f"tools[{index}]") from None
+        tools.append(
+            Tool(name=tool.name, description=tool.description or "", parameters=tool.parameters or {})
+        )
+    wanted = body.tool_choice
+    if isinstance(wanted, AllowedTools):
+        allowed = {tool.name for tool in wanted.tools}
+        tools = [tool for tool in tools if tool.name in allowed]
+        wanted = wanted.mode
+    choice = wanted.name if isinstance(wanted, ChosenTool) else wanted
+    check_tools(tools, choice)
+    form = body.text.format
+    schema = JsonSchema(form.name, form.schema) if form.type == "json_schema" else None
+    return Ask(
+        tools=tuple(tools), tool_choice=choice, parallel_tool_calls=body.parallel_tool_calls,
+        constraint=format_constraint(form.type, schema),
+    )  # fmt: skip
+
+
+def items_of(body: InputBody, prefix: str) -> list[dict[str, Any]]:
+    """The input as items that are kept and listed: every one with a type, an id and whole parts."""
+    if isinstance(body.input, str):
+        given: list[dict[str, Any]] = [{"role": "user", "content": body.input}]
+    else:
+        given = body.input
+    items = []
+    for index, one in enumerate(given):
+        item = {"type": "message", **one}
+        identity = {"id": item.get("id") or f"{prefix}_{index}", "status": item.get("status") or "completed"}
+        items.append({**item, **identity})
+        parsed = parse_item(item, index)
+        if isinstance(parsed, MessageItem) and isinstance(parsed.content, str):
+            kind = "output_text" if parsed.role == "assistant" else "input_text"
+            part: dict[str, Any] = {"type": kind, "text": parsed.content}
+            items[-1]["content"] = [part | ({"annotations": []} if kind == "output_text" else {})]
+    return items
+
+
+def parse_item(item: dict[str, Any], index: int) -> Item:
+    """An item, or a FieldError that names its place."""
+    try:
+        return msgspec.convert(item, Item)
+    except msgspec.ValidationError as error:
+        reason, _, place = str(error).partition(" - at ")
+        path = f"input[{index}]{place.strip('`').removeprefix('$')}"
+        raise FieldError(f"`{path}`: {reason}. Change it.", param=path, code="invalid_value") from None
+
+
+def messages_of(instructions: str | None, items: list[dict[str, Any]]) -> tuple[Message, ...]:
+    """The conversation of items; calls that follow each other are one turn of the assistant."""
+    messages = [Message("system", instructions)] if instructions else []
+    for index, given in enumerate(items):
+        item = parse_item(given, index)
+        if isinstance(item, MessageItem):
+            role: Role = "system" if item.role == "developer" else item.role
+            messages.append(Message(role, _text(item.content)))
+        elif isinstance(item, CallItem):
+            call = ToolCall(id=item.call_id, name=item.name, arguments=item.arguments)
+            last = messages[-1] if messages else None
+            if last is not None and last.role == "assistant":
+                messages[-1] = Message("assistant", last.content, (*last.tool_calls, call))
+            else:
+                messages.append(Message("assistant", "", (call,)))
+        elif isinstance(item, ResultItem):
+            messages.append(Message("tool", _text(item.output), tool_call=item.call_id))
+    return leading(messages)
+
+
+def _text(content: str | list[Any]) -> str:
+    if isinstance(content, str):
+        return content
+    return "".join(part.refusal if isinstance(part, Refusal) else part.text for part in content)

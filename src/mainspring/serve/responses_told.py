@@ -1,0 +1,216 @@
+"""A response as it is written: the whole object, and the events of its stream with their numbers."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+
+from mainspring.errors import MainspringError
+from mainspring.schema import Delta, Reply
+from mainspring.serve import sse
+from mainspring.serve.base import fault_of
+from mainspring.serve.extension import ending, extension, text_of
+from mainspring.serve.fields import logprob_row
+from mainspring.serve.openai import UNMODERATED
+from mainspring.serve.responses_body import ResponseBody
+
+Items = list[dict[str, Any]]
+
+
+def opening(identity: str, body: ResponseBody, model: str) -> dict[str, Any]:
+    """A response of which nothing has been said yet."""
+    moderation = {"moderation": {"input": UNMODERATED, "output": UNMODERATED}} if body.moderation else {}
+    return {
+        "id": identity, "object": "response", "created_at": int(time.time()), "status": "in_progress",
+        "background": body.background, "completed_at": None, "error": None, "incomplete_details": None,
+        "instructions": body.instructions, "max_output_tokens": body.max_output_tokens, "model": model,
+        "output": [], "parallel_tool_calls": body.parallel_tool_calls,
+        "previous_response_id": body.previous_response_id, "reasoning": {"effort": None, "summary": None},
+        "service_tier": "default", "store": body.store, "temperature": body.temperature,
+        "text": {"format": _format(body), "verbosity": body.text.verbosity},
+        "tool_choice": msgspec.to_builtins(body.tool_choice), "tools": [_tool(tool) for tool in body.tools],
+        "top_logprobs": body.top_logprobs, "top_p": body.top_p, "truncation": body.truncation, "usage": None,
+        "user": body.user, "metadata": body.metadata or {}, **moderation,
+    }  # fmt: skip
+
+
+def closing(response: dict[str, Any], reply: Reply, request: str) -> dict[str, Any]:
+    """The response with its reply; one that its limit cut is incomplete."""
+    is_cut = reply.finish_reason == "length"
+    usage = reply.usage
+    return {
+        **response, "status": "incomplete" if is_cut else "completed",
+        "completed_at": None if is_cut else int(time.time()),
+        "incomplete_details": {"reason": "max_output_tokens"} if is_cut else None,
+        "output": _output(response["id"], reply, "incomplete" if is_cut else "completed"),
+        "usage": {
+            "input_tokens": usage.prompt_tokens, "output_tokens": usage.completion_tokens,
+            "input_tokens_details": {"cached_tokens": usage.cached_tokens, "cache_write_tokens": 0},
+            "output_tokens_details": {"reasoning_tokens": 0},
+            "total_tokens": usage.prompt_tokens + usage.completion_tokens,
+        },
+        "mainspring": extension(request, reply),
+    }  # fmt: skip
+
+
+def failing(response: dict[str, Any], error: Exception) -> dict[str, Any]:
+    code = "rate_limit_exceeded" if getattr(error, "status", 500) == 429 else "server_error"
+    return {**response, "status": "failed", "error": {"code": code, "message": fault_of(error).message}}
+
+
+class Teller:
+    """The stream: the response begun, each of its items begun, filled and ended, the response ended.
+
+    `keep` is given the response when it is whole, before the client hears of it.
+    """
+
+    def __init__(
+        self, response: dict[str, Any], request: Callable[[], str], keep: Callable[[dict[str, Any]], None]
+    ) -> None:
+        self._response, self._request, self._keep = response, request, keep
+        self._number = -1
+        self._sent = ""
+        self._done: dict[str, Any] = {}
+        self._calls: dict[int, dict[str, Any]] = {}
+
+    def begin(self) -> Iterator[bytes]:
+        yield self._event("response.created", response=self._response)
+        yield self._event("response.in_progress", response=self._response)
+
+    def take(self, delta: Delta) -> Iterator[bytes]:
+        if delta.reply is not None:
+            yield from self._finish(delta.reply)
+            return
+        if delta.text:
+            yield from self._say(delta.text, [logprob_row(one) for one in delta.logprobs])
+        for piece in delta.tool_calls:
+            yield from self._call(piece.index, piece.id, piece.name, piece.arguments)
+
+    def end(self) -> Iterator[bytes]:
+        self._keep(self._done)
+        kind = "completed" if self._done["status"] == "completed" else "incomplete"
+        yield self._event(f"response.{kind}", response=self._done)
+
+    def fail(self, error: Exception) -> Iterator[bytes]:
+        done = failing(self._response, error)
+        self._keep(done)
+        yield self._event("response.failed", response=done)
+        if not isinstance(error, MainspringError):
+            yield self._event("error", code="server_error", message=fault_of(error).message, param=None)
+
+    def _say(self, text: str, logprobs: Items) -> Iterator[bytes]:
+        place = {"item_id": _text_id(self._response["id"]), "output_index": 0, "content_index": 0}
+        if not self._sent:
+            item = _text_item(self._response["id"], "in_progress", [])
+            yield self._event("response.output_item.added", output_index=0, item=item)
+            yield self._event("response.content_part.added", **place, part=_part("", []))
+        self._sent += text
+        yield self._event("response.output_text.delta", **place, delta=text, logprobs=logprobs)
+
+    def _call(self, index: int, call_id: str, name: str, arguments: str) -> Iterator[bytes]:
+        if index not in self._calls:
+            where = len(self._calls) + bool(self._sent)
+            item = _call_item(
+                self._response["id"], index, "in_progress", call_id=call_id, name=name, arguments=""
+            )
+            self._calls[index] = {"item_id": item["id"], "output_index": where}
+            yield self._event("response.output_item.added", output_index=where, item=item)
+        place = self._calls[index]
+        yield self._event("response.function_call_arguments.delta", **place, delta=arguments)
+
+    def _finish(self, reply: Reply) -> Iterator[bytes]:
+        missing, _ = ending(self._request(), reply, self._sent)
+        for number, call in enumerate(reply.tool_calls):
+            if number not in self._calls:
+                yield from self._call(number, call.id, call.name, call.arguments)
+        if missing or (not self._sent and not reply.tool_calls):
+            yield from self._say(missing, [])
+        self._done = closing(self._response, reply, self._request())
+        for index, item in enumerate(self._done["output"]):
+            place = {"item_id": item["id"], "output_index": index}
+            if item["type"] == "message":
+                part = item["content"][0]
+                place["content_index"] = 0
+                yield self._event(
+                    "response.output_text.done", **place, text=part["text"], logprobs=part["logprobs"]
+                )
+                yield self._event("response.content_part.done", **place, part=part)
+            else:
+                yield self._event(
+                    "response.function_call_arguments.done", **place, name=item["name"],
+                    arguments=item["arguments"],
+                )  # fmt: skip
+            yield self._event("response.output_item.done", output_index=index, item=item)
+
+    def _event(self, kind: str, **fields: Any) -> bytes:
+        self._number += 1
+        return sse.event({"type": kind, "sequence_number": self._number, **fields}, kind)
+
+
+def replay(response: dict[str, Any], after: int) -> Iterator[bytes]:
+    """The stream of a response that is kept, from behind the event of number `after`."""
+    begun = {**response, "status": "in_progress", "output": [], "usage": None}
+    events: Items = [{"type": "response.created", "response": begun}]
+    for index, item in enumerate(response["output"]):
+        empty = {**item, "status": "in_progress"} | ({"content": []} if item["type"] == "message" else {})
+        events.append({"type": "response.output_item.added", "output_index": index, "item": empty})
+        if item["type"] == "message":
+            place = {"item_id": item["id"], "output_index": index, "content_index": 0}
+            text = item["content"][0]["text"]
+            part = item["content"][0]
+            events += [
+                {"type": "response.content_part.added", **place, "part": _part("", [])},
+                {"type": "response.output_text.delta", **place, "delta": text, "logprobs": part["logprobs"]},
+                {"type": "response.output_text.done", **place, "text": text, "logprobs": part["logprobs"]},
+                {"type": "response.content_part.done", **place, "part": part},
+            ]
+        events.append({"type": "response.output_item.done", "output_index": index, "item": item})
+    events.append({"type": f"response.{response['status']}", "response": response})
+    for number, event in enumerate(events):
+        if number > after:
+            yield sse.event({**event, "sequence_number": number}, event["type"])
+
+
+def _output(identity: str, reply: Reply, status: str) -> Items:
+    text = text_of(reply)
+    logprobs = [logprob_row(one) for one in reply.logprobs]
+    items = [_text_item(identity, status, [_part(text, logprobs)])] if text or not reply.tool_calls else []
+    return items + [
+        _call_item(identity, index, status, call_id=call.id, name=call.name, arguments=call.arguments)
+        for index, call in enumerate(reply.tool_calls)
+    ]
+
+
+def _text_id(identity: str) -> str:
+    return identity.replace("resp_", "msg_")
+
+
+def _text_item(identity: str, status: str, content: Items) -> dict[str, Any]:
+    return {
+        "id": _text_id(identity), "type": "message", "status": status, "role": "assistant", "content": content
+    }  # fmt: skip
+
+
+def _call_item(identity: str, index: int, status: str, **call: str) -> dict[str, Any]:
+    return {
+        "id": f"{identity.replace('resp_', 'fc_')}_{index}",
+        "type": "function_call",
+        "status": status,
+        **call,
+    }
+
+
+def _part(text: str, logprobs: Items) -> dict[str, Any]:
+    return {"type": "output_text", "text": text, "annotations": [], "logprobs": logprobs}
+
+
+def _format(body: ResponseBody) -> dict[str, Any]:
+    form = body.text.format
+    if form.type != "json_schema":
+        return {"type": form.type}
+    return {"type": form.type, "name": form.name, "schema": form.schema, "strict": form.strict}
+
+
+def _tool(given: dict[str, Any]) -> dict[str, Any]:
+    return {"strict": None, "parameters": {}, "description": None, **given}

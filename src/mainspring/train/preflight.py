@@ -1,0 +1,139 @@
+"""What would make a run worthless, found before its first step: in the data, in the weights, and in what is to be kept.
+
+items, a sample of them -> nothing is trained, numbers that are not finite, the same twice
+weights                 -> numbers that are not finite
+transform               -> an adapter that could not be saved or merged at the end
+dataset                 -> the data doctor's faults, which are told and do not refuse
+"""
+
+from collections.abc import Iterator
+from itertools import islice
+
+import msgspec
+
+from mainspring.adapt import store
+from mainspring.adapt.bake import check_bakes
+from mainspring.adapt.base import Adapter
+from mainspring.data.doctor.base import Fault
+from mainspring.data.doctor.examine import examine
+from mainspring.data.doctor.view import open_view
+from mainspring.data.shard_dataset import has_shards
+from mainspring.errors import ConfigError
+from mainspring.models.model import Model
+from mainspring.registry import Registry
+from mainspring.train.batch import Item, Segment
+from mainspring.train.feed import Feed
+from mainspring.train.finite import check_numbers
+from mainspring.train.objectives.base import Regulator
+from mainspring.train.recipe import Recipe
+from mainspring.train.sources.base import Source
+from mainspring.train.sources.prompts import Prompt
+
+MAX_ITEMS, MAX_SHOWN = 1000, 3
+TEACHES = ("", "chosen", "rejected", "answer")  # roles of segments whose tokens are what is learnt
+
+
+class Looked(msgspec.Struct, frozen=True, kw_only=True):
+    """Of the items that were looked at: how many, and their segments, ids and trained ids.
+
+    `untaught`: segments of which nothing is trained. `repeated`: items that stood there before.
+    """
+
+    items: int
+    segments: int
+    ids: int
+    trained_ids: float
+    longest: int
+    untaught: int
+    repeated: int
+
+
+def look(data: Source | Feed) -> Looked:
+    """Look at up to a thousand items of what a run learns from.
+
+    Raises:
+        ConfigError: nothing of them is trained, or a number among them is not finite; the segment is named.
+
+    """
+    seen: set[int] = set()
+    segments: list[Segment] = []
+    untaught: list[str] = []
+    count = repeated = 0
+    for item in _sample(data):
+        count += 1
+        key = hash(tuple((tuple(each.ids), each.role) for each in item))
+        repeated += key in seen
+        seen.add(key)
+        for segment in item:
+            check_numbers(segment)
+            segments.append(segment)
+            untaught += [segment.name] if _is_untaught(segment) else []
+    if segments and len(untaught) == len(segments):
+        shown = ", ".join(untaught[:MAX_SHOWN])
+        raise ConfigError(
+            f"Nothing is trained in any of {len(segments):,} segments ({shown}, ...): all weights are 0. See them "
+            "with `mainspring data peek --tokens`; answers must have the role 'assistant' and a text."
+        )
+    return Looked(
+        items=count, segments=len(segments), ids=sum(each.num_tokens for each in segments),
+        trained_ids=sum(each.trained_tokens for each in segments),
+        longest=max((each.num_tokens for each in segments), default=0), untaught=len(untaught), repeated=repeated,
+    )  # fmt: skip
+
+
+def ask_doctor(registry: Registry, recipe: Recipe) -> list[Fault]:
+    """The faults of the datasets of documents or token shards that a recipe learns from."""
+    model = recipe.model if isinstance(recipe.model, str) else recipe.tokenizer
+    found: list[Fault] = []
+    for reference in recipe.data.parents(registry).values():
+        dataset = registry.get(reference)
+        if dataset.kind == "dataset" and has_shards(registry, dataset):
+            found += examine(open_view(registry, dataset, model=model))
+    return found
+
+
+def check_kept(model: Model, recipe: Recipe) -> None:
+    """See that what comes out of a run can be kept.
+
+    Raises:
+        ConfigError: an adapter that cannot be saved or, beside a new head, merged; one of a base that is nowhere;
+            biases of routers that would be lost.
+
+    """
+    transform = recipe.transform
+    if not isinstance(transform, Adapter):
+        return
+    if recipe.head is not None:
+        check_bakes(transform, "The head would come out with the model's weights, but the adapter")
+        return
+    if not isinstance(recipe.model, str):
+        raise ConfigError(
+            f"`model` is new, so the base of an adapter of kind '{transform.kind}' would be kept nowhere. Train it "
+            "first, with `transform.kind=full`, or name a model of the registry."
+        )
+    moved = [each.kind for each in recipe.penalties if isinstance(each, Regulator)]
+    if moved:
+        raise ConfigError(
+            f"'{moved[0]}' moves biases of the base's routers, which are in no adapter's file. Take the loss "
+            "'moe_balance' instead, or train with `transform.kind=full`."
+        )
+    try:
+        store.check(model, recipe.name)
+    except ConfigError as error:
+        raise ConfigError(f"The adapter could not be saved when it is trained: {error}") from error
+
+
+def _sample(data: Source | Feed) -> Iterator[Item]:
+    """Items evenly spread over a source, or the first ones of a feed."""
+    if isinstance(data, Feed):
+        yield from islice((item for step in data.steps({}) for item in step.items), MAX_ITEMS)
+        return
+    stride = max(1, data.num_items // MAX_ITEMS)
+    for index in range(0, data.num_items, stride):
+        yield data.item(index)
+
+
+def _is_untaught(segment: Segment) -> bool:
+    if isinstance(segment, Prompt) or segment.label is not None or segment.role not in TEACHES:
+        return False
+    return not segment.trained_tokens

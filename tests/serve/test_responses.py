@@ -1,0 +1,191 @@
+"""Responses, spoken by the official client to a real server."""
+
+import time
+
+import openai
+import pytest
+from pydantic import BaseModel
+
+from fakes_model import House
+from mainspring.schema import Constraint, Message, ToolCall
+from mainspring.serve.run import in_background
+
+TOOL = {"type": "function", "name": "look", "parameters": {"type": "object"}, "strict": True}
+
+
+class Answer(BaseModel):
+    answer: int
+
+
+def asked(house, model="gpt"):
+    return house.shelf.models[model].asked[-1]
+
+
+def wait_until(condition, timeout_s=5):
+    end = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.01)
+
+
+def test_a_response_is_kept_and_the_next_goes_on_from_it(ai, spoken):
+    first = ai.responses.create(model="gpt", input="What of the sky?", instructions="Be brief.")
+    assert (first.output_text, first.status) == ("The sky is blue.", "completed")
+    assert first.usage.output_tokens == 4
+    assert first.usage.input_tokens_details.cached_tokens == 1
+    assert ai.responses.retrieve(first.id) == first
+    second = ai.responses.create(input=[{"role": "user", "content": "And?"}], previous_response_id=first.id)
+    assert (second.model, second.previous_response_id) == ("gpt", first.id)
+    assert asked(spoken) == (  # instructions are not carried over
+        Message("user", "What of the sky?"), Message("assistant", "The sky is blue."), Message("user", "And?"),
+    )  # fmt: skip
+    ai.responses.delete(first.id)
+    with pytest.raises(openai.NotFoundError, match="There is no response"):
+        ai.responses.retrieve(first.id)
+    with pytest.raises(openai.NotFoundError):
+        ai.responses.create(input="x", previous_response_id=second.id)
+
+
+def test_a_response_that_is_not_stored_is_not_kept(ai):
+    done = ai.responses.create(model="gpt", input="x", store=False)
+    with pytest.raises(openai.NotFoundError):
+        ai.responses.retrieve(done.id)
+
+
+def test_a_limit_makes_a_response_incomplete(ai):
+    done = ai.responses.create(model="gpt", input="x", max_output_tokens=2)
+    assert (done.status, done.incomplete_details.reason) == ("incomplete", "max_output_tokens")
+    assert done.output_text == "The sky"
+
+
+def test_the_events_of_a_stream_are_numbered_and_say_what_is_kept(ai):
+    events = list(ai.responses.create(model="gpt", input="x", stream=True))
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+    kinds = [event.type.removeprefix("response.") for event in events]
+    assert kinds[:4] == ["created", "in_progress", "output_item.added", "content_part.added"]
+    assert kinds[-4:] == ["output_text.done", "content_part.done", "output_item.done", "completed"]
+    text = "".join(event.delta for event in events if event.type == "response.output_text.delta")
+    assert text == events[-1].response.output_text == "The sky is blue."
+    assert ai.responses.retrieve(events[-1].response.id) == events[-1].response
+    again = list(ai.responses.retrieve(events[-1].response.id, stream=True, starting_after=1))
+    assert again[0].sequence_number == 2
+    assert again[-1].response == events[-1].response
+
+
+@pytest.mark.parametrize("is_stream", [True, False])
+def test_functions_are_called_and_their_results_go_back(ai, spoken, is_stream, monkeypatch):
+    if is_stream:
+        with ai.responses.stream(model="caller", input="x", tools=[TOOL]) as stream:
+            pieces = [event for event in stream if event.type == "response.function_call_arguments.delta"]
+            done = stream.get_final_response()
+        assert len(pieces) == 4
+    else:
+        done = ai.responses.create(model="caller", input="x", tools=[TOOL])
+    assert [item.type for item in done.output] == ["message", "function_call", "function_call"]
+    assert [(item.call_id, item.arguments) for item in done.output[1:]] == [
+        ("call_1", '{"at": "sky"}'), ("call_2", '{"at": "sea"}'),
+    ]  # fmt: skip
+    monkeypatch.setattr("mainspring.chat.check", lambda messages, open_reply: None)
+    results = [{"type": "function_call_output", "call_id": "call_1", "output": "blue"}]
+    ai.responses.create(model="gpt", input=results, previous_response_id=done.id)
+    assert asked(spoken) == (
+        Message("user", "x"),
+        Message(
+            "assistant",
+            "Let me look.",
+            (
+                ToolCall(id="call_1", name="look", arguments='{"at": "sky"}'),
+                ToolCall(id="call_2", name="look", arguments='{"at": "sea"}'),
+            ),
+        ),
+        Message("tool", "blue", tool_call="call_1"),
+    )
+
+
+def test_a_format_reaches_the_model_and_is_parsed(ai, spoken):
+    done = ai.responses.parse(model="gpt", input="x", text_format=Answer)
+    assert done.output_parsed == Answer(answer=42)
+    constraint = spoken.shelf.models["gpt"].runs[-1].ask.constraint
+    assert constraint.value["properties"]["answer"]["type"] == "integer"
+    ai.responses.create(model="gpt", input="x", text={"format": {"type": "json_object"}})
+    assert spoken.shelf.models["gpt"].runs[-1].ask.constraint == Constraint(kind="json_object")
+
+
+def test_logprobs_come_where_they_are_asked_for(ai):
+    done = ai.responses.create(
+        model="gpt", input="x", top_logprobs=2, include=["message.output_text.logprobs"]
+    )
+    rows = done.output[0].content[0].logprobs
+    assert [row.token for row in rows] == ["The", " sky", " is", " blue."]
+    assert rows[1].top_logprobs[1].token == "alt1"
+
+
+def test_what_was_sent_is_listed_page_by_page(ai):
+    given = [
+        {"role": "user", "content": "one"},
+        {"role": "assistant", "content": "two"},
+        {"role": "user", "content": "three"},
+    ]
+    done = ai.responses.create(model="gpt", input=given)
+    items = list(ai.responses.input_items.list(done.id, limit=2, order="asc"))
+    assert [item.content[0].text for item in items] == ["one", "two", "three"]
+    newest = ai.responses.input_items.list(done.id, limit=1)
+    assert newest.data[0].content[0].text == "three"
+    assert newest.has_more
+    assert ai.responses.input_tokens.count(model="gpt", input="abc").input_tokens == len("<user>abc")
+
+
+def test_a_response_in_the_background_is_asked_for_later_and_can_be_cancelled(ai, spoken):
+    done = ai.responses.create(model="gpt", input="x", background=True)
+    assert done.status == "in_progress"
+    wait_until(lambda: ai.responses.retrieve(done.id).status == "completed")
+    assert ai.responses.retrieve(done.id).output_text == "The sky is blue."
+    assert ai.responses.cancel(done.id).status == "completed"
+    slow = ai.responses.create(model="slow", input="x", background=True)
+    assert ai.responses.cancel(slow.id).status == "cancelled"
+    wait_until(spoken.shelf.models["slow"].runs[-1].done.is_set)
+    assert spoken.shelf.models["slow"].runs[-1].is_cancelled
+    assert ai.responses.retrieve(slow.id).status == "cancelled"
+    events = list(ai.responses.create(model="gpt", input="x", background=True, stream=True))
+    assert events[-1].response.output_text == "The sky is blue."
+    with pytest.raises(openai.BadRequestError, match="only such can be cancelled"):
+        ai.responses.cancel(ai.responses.create(model="gpt", input="x").id)
+
+
+def test_a_background_response_of_a_server_that_was_stopped_has_failed(tmp_path, spoken):
+    with in_background(spoken.app) as url, openai.OpenAI(base_url=f"{url}/v1", api_key="none") as client:
+        identity = client.responses.create(model="slow", input="x", background=True).id
+    again = House(tmp_path, spoken.shelf)
+    with in_background(again.app) as url, openai.OpenAI(base_url=f"{url}/v1", api_key="none") as client:
+        lost = client.responses.retrieve(identity)
+    assert (lost.status, lost.error.code) == ("failed", "server_error")
+    again.log.close()
+    again.database.close()
+
+
+def test_a_failure_is_kept_where_it_came_too_late_for_a_status(ai):
+    events = list(ai.responses.create(model="broken", input="x", stream=True))
+    assert events[-1].type == "response.failed"
+    assert "fell over" in ai.responses.retrieve(events[-1].response.id).error.message
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"conversation": "c"}, "`conversation`"),
+        ({"prompt": {"id": "p"}}, "`prompt`"),
+        ({"input": [{"type": "image"}]}, "'image'"),
+        (
+            {"input": [{"role": "user", "content": [{"type": "input_image"}]}]},
+            "`input\\[0\\].content\\[0\\].type`",
+        ),
+        ({"tools": [{"type": "web_search"}]}, "`tools\\[0\\]"),
+        ({"background": True, "store": False}, "needs `store`"),
+        ({"text": {"format": {"type": "json_schema", "name": "a", "schema": {"type": "thing"}}}}, "'thing'"),
+        ({"temperature": 3}, "`temperature` is 3"),
+        ({"tool_choice": "required"}, "holds none"),
+    ],
+)
+def test_a_bad_field_is_refused(ai, change, words):
+    with pytest.raises(openai.BadRequestError, match=words):
+        ai.responses.create(**{"model": "gpt", "input": "x", **change})
