@@ -121,12 +121,13 @@ def test_a_template_that_trims_content_is_followed():
         ("uaa", False, "Two assistant messages follow each other"),
         ("us", False, "system message stands after the first place"),
         ("ss", False, "system message stands after the first place"),
-        ("ux", False, "role 'tool'; known roles are system, user, assistant"),
+        ("ux", False, "a message of role 'tool' where 'assistant' is due"),
+        ("z", False, "role 'critic'; known roles are system, user, assistant, tool"),
         ("ua", True, "nothing to reply to"),
     ],
 )
 def test_messages_in_another_order_are_refused(roles, open_reply, message):
-    names = {"s": "system", "u": "user", "a": "assistant", "x": "tool"}
+    names = {"s": "system", "u": "user", "a": "assistant", "x": "tool", "z": "critic"}
     messages = [Message(role=names[role], content="x") for role in roles]
     with pytest.raises(ChatError, match=message):
         chat.render(messages, TOKENIZER, open_reply=open_reply)

@@ -7,26 +7,36 @@ injects.
     template text | content of message 0 | template text | content of message 1 | ...
     weight 0, -1  | weight 0, message 0  | weight 0, -1  | 1 for an assistant   | its end token: weight 1, -1
 
-Special tokens are looked for in the template's own text alone, so that content can never forge one. An
-assistant's text is encoded on its own, because when it is generated it begins after ids that are already
-fixed.
+Special tokens are looked for in the template's own text alone, so that content can never forge one; nor can
+the tools, names and arguments that a template writes, whose special names are marked as well. An assistant's
+text is encoded on its own, because when it is generated it begins after ids that are already fixed.
+
+A template that knows no tools gets them as text (chat_tools.py).
 """
 
 import functools
+import itertools
+import json
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import jinja2
 import jinja2.exceptions
+import jinja2.meta
 import jinja2.sandbox
 
+from mainspring.chat_tools import in_words, published_tools, published_turns
 from mainspring.errors import ChatError, TemplateError
-from mainspring.schema import Message
+from mainspring.schema import Message, Tool
 
-ROLES = ("system", "user", "assistant")
+ROLES = ("system", "user", "assistant", "tool")
+ORDER = (
+    "the accepted order is: an optional system message, then user and assistant in turn, where answers of tools follow "
+    "the assistant that calls them"
+)
 MAX_RENDERED_CHARACTERS = 10_000_000
 
 
@@ -68,16 +78,25 @@ class Rendered:
 class _Piece:
     text: str
     message: int
+    is_plain: bool = False
 
 
-def render(messages: Sequence[Message], tokenizer: ChatTokenizer, *, open_reply: bool = False) -> Rendered:
+def render(
+    messages: Sequence[Message],
+    tokenizer: ChatTokenizer,
+    *,
+    open_reply: bool = False,
+    tools: Sequence[Tool] = (),
+) -> Rendered:
     """Turn messages into ids, weights and the message each id came from.
 
     Args:
-        messages: an optional system message, then user and assistant in turn, beginning with the user.
+        messages: an optional system message, then user and assistant in turn, beginning with the user; answers of
+            tools stand behind the assistant's calls.
         tokenizer: its template and its special tokens are used.
         open_reply: end with the header of an assistant's turn, ready to generate; the last message must be
-            the user's.
+            the user's or a tool's.
+        tools: what the model may call. Calls that a template writes weigh nothing.
 
     Raises:
         ChatError: messages in another order, an unknown role, text that is not Unicode.
@@ -85,7 +104,19 @@ def render(messages: Sequence[Message], tokenizer: ChatTokenizer, *, open_reply:
 
     """
     check(messages, open_reply=open_reply)
-    pieces = _pieces(messages, tokenizer, open_reply=open_reply)
+    has_tools = bool(tools) or any(each.tool_calls or each.role == "tool" for each in messages)
+    if not has_tools or knows_tools(tokenizer.chat_template):
+        return _render(messages, tokenizer, tools, open_reply=open_reply)
+    plain, origins = in_words(messages, tools)
+    rendered = _render(plain, tokenizer, (), open_reply=open_reply)
+    owners = [origins[each] if each >= 0 else -1 for each in rendered.message]
+    return Rendered(ids=rendered.ids, weight=rendered.weight, message=owners)
+
+
+def _render(
+    messages: Sequence[Message], tokenizer: ChatTokenizer, tools: Sequence[Tool], *, open_reply: bool
+) -> Rendered:
+    pieces = _pieces(messages, tokenizer, tools, open_reply=open_reply)
     ids: list[int] = []
     owners: list[int] = []
     weight: list[int] = []
@@ -103,7 +134,6 @@ def check(messages: Sequence[Message], *, open_reply: bool) -> None:
     """Raise ChatError unless the messages are text and in the one accepted order."""
     if not messages:
         raise ChatError("No messages were given; at least one user message is needed.")
-    expected = "the accepted order is: an optional system message, then user and assistant in turn"
     for index, message in enumerate(messages):
         if message.role not in ROLES:
             raise ChatError(
@@ -114,24 +144,48 @@ def check(messages: Sequence[Message], *, open_reply: bool) -> None:
             raise ChatError(
                 f"Message {index} holds half a character at {lone} (a lone surrogate); give whole Unicode text."
             )
-    turns = [message.role for message in messages if message.role != "system"]
     if any(message.role == "system" for message in messages[1:]):
-        raise ChatError(f"A system message stands after the first place; {expected}.")
+        raise ChatError(f"A system message stands after the first place; {ORDER}.")
+    turns = [message for message in messages if message.role != "system"]
     if not turns:
         raise ChatError("Only a system message was given; add a user message.")
-    for index, role in enumerate(turns):
-        wanted = "user" if index % 2 == 0 else "assistant"
-        if role != wanted:
-            where = (
-                "The conversation starts with"
-                if index == 0
-                else f"Two {role} messages follow each other: turn {index} is"
-            )
-            raise ChatError(f"{where} a message of role '{role}' where '{wanted}' is due; {expected}.")
-    if open_reply and turns[-1] != "user":
+    _check_turns(turns)
+    if open_reply and turns[-1].role == "assistant":
         raise ChatError(
             "The last message is the assistant's, so there is nothing to reply to; end with a user message."
         )
+
+
+def _check_turns(turns: Sequence[Message]) -> None:
+    calls: set[str] = set()
+    before = ""
+    for index, message in enumerate(turns):
+        due = {
+            "": ("user",),
+            "user": ("assistant",),
+            "assistant": ("user",),
+            "tool": ("tool", "assistant", "user"),
+        }
+        wanted = ("tool",) if before == "assistant" and calls else due[before]
+        if message.role not in wanted:
+            where = (
+                "The conversation starts with"
+                if index == 0
+                else f"Two {before} messages follow each other: turn {index} is"
+                if before == message.role
+                else f"Turn {index} is"
+            )
+            raise ChatError(
+                f"{where} a message of role '{message.role}' where '{wanted[-1]}' is due; {ORDER}."
+            )
+        if message.role == "assistant":
+            calls = {call.id for call in message.tool_calls}
+        elif message.role == "tool" and message.tool_call not in calls:
+            raise ChatError(
+                f"Turn {index} answers the call '{message.tool_call}'; the assistant has called "
+                f"{', '.join(sorted(calls)) or 'nothing'} before it. Name the call that it answers."
+            )
+        before = message.role
 
 
 def _lone_surrogate(text: str) -> int | None:
@@ -143,31 +197,81 @@ def _lone_surrogate(text: str) -> int | None:
     return None
 
 
-def _pieces(messages: Sequence[Message], tokenizer: ChatTokenizer, *, open_reply: bool) -> list[_Piece]:
+def _pieces(
+    messages: Sequence[Message], tokenizer: ChatTokenizer, tools: Sequence[Tool], *, open_reply: bool
+) -> list[_Piece]:
     """Split the rendered text at the contents, and prove that the pieces are what the template really says."""
     nonce = secrets.token_hex(8)
     marks = [f"\ue000{nonce}-{index}\ue001" for index in range(len(messages))]
-    marked = [Message(role=message.role, content=mark) for message, mark in zip(messages, marks, strict=True)]
-    skeleton = _run_template(tokenizer, marked, open_reply=open_reply)
-    exact = _run_template(tokenizer, messages, open_reply=open_reply)
-    for contents in ([m.content for m in messages], [m.content.strip() for m in messages]):
-        pieces = _fill(skeleton, marks, contents)
-        if pieces is not None and "".join(piece.text for piece in pieces) == exact:
-            return pieces
+    specials = {name: f"\ue000{nonce}-s{index}\ue001" for index, name in enumerate(tokenizer.special)}
+    hide = _hider(specials)
+    for calling in (True, False) if any(each.tool_calls for each in messages) else (True,):
+        # Some templates leave out what an assistant says beside its calls.
+        said = [
+            each if calling or not each.tool_calls else Message(each.role, "", each.tool_calls)
+            for each in messages
+        ]
+        is_marked = [bool(each.content) or not each.tool_calls for each in said]
+        marked = [
+            Message(each.role, mark if has_mark else "", each.tool_calls, each.tool_call)
+            for each, mark, has_mark in zip(said, marks, is_marked, strict=True)
+        ]
+        skeleton = _run_template(tokenizer, marked, tools, open_reply=open_reply, change=hide)
+        exact = _run_template(tokenizer, messages, tools, open_reply=open_reply)
+        for plain, answer in itertools.product((str, str.strip), (str, str.strip, _quoted)):
+            contents = [(answer if each.role == "tool" else plain)(each.content) for each in said]
+            pieces = _fill(skeleton, marks, contents, is_marked)
+            pieces = _unhide(pieces, specials) if pieces is not None else None
+            if pieces is not None and "".join(piece.text for piece in pieces) == exact:
+                return pieces
     raise TemplateError(
         "The chat template changes, drops or repeats the text of messages, so ids cannot be traced to them. "
         "Use a template that writes every message's content once, unchanged or trimmed."
     )
 
 
-def _fill(skeleton: str, marks: Sequence[str], contents: Sequence[str]) -> list[_Piece] | None:
+def _quoted(text: str) -> str:
+    """As templates write an answer that they put into JSON."""
+    return json.dumps(text, ensure_ascii=False)[1:-1]
+
+
+def _fill(
+    skeleton: str, marks: Sequence[str], contents: Sequence[str], is_marked: Sequence[bool]
+) -> list[_Piece] | None:
     pieces, rest = [], skeleton
     for index, (mark, content) in enumerate(zip(marks, contents, strict=True)):
+        if not is_marked[index]:
+            continue
         before, found, rest = rest.partition(mark)
         if not found:
             return None
         pieces += [_Piece(before, -1), _Piece(content, index)]
     return [*pieces, _Piece(rest, -1)]
+
+
+def _hider(specials: dict[str, str]) -> Callable[[str], str]:
+    """Changes special tokens' names in what a template gets beside contents into marks."""
+    pattern = _any_of(tuple(specials)) if specials else None
+
+    def hide(text: str) -> str:
+        return pattern.sub(lambda found: specials[found.group()], text) if pattern is not None else text
+
+    return hide
+
+
+def _unhide(pieces: list[_Piece], specials: dict[str, str]) -> list[_Piece]:
+    """Put the names back, as plain text."""
+    if not specials:
+        return pieces
+    names = {mark: name for name, mark in specials.items()}
+    parted: list[_Piece] = []
+    for piece in pieces:
+        if piece.message >= 0:
+            parted.append(piece)
+            continue
+        texts = re.split(f"({_any_of(tuple(names)).pattern})", piece.text)
+        parted += [_Piece(names.get(text, text), -1, text in names) for text in texts if text]
+    return parted
 
 
 def _runs(
@@ -183,6 +287,9 @@ def _runs(
                 run = []
             else:
                 run.append(piece)
+            continue
+        if piece.is_plain:
+            run.append(piece)
             continue
         for text, special in _split_special(piece.text, tokenizer.special):
             run.append(_Piece(text, -1))
@@ -224,12 +331,21 @@ def _encode_run(run: list[_Piece] | int, tokenizer: ChatTokenizer) -> list[tuple
     ]
 
 
-def _run_template(tokenizer: ChatTokenizer, messages: Sequence[Message], *, open_reply: bool) -> str:
+def _run_template(
+    tokenizer: ChatTokenizer,
+    messages: Sequence[Message],
+    tools: Sequence[Tool],
+    *,
+    open_reply: bool,
+    change: Callable[[str], str] = str,
+) -> str:
     template = compile_template(tokenizer.chat_template)
-    turns = [{"role": message.role, "content": message.content} for message in messages]
+    said: dict[str, Any] = {"messages": published_turns(messages, change)}
+    if tools:
+        said["tools"] = published_tools(tools, change)
     try:
         text = template.render(
-            messages=turns, add_generation_prompt=open_reply, bos_token=tokenizer.bos, eos_token=tokenizer.eos
+            **said, add_generation_prompt=open_reply, bos_token=tokenizer.bos, eos_token=tokenizer.eos
         )
     except jinja2.exceptions.SecurityError as error:
         raise TemplateError(
@@ -265,7 +381,8 @@ def compile_template(source: str) -> jinja2.Template:
         raise TemplateError(
             "This model has no chat template; use a model tuned for chat, or give it a template."
         )
-    environment = _Sandbox(trim_blocks=True, lstrip_blocks=True)
+    environment = _Sandbox(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
+    environment.filters["tojson"] = _to_json
     environment.globals = {
         "raise_exception": _raise_exception,
         "namespace": jinja2.utils.Namespace,
@@ -277,6 +394,19 @@ def compile_template(source: str) -> jinja2.Template:
         raise TemplateError(
             f"The chat template has a syntax error in line {error.lineno}: {error.message}."
         ) from error
+
+
+@functools.lru_cache(maxsize=32)
+def knows_tools(source: str) -> bool:
+    """Whether a template reads the variable `tools`."""
+    environment = _Sandbox(extensions=["jinja2.ext.loopcontrols"])
+    compile_template(source)
+    return "tools" in jinja2.meta.find_undeclared_variables(environment.parse(source))
+
+
+def _to_json(value: Any, *, indent: int | None = None, **_: Any) -> str:
+    """As published templates expect it: Jinja's own would write <, > and & for web pages."""
+    return json.dumps(value, ensure_ascii=False, indent=indent)
 
 
 def _raise_exception(message: str) -> Any:

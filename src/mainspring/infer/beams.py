@@ -16,7 +16,7 @@ from mainspring.infer.base import AnyEngine, AnyTicket
 from mainspring.infer.generation import EngineGeneration, Shared
 from mainspring.infer.request import Output, Request
 from mainspring.infer.sampling import MAX_ALTERNATIVES, Chosen
-from mainspring.infer.tools.base import Parser
+from mainspring.infer.tools.plan import ToolPlan
 from mainspring.protocols import Sink
 from mainspring.schema import Ask, Sampling
 
@@ -83,9 +83,9 @@ class BeamGeneration(EngineGeneration):
     what would change the distribution is refused.
     """
 
-    def __init__(self, shared: Shared, ask: Ask, parser: Callable[[], Parser], sink: Sink | None) -> None:
-        _check(ask, shared.sampling)
-        super().__init__(shared, ask.n, ask.n, parser, sink)
+    def __init__(self, shared: Shared, ask: Ask, planned: ToolPlan, sink: Sink | None) -> None:
+        _check(ask, planned, shared.sampling)
+        super().__init__(shared, ask.n, ask.n, planned.parser, sink)
         self._shared, self._ask = shared, ask
         self._tickets: list[AnyTicket] = []
         self._since = time.monotonic()
@@ -197,7 +197,7 @@ class _Answers:
         return [each for each in self._found if each is not None]
 
 
-def _check(ask: Ask, sampling: Sampling) -> None:
+def _check(ask: Ask, planned: ToolPlan, sampling: Sampling) -> None:
     most = MAX_ALTERNATIVES // 4
     plain = Sampling()
     names = ("repetition_penalty", "presence_penalty", "frequency_penalty", "logit_bias", "min_tokens")
@@ -206,7 +206,7 @@ def _check(ask: Ask, sampling: Sampling) -> None:
     ]
     if ask.beams > most or not ask.n <= ask.beams:
         raise ConfigError(f"`beams` is {ask.beams} and `n` {ask.n}; n to {most} beams can be searched.")
-    if ask.best_of > ask.n or ask.constraint is not None or changed:
+    if ask.best_of > ask.n or planned.constraint is not None or changed:
         what = changed or (["best_of"] if ask.best_of > ask.n else ["a constraint"])
         raise ConfigError(
             f"Beam search does not go together with {', '.join(what)}. Leave that out, or `beams`."

@@ -15,10 +15,11 @@ from mainspring.infer.beams import BeamGeneration
 from mainspring.infer.generation import EngineGeneration, Shared, seed_of
 from mainspring.infer.kernels import KernelPlan
 from mainspring.infer.request import Request
-from mainspring.infer.tools.base import Plain
+from mainspring.infer.tools.plan import ToolPlan, plan
 from mainspring.protocols import PLAIN, Sink
 from mainspring.schema import Ask, Message, Reply, Sampling
 from mainspring.tokenizer.base import Tokenizer
+from mainspring.tokenizer.stream import showing
 
 MAX_REPLIES = 128
 
@@ -52,7 +53,8 @@ class EngineChat:
         """Begin a reply; see `protocols.ChatModel.start`."""
         if sampling.max_tokens < 1:
             raise ConfigError(f"`max_tokens` is {sampling.max_tokens}; a reply needs 1 or more.")
-        return self._begin(self.prompt_ids(messages, ask), sampling, sink, ask)
+        planned = self._plan_tools(ask)
+        return self._begin(self._render(messages, planned), sampling, sink, ask, planned)
 
     def complete(
         self, prompt: str | Sequence[int], sampling: Sampling, sink: Sink | None = None, *, ask: Ask = PLAIN
@@ -70,11 +72,11 @@ class EngineChat:
         wrong = next((each for each in ids if not 0 <= each < size), None)
         if wrong is not None:
             raise ConfigError(f"The prompt holds the id {wrong}; this model's ids go from 0 to {size - 1:,}.")
-        return self._begin(ids, sampling, sink, ask)
+        return self._begin(ids, sampling, sink, ask, ToolPlan(constraint=ask.constraint))
 
     def prompt_ids(self, messages: Sequence[Message], ask: Ask = PLAIN) -> list[int]:
         """The ids that the model is shown for messages."""
-        return chat.render(messages, self._tokenizer, open_reply=True).ids
+        return self._render(messages, self._plan_tools(ask))
 
     def encode(self, text: str) -> list[int]:
         return self._tokenizer.encode(text)
@@ -89,7 +91,15 @@ class EngineChat:
         """All at once into the engine, which batches them."""
         return [started.wait() for started in [self.start(messages, sampling) for messages in conversations]]
 
-    def _begin(self, ids: Sequence[int], sampling: Sampling, sink: Sink | None, ask: Ask) -> EngineGeneration:
+    def _plan_tools(self, ask: Ask) -> ToolPlan:
+        return plan(ask, self._tokenizer.chat_template)
+
+    def _render(self, messages: Sequence[Message], planned: ToolPlan) -> list[int]:
+        return chat.render(messages, self._tokenizer, open_reply=True, tools=planned.shown).ids
+
+    def _begin(
+        self, ids: Sequence[int], sampling: Sampling, sink: Sink | None, ask: Ask, planned: ToolPlan
+    ) -> EngineGeneration:
         asked = msgspec.structs.replace(sampling, max_tokens=max(sampling.max_tokens, 1))
         samplings.check(asked, vocab_size=self._tokenizer.vocab_size)
         num = max(ask.n, ask.best_of)
@@ -98,19 +108,20 @@ class EngineChat:
                 f"`n` is {ask.n} and `best_of` {ask.best_of}; they must be from 1 to {MAX_REPLIES}."
             )
         shared = Shared(
-            prompt_ids=tuple(ids), sampling=sampling, tokenizer=self._tokenizer, decoder=self._tokenizer,
-            attributes=self._attributes(), fingerprint=self._engine.fingerprint,
+            prompt_ids=tuple(ids), sampling=sampling, tokenizer=self._tokenizer,
+            decoder=showing(self._tokenizer, planned.special), attributes=self._attributes(),
+            fingerprint=self._engine.fingerprint, max_calls=planned.max_calls,
         )  # fmt: skip
         request = Request(
             ids=shared.prompt_ids, sampling=asked, end_ids=self._tokenizer.end_ids, adapter=self._adapter,
-            constraint=ask.constraint, priority=ask.priority, deadline_s=ask.deadline_s, tenant=ask.tenant,
+            constraint=planned.constraint, priority=ask.priority, deadline_s=ask.deadline_s, tenant=ask.tenant,
             salt=ask.salt,
         )  # fmt: skip
         if ask.beams > 1:
-            beams = BeamGeneration(shared, ask, Plain, sink)
+            beams = BeamGeneration(shared, ask, planned, sink)
             beams.begin(self._engine, [request])
             return beams
-        generation = EngineGeneration(shared, num, ask.n, Plain, sink)
+        generation = EngineGeneration(shared, num, ask.n, planned.parser, sink)
         generation.begin(self._engine, _copies(request, num))
         return generation
 

@@ -45,7 +45,10 @@ def _token(token_id: int, logprob: float, tokenizer: Tokenizer) -> TokenLogprob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shared:
-    """What all replies to a request have in common; `prompt` grows as the prompt is scored."""
+    """What all replies to a request have in common.
+
+    `prompt` grows as the prompt is scored; after `max_calls` of tools a reply is over.
+    """
 
     prompt_ids: tuple[int, ...]
     sampling: Sampling
@@ -53,6 +56,7 @@ class Shared:
     decoder: Decoder
     attributes: dict[str, Any]
     fingerprint: str
+    max_calls: int | None = None
     prompt: list[TokenLogprob | None] = field(default_factory=list)
 
 
@@ -108,12 +112,13 @@ class Stream:
             text = self._stops.push(text)
         self._emit(text)
         stopped_by = self._stops.stopped_by
-        if stopped_by is not None:
+        is_over = shared.max_calls is not None and self._parser.num_whole >= shared.max_calls
+        if stopped_by is not None or is_over:
             self._finish("stop", stopped_by)
         elif output.finish_reason is not None:
             is_asked = output.end is not None and output.end.id in shared.sampling.stop_ids
             self._finish(output.finish_reason, output.end.id if output.end is not None and is_asked else None)
-        return stopped_by is not None
+        return stopped_by is not None or is_over
 
     def _finish(self, reason: FinishReason, stopped_by: str | int | None) -> None:
         shared, chosen = self._shared, self._chosen

@@ -1,7 +1,9 @@
 """Text of ids as they come, never half a character."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
+
+from mainspring.tokenizer.base import Tokenizer
 
 UNDECIDED = "\ufffd"
 
@@ -43,3 +45,28 @@ class StreamDecoder:
         rest = self._tokenizer.decode(self._ids)[self._num_sent :]
         self._ids, self._num_sent = [], 0
         return rest
+
+
+class Showing:
+    """Decodes like its tokenizer, which leaves special tokens out, but writes the names of some."""
+
+    def __init__(self, tokenizer: Decoder, names: Mapping[int, str]) -> None:
+        self._tokenizer, self._names = tokenizer, names
+
+    @property
+    def is_byte_level(self) -> bool:
+        return self._tokenizer.is_byte_level
+
+    def decode(self, ids: Sequence[int]) -> str:
+        text, start = "", 0
+        for place, token_id in enumerate(ids):
+            if token_id in self._names:
+                text += self._tokenizer.decode(ids[start:place]) + self._names[token_id]
+                start = place + 1
+        return text + self._tokenizer.decode(ids[start:])
+
+
+def showing(tokenizer: Tokenizer, names: Sequence[str]) -> Decoder:
+    """A decoder that shows those of the names that are special tokens of the tokenizer."""
+    found = {tokenizer.special[name]: name for name in names if name in tokenizer.special}
+    return Showing(tokenizer, found) if found else tokenizer

@@ -20,7 +20,9 @@ class Parsed:
 
 
 class Parser(Protocol):
-    """Reads one reply."""
+    """Reads one reply; `num_whole` calls have ended so far."""
+
+    num_whole: int
 
     def push(self, text: str) -> Parsed:
         """What this piece of text makes certain."""
@@ -33,6 +35,8 @@ class Parser(Protocol):
 
 class Plain:
     """Reads no calls."""
+
+    num_whole = 0
 
     def push(self, text: str) -> Parsed:
         return Parsed(text)
