@@ -24,13 +24,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from report import row, show
-
 from mainspring import chat
 from mainspring.evaluate.load.client import Answered, Target, ask
 from mainspring.evaluate.load.mix import WORDS, Asked
 from mainspring.schema import Message
 from mainspring.tokenizer.base import Tokenizer
+from report import row, show
 
 OPPONENTS = Path(__file__).parent / "opponents"
 START_S = 300
@@ -59,7 +58,7 @@ class Opponent:
 
     def __init__(self, python: str, script: str, model: Path, threads: int) -> None:
         command = [python, str(OPPONENTS / script), str(model), str(threads)]
-        self._process = subprocess.Popen(  # noqa: S603 - programs that the user named
+        self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
         self.name = self._read()["version"]
@@ -90,7 +89,7 @@ class Ours:
         command = [sys.executable, "-m", "mainspring", "serve", "--model", str(model), "--port", "0"]
         command += ["--workspace", str(folder), *itertools.chain(*(("-o", each) for each in options))]
         self._log = (folder.parent / "serve.log").open("w+")
-        self._process = subprocess.Popen(command, stderr=self._log, stdout=self._log)  # noqa: S603 - our own command
+        self._process = subprocess.Popen(command, stderr=self._log, stdout=self._log)
         self.target = Target(url=self._wait(), model=model.name)
 
     def _wait(self) -> str:
@@ -111,7 +110,9 @@ class Ours:
 
     def _run(self, texts: list[str], tokens: int) -> list[Answered]:
         async def all_at_once() -> list[Answered]:
-            return list(await asyncio.gather(*(ask(self.target, Asked(text=t, max_tokens=tokens)) for t in texts)))
+            return list(
+                await asyncio.gather(*(ask(self.target, Asked(text=t, max_tokens=tokens)) for t in texts))
+            )
 
         answers = asyncio.run(all_at_once())
         failed = next((each.error for each in answers if each.error), None)
@@ -139,12 +140,18 @@ def measure(ours: Ours, opponents: Sequence[Opponent], tokenizer: Tokenizer, tas
         for opponent in opponents:
             first_s = opponent.run(ids, 1)
             found[opponent.name].append(
-                prompt_tokens / first_s if task.tokens == 1 else decoded / (opponent.run(ids, task.tokens) - first_s)
+                prompt_tokens / first_s
+                if task.tokens == 1
+                else decoded / (opponent.run(ids, task.tokens) - first_s)
             )
-        first_s = ours.seconds(texts_of(task, chance), 1)  # others, lest the cache knows them in the second run
+        first_s = ours.seconds(
+            texts_of(task, chance), 1
+        )  # others, lest the cache knows them in the second run
         whole_s = first_s if task.tokens == 1 else ours.seconds(texts, task.tokens)
         found["ours"].append(prompt_tokens / first_s if task.tokens == 1 else decoded / (whole_s - first_s))
-    rates = {name: statistics.median(values[1:]) for name, values in found.items()}  # the first round warms up
+    rates = {
+        name: statistics.median(values[1:]) for name, values in found.items()
+    }  # the first round warms up
     mine = rates.pop("ours")
     return row(f"{task.what}, {task.words} words", "tokens/s", mine, rates)
 
@@ -152,7 +159,9 @@ def measure(ours: Ours, opponents: Sequence[Opponent], tokenizer: Tokenizer, tas
 @contextlib.contextmanager
 def started(args: argparse.Namespace, folder: Path) -> Iterator[tuple[Ours, list[Opponent]]]:
     opponents: list[Opponent] = []
-    ours = Ours(args.model, folder / "workspace", ["engine.backend=native", "engine.isolate=true", *args.option])
+    ours = Ours(
+        args.model, folder / "workspace", ["engine.backend=native", "engine.isolate=true", *args.option]
+    )
     try:
         if args.llama_cpp:
             opponents.append(Opponent(args.llama_cpp, "run_llama_cpp.py", args.gguf, args.threads))
@@ -167,7 +176,9 @@ def started(args: argparse.Namespace, folder: Path) -> Iterator[tuple[Ours, list
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", type=Path, required=True, help="A folder in the published layout.")
     parser.add_argument("--gguf", type=Path, help="The same weights for llama.cpp and OpenVINO.")
     parser.add_argument("--openvino", help="The Python that has openvino_genai.")

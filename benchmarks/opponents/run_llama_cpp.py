@@ -39,7 +39,11 @@ class Llama:
         import numpy as np
 
         scores = llama_cpp.llama_get_logits_ith(self.context, index)
-        return int(np.ctypeslib.as_array(ctypes.cast(scores, ctypes.POINTER(ctypes.c_float)), (self.vocab_size,)).argmax())
+        return int(
+            np.ctypeslib.as_array(
+                ctypes.cast(scores, ctypes.POINTER(ctypes.c_float)), (self.vocab_size,)
+            ).argmax()
+        )
 
     def generate(self, prompts: list[list[int]], num_tokens: int) -> int:
         llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(self.context), True)
@@ -52,9 +56,7 @@ class Llama:
         for start in range(0, len(rows), 2048):
             best += self.decode(rows[start : start + 2048])
         for step in range(1, num_tokens):
-            best = self.decode(
-                [(best[at], len(ids) + step - 1, at, True) for at, ids in enumerate(prompts)]
-            )
+            best = self.decode([(best[at], len(ids) + step - 1, at, True) for at, ids in enumerate(prompts)])
         return num_tokens * len(prompts)
 
 

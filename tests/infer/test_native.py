@@ -77,7 +77,8 @@ def test_neighbors_and_threads_change_no_bit(name):
         mine = sequence(3)  # where not-a-numbers lay before
         found = [run(backend, hostile[0], (mine, IDS[:90]), hostile[1])[40:130]]
         found += [
-            run(backend, (sequence(1), [6]), (mine, [token_id]), (sequence(2), [5]))[1:2] for token_id in IDS[90:]
+            run(backend, (sequence(1), [6]), (mine, [token_id]), (sequence(2), [5]))[1:2]
+            for token_id in IDS[90:]
         ]
         assert torch.equal(torch.cat(found), alone), threads
 
@@ -87,9 +88,7 @@ def test_neighbors_and_threads_change_no_bit(name):
 def test_machines_without_the_instructions_give_the_same_bits(name, settings, march):
     model = random_model(name)
     plain = native(model, **settings, march=march)
-    assert torch.equal(
-        run(plain, (sequence(0), IDS)), run(native(model, **settings), (sequence(0), IDS))
-    )
+    assert torch.equal(run(plain, (sequence(0), IDS)), run(native(model, **settings), (sequence(0), IDS)))
 
 
 def test_only_the_rows_that_are_asked_for_are_scored():
@@ -142,9 +141,13 @@ def test_an_adapter_that_learns_lengths_is_refused():
 
 
 def test_keys_and_values_in_bytes_take_half_the_room():
-    model = Model(family("llama").config({**family("llama").published(family("llama").tiny()), "head_dim": 64}))
+    model = Model(
+        family("llama").config({**family("llama").published(family("llama").tiny()), "head_dim": 64})
+    )
     halves, in_bytes = (native(model, kv=kv).cache_bytes for kv in ("bf16", "int8"))
-    assert halves == CONFIG.num_blocks * CONFIG.block_size * 2 * 2 * 2 * 64 * 2  # layers, k and v, heads, bytes
+    assert (
+        halves == CONFIG.num_blocks * CONFIG.block_size * 2 * 2 * 2 * 64 * 2
+    )  # layers, k and v, heads, bytes
     assert in_bytes <= 0.52 * halves
 
 

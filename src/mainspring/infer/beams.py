@@ -134,7 +134,9 @@ class BeamGeneration(EngineGeneration):
         )
         answers = _Answers(len(search.running))
         self._tickets = [
-            engine.submit_all([msgspec.structs.replace(one, ids=(*request.ids, *beam.ids))], [answers.taker(place)])[0]
+            engine.submit_all(
+                [msgspec.structs.replace(one, ids=(*request.ids, *beam.ids))], [answers.taker(place)]
+            )[0]
             for place, beam in enumerate(search.running)
         ]
         return answers

@@ -92,7 +92,9 @@ def _processor() -> str:
     """What -march=native depends on."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
-    told = {line.partition(":")[0].strip(): line for line in lines if line.startswith(("flags", "model name"))}
+    told = {
+        line.partition(":")[0].strip(): line for line in lines if line.startswith(("flags", "model name"))
+    }
     return platform.machine() + "".join(told.values())
 
 

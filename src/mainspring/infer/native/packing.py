@@ -6,7 +6,6 @@ Shapes: I inputs and O outputs of a linear, R rank of an adapter's factors.
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Protocol
 
 import torch
 
@@ -69,7 +68,9 @@ class FolderSource:
         self._files = SafetensorsFolder(folder)
         names = names_of(config)
         prefix = prefix_in(names, self._files)
-        self._published = {ours: prefix + theirs for ours, theirs in names.body.items()} | dict(names.heads["lm"])
+        self._published = {ours: prefix + theirs for ours, theirs in names.body.items()} | dict(
+            names.heads["lm"]
+        )
 
     @property
     def is_whole(self) -> bool:
@@ -83,7 +84,9 @@ class FolderSource:
             return None
         self._num_reads += 1
         if self._num_reads % READS_TO_REOPEN == 0:
-            self._files = SafetensorsFolder(self._folder)  # pages that were read count as ours while it is open
+            self._files = SafetensorsFolder(
+                self._folder
+            )  # pages that were read count as ours while it is open
         return self._files.read(self._published[key].format(i=layer and layer[1]))
 
 
@@ -132,9 +135,7 @@ class Packing:
     ) -> None:
         self._library.call("set_matrix", layer, int(site), weight_OI, bias_O, *weight_OI.shape, bits)
 
-    def _norm(
-        self, layer: int, place: Place, name: str, spec: NormSpec | None, factor: float = 1.0
-    ) -> None:
+    def _norm(self, layer: int, place: Place, name: str, spec: NormSpec | None, factor: float = 1.0) -> None:
         weight_D = self._source(f"{name}.weight")
         if weight_D is None or spec is None:
             return
@@ -166,7 +167,9 @@ class Packing:
                     continue
                 sizes = self._outputs_of(site)
                 down_RI = torch.cat([pair.a_RI.detach().float() * pair.scale for _, pair in found])
-                up_RO = torch.cat([_up(site, sizes, part, pair.b_OR.detach().float()) for part, pair in found])
+                up_RO = torch.cat(
+                    [_up(site, sizes, part, pair.b_OR.detach().float()) for part, pair in found]
+                )
                 self._library.call("set_factors", index, layer, int(site), len(down_RI), down_RI, up_RO)
 
     def _outputs_of(self, site: Site) -> tuple[int, ...]:
