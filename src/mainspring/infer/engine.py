@@ -79,6 +79,12 @@ class Engine:
         return self._backend.name
 
     @property
+    def context(self) -> int:
+        """The most ids that a prompt and its reply may have together: of the model, and of the cache."""
+        room = (self._config.num_blocks - NUM_SCRATCH_BLOCKS) * self._config.block_size
+        return min(self._backend.context, room)
+
+    @property
     def fingerprint(self) -> str:
         """Names the weights and the kernels that answer."""
         return self._backend.fingerprint
