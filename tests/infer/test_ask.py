@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from fakes_bpe import make_tokenizer
+from fakes_bpe import CHATML, make_tokenizer
 from fakes_engine import PLAN, make_model
 from mainspring.errors import ConfigError, ContextLengthError, MainspringError
 from mainspring.infer.backends.torch_eager import TorchEager
@@ -15,7 +15,7 @@ from mainspring.infer.engine import Engine
 from mainspring.infer.generation import seed_of
 from mainspring.infer.grammar import Grammars
 from mainspring.infer.request import EngineConfig
-from mainspring.schema import Ask, Constraint, Message, Sampling
+from mainspring.schema import Ask, Constraint, Message, Sampling, Tool
 
 HELLO = [Message("user", "wind it")]
 DRAWN = Sampling(temperature=1.0, seed=5, max_tokens=6)
@@ -26,6 +26,13 @@ def tiny():
     config, tokenizer = EngineConfig(num_blocks=256), make_tokenizer()
     with Engine(TorchEager(make_model(), PLAN, config), config, Grammars(tokenizer)) as engine:
         yield EngineChat("tiny", engine, tokenizer, PLAN, model="model/tiny@1")
+
+
+@pytest.fixture
+def tooled(tiny):
+    """The same with a template that names the tools in few words."""
+    names = "{% for tool in tools or [] %}{{ tool.function.name }} {% endfor %}"
+    return EngineChat("tiny", tiny._engine, make_tokenizer(names + CHATML), PLAN, model="model/tiny@1")
 
 
 def generate(chat, sampling=DRAWN, **ask):
@@ -178,3 +185,66 @@ def test_all_of_several_can_be_cancelled(tiny):
     begun.wait(20)
     generation.cancel()
     assert [reply.finish_reason for reply in generation.replies()] == ["cancelled", "cancelled"]
+
+
+WEATHER = Tool(
+    name="get_weather",
+    parameters={
+        "type": "object",
+        "properties": {"city": {"$ref": "#/$defs/place"}, "days": {"type": "integer", "maximum": 9}},
+        "required": ["city"],
+        "additionalProperties": False,
+        "$defs": {"place": {"enum": ["Oslo", "Rome"]}},
+    },
+)
+NOW = Tool(name="now", parameters={"type": "object", "properties": {}, "additionalProperties": False})
+
+
+@pytest.mark.parametrize("choice", ["required", "get_weather"])
+@pytest.mark.parametrize("parallel", [True, False])
+def test_calls_that_must_come_do_and_hold_to_the_tools_schemas(tooled, choice, parallel):
+    long = replace(DRAWN, max_tokens=150)
+    ask = {"tools": (WEATHER, NOW), "tool_choice": choice, "parallel_tool_calls": parallel}
+    replies, deltas = generate(tooled, long, n=4, **ask)
+    whole = [reply for reply in replies if reply.finish_reason != "length"]
+    assert whole
+    for reply in whole:
+        assert reply.finish_reason == "tool_calls"
+        assert reply.text == ""
+        assert reply.tool_calls
+        for call in reply.tool_calls:
+            assert call.name in ({"get_weather", "now"} if choice == "required" else {"get_weather"})
+            arguments = json.loads(call.arguments)
+            assert arguments == {} or arguments["city"] in ("Oslo", "Rome")
+        assert len(reply.tool_calls) == 1 or (parallel and choice == "required")
+        pieces = [piece for delta in deltas if delta.index == reply.index for piece in delta.tool_calls]
+        assert "".join(piece.arguments for piece in pieces) == "".join(
+            call.arguments for call in reply.tool_calls
+        )
+
+
+def test_tools_are_told_of_unless_they_must_not_be_called(tooled):
+    told = tooled.prompt_ids(HELLO, Ask(tools=(WEATHER,)))
+    assert "get_weather" in tooled.decode(told)
+    assert tooled.prompt_ids(HELLO, Ask(tools=(WEATHER,), tool_choice="none")) == tooled.prompt_ids(HELLO)
+
+
+@pytest.mark.parametrize(
+    ("ask", "said"),
+    [
+        ({"tool_choice": "required"}, "required"),
+        ({"tools": (NOW,), "tool_choice": "then"}, "now"),
+        ({"tools": (NOW,), "tool_choice": "now", "constraint": Constraint(kind="json_object")}, "Leave one"),
+        ({"tools": (Tool(name="x", parameters={"not": {}}),), "tool_choice": "x"}, "#/.defs/tool0"),
+        ({"tools": (NOW,), "tool_choice": "now", "beams": 2}, "a constraint"),
+    ],
+    ids=str,
+)
+def test_tool_choices_that_cannot_be_are_refused(tooled, ask, said):
+    with pytest.raises(ConfigError, match=said):
+        tooled.start(HELLO, DRAWN, ask=Ask(**ask))
+
+
+def test_tools_with_a_raw_prompt_are_refused(tooled):
+    with pytest.raises(ConfigError, match="raw prompt"):
+        tooled.complete("x", DRAWN, ask=Ask(tools=(NOW,)))

@@ -9,7 +9,7 @@ from mainspring.errors import ConfigError, ContextLengthError, MainspringError
 from mainspring.infer.chat_model import EngineChat
 from mainspring.infer.request import Output
 from mainspring.infer.sampling import Chosen
-from mainspring.schema import Message, Sampling
+from mainspring.schema import Ask, Message, Sampling, Tool
 
 ASK = [Message("user", "Hi?")]
 
@@ -156,3 +156,20 @@ def test_what_cannot_be_asked_raises_at_once(model):
             make_chat(engine).start([Message("user", "x" * 300)], Sampling())
         with pytest.raises(ConfigError):
             make_chat(engine).start(ASK, Sampling(max_tokens=0))
+
+
+def test_a_call_streams_out_of_a_reply_and_ends_it_where_only_one_may_come():
+    said = 'Ok.\n<tool_call>\n{"name": "now", "arguments": {"zone": "süd"}}\n</tool_call>'
+    for parallel, num_calls in ((True, 2), (False, 1)):
+        deltas, tools = [], (Tool(name="now"),)
+        ask = Ask(tools=tools, parallel_tool_calls=parallel)
+        chat = make_chat(Script(said + "\n" + said[4:]))
+        reply = chat.start(ASK, Sampling(), deltas.append, ask=ask).wait()
+        assert reply.text == "".join(delta.text for delta in deltas) == "Ok."
+        assert [(call.name, call.arguments) for call in reply.tool_calls] == [
+            ("now", '{"zone": "süd"}')
+        ] * num_calls
+        assert reply.finish_reason == "tool_calls"
+        pieces = [piece for delta in deltas for piece in delta.tool_calls]
+        assert len(pieces) > 5 * num_calls
+        assert [piece.id for piece in pieces if piece.id] == [call.id for call in reply.tool_calls]

@@ -99,7 +99,7 @@ class JsonCall:
         except ValueError:
             found = None
         found = found if isinstance(found, dict) and KEYS.issuperset(found) else {}
-        name, arguments = found.get("name"), found.get("arguments", found.get("parameters", {}))
+        name, arguments = str(found.get("name")), found.get("arguments", found.get("parameters", {}))
         if name not in self._names or not isinstance(arguments, dict | str):
             self.is_broken = True
             return ()
