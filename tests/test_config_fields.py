@@ -7,13 +7,15 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1] / "src" / "mainspring"
 
 
-def trees() -> list[ast.Module]:
-    return [ast.parse(path.read_text(encoding="utf-8"), str(path)) for path in sorted(PACKAGE.rglob("*.py"))]
+def nodes_of(*texts: str) -> list[ast.AST]:
+    """Classes and attributes of some modules, walked once."""
+    kinds = (ast.ClassDef, ast.Attribute)
+    return [node for text in texts for node in ast.walk(ast.parse(text)) if isinstance(node, kinds)]
 
 
-def config_fields(modules: list[ast.Module]) -> dict[str, str]:
+def config_fields(nodes: list[ast.AST]) -> dict[str, str]:
     """Field -> "Class.field" of all classes below Config, over as many steps as it takes."""
-    classes = [node for module in modules for node in ast.walk(module) if isinstance(node, ast.ClassDef)]
+    classes = [node for node in nodes if isinstance(node, ast.ClassDef)]
     known = {"Config"}
     size = 0
     while size != len(known):
@@ -28,12 +30,9 @@ def config_fields(modules: list[ast.Module]) -> dict[str, str]:
     }
 
 
-def read_attributes(modules: list[ast.Module]) -> Counter[str]:
+def read_attributes(nodes: list[ast.AST]) -> Counter[str]:
     return Counter(
-        node.attr
-        for module in modules
-        for node in ast.walk(module)
-        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)
+        node.attr for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)
     )
 
 
@@ -42,14 +41,14 @@ def _name(base: ast.expr) -> str:
 
 
 def test_every_configuration_field_is_read_somewhere():
-    modules = trees()
-    fields, read = config_fields(modules), read_attributes(modules)
+    nodes = nodes_of(*(path.read_text(encoding="utf-8") for path in sorted(PACKAGE.rglob("*.py"))))
+    fields, read = config_fields(nodes), read_attributes(nodes)
     assert len(fields) > 30
     unread = [place for place, field in fields.items() if not read[field]]
     assert not unread, f"set by users and read by nobody: {', '.join(unread)}"
 
 
 def test_an_unread_field_would_be_found():
-    module = ast.parse("class A(Config):\n    used: int\n    idle: int\nprint(a.used)\na.idle = 1\n")
-    fields, read = config_fields([module]), read_attributes([module])
+    nodes = nodes_of("class A(Config):\n    used: int\n    idle: int\nprint(a.used)\na.idle = 1\n")
+    fields, read = config_fields(nodes), read_attributes(nodes)
     assert [place for place, field in fields.items() if not read[field]] == ["A.idle"]

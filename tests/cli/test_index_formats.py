@@ -55,6 +55,7 @@ def folder(tmp_path):
     return tmp_path / "folder"
 
 
+@pytest.mark.slow
 def test_good_files_are_taken_in_and_bad_ones_listed_with_their_reasons(run, root, folder):
     (folder / "bad").mkdir()
     for name, (data, _) in BAD.items():

@@ -70,6 +70,7 @@ def test_clusters_that_stand_apart_are_found_and_take_turns():
     assert len(set(chosen)) == 12
 
 
+@pytest.mark.slow
 def test_k_means_loses_no_more_than_scikit_learn_by_much():
     cluster = pytest.importorskip("sklearn.cluster")
     points = np.random.default_rng(2).normal(size=(200, 5))

@@ -41,6 +41,7 @@ def signed(texts, folder, kinds, sizes):
 
 @given(texts=TEXTS, sizes=st.lists(st.integers(0, 3), max_size=3), has_near=st.booleans())
 @settings(max_examples=40, deadline=None)
+@pytest.mark.slow
 def test_the_least_of_what_is_connected_stays(texts, sizes, has_near, tmp_path_factory):
     folder = tmp_path_factory.mktemp("duplicates")
     kinds = same.resolve(build(DedupSettings, {"near": {"ngram": 2} if has_near else False}))

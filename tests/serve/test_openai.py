@@ -165,6 +165,7 @@ def test_a_client_that_leaves_cancels_its_generation(house, url, is_stream):
     assert house.events("answer")[0].data["finish_reason"] == "cancelled"
 
 
+@pytest.mark.slow
 def test_sixteen_streams_are_each_of_one_version_while_the_versions_change(tmp_path):
     def version(number):
         return ScriptedModel("mainspring", " ".join([f"v{number}"] * 20), step_s=0.005)

@@ -16,6 +16,7 @@ def config(**values):
     return build(TrainConfig, {"items_per_step": 3, "epochs": 2, "plan": plan, **values})
 
 
+@pytest.mark.slow
 def test_a_forecast_counts_what_the_run_will_do_and_changes_nothing(tmp_path, model, source):
     lora.add(model, lora.Lora(rank=4), "a")
     before = [each.detach().clone() for each in model.parameters()]

@@ -114,6 +114,7 @@ def test_the_size_of_a_micro_batch_changes_nothing_but_rounding(tmp_path, source
         torch.testing.assert_close(trained_weights(many)[name], weight, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_bf16_learns_as_fp32_does(tmp_path, source):
     losses = {}
     for dtype in ("fp32", "bf16"):
@@ -238,6 +239,7 @@ class BrokenOnce(Broken):
         return loss if len(self.seen) == 3 else Sft()(outputs, batch)
 
 
+@pytest.mark.slow
 def test_a_run_stops_early_and_ends_with_its_best_weights(tmp_path, source):
     model = adapted()
     settings = config(

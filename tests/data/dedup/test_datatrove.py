@@ -61,6 +61,7 @@ def signer(chosen: Settings, folder: Path) -> minhash.MinhashDedupSignature:
 @given(TEXTS, PARAMETERS)
 @example(["1.2.3,4 5. 6 \u0301 x", "a b", ""], {"ngram": 1})
 @example(["one two three four five six seven", "Ünë twó"], {})
+@pytest.mark.slow
 def test_signatures_are_equal_element_by_element(tmp_path_factory: pytest.TempPathFactory, texts, parameters):
     chosen = build(Settings, parameters)
     step = signer(chosen, tmp_path_factory.mktemp("theirs"))

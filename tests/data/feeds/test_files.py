@@ -56,6 +56,7 @@ def test_a_path_that_leads_to_nothing_is_refused(tmp_path, path, told):
         make({"kind": "files", "path": str(tmp_path / path)})
 
 
+@pytest.mark.slow
 def test_small_files_share_parts_and_parts_are_read_alike_in_a_pool(tmp_path):
     for i in range(20):
         (tmp_path / f"{i:02}.txt").write_text(f"Words of file {i}. " * 10)

@@ -82,6 +82,7 @@ def snapshot_of(folder):
 
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(part=st.floats(0, 1))
+@pytest.mark.slow
 def test_a_snapshot_that_broke_off_anywhere_is_completed_to_the_same_bytes(database, tmp_path, part):
     make(sql(database)).prepare(tmp_path / "run")
     path = snapshot_of(tmp_path / "run")

@@ -53,6 +53,7 @@ def test_pages_become_documents_with_their_url_and_time(site, tmp_path):
 
 
 @pytest.mark.skipif("html" not in FORMATS, reason="HTML is not among the formats that are read")
+@pytest.mark.slow
 def test_of_html_the_main_text_is_taken_unless_all_is_asked_for(site, tmp_path):
     body = page().replace("<article>", "<div class='cookie-banner'>We use cookies</div><article>")
     site.add("/", body, "text/html; charset=utf-8")

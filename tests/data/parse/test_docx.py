@@ -172,6 +172,7 @@ ROWS = st.lists(st.lists(TEXT, min_size=2, max_size=2), min_size=1, max_size=3)
 
 @given(st.lists(st.one_of(TEXT, ROWS), min_size=1, max_size=6))
 @settings(max_examples=15, deadline=None)
+@pytest.mark.slow
 def test_the_library_reads_the_same_words_in_the_same_order(parts):
     document = library.Document()
     for part in parts:
