@@ -39,7 +39,7 @@ class Judged:
 
     def measure(self, items: Sequence[Item]) -> list[float]:
         """The mean score of a few sampled answers to each prompt."""
-        answered = self._rollouts(self._score)(items, 0)
+        answered = self._rollouts(self._score, updates=1)(items, 0)
         return [fmean(segment.reward or 0.0 for segment in item) for item in answered]
 
     def standardize(self, scores: Sequence[float]) -> None:
