@@ -6,12 +6,13 @@ Same weights, products and loss as Mainspring's Llama of the same sizes (pretrai
 Shapes: B rows, T tokens, D width, H heads, K head size.
 """
 
-import time
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 from torch.nn import functional
+
+import clock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,5 +115,5 @@ def run(
         optimizer.zero_grad(set_to_none=True)
         if step % 10 == 0:
             loss.item()
-        stamps.append(time.perf_counter())
+        stamps.append(clock.now())
     return stamps

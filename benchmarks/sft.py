@@ -1,6 +1,6 @@
 """Supervised fine-tuning: tokens of documents a second, packed as we do it against TRL's SFTTrainer, in turns.
 
-python benchmarks/sft.py [--data FOLDER] [--model FOLDER] [--quick] [--json] [--threads N] [--runs N]
+python benchmarks/sft.py [--data FOLDER] [--model FOLDER] [--quick] [--json] [--threads N] [--runs N] [--processor-time]
 
 FOLDER of --data holds `gsm8k/train.jsonl` as it is published, that of --model a language model; without one a Llama
 of 24.4M random parameters is tuned, without the other made-up conversations whose lengths are spread as people's are.
@@ -16,7 +16,6 @@ import argparse
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 
+import clock
 from mainspring.config import build
 from mainspring.models.init import fresh
 from mainspring.models.load import load, understand
@@ -94,7 +94,7 @@ def ours(model: Model, source: Any, num_steps: int) -> list[Step]:
     steps: list[Step] = []
 
     def stamp(report: StepReport) -> None:
-        steps.append((time.perf_counter(), report.tokens))
+        steps.append((clock.now(), report.tokens))
         if len(steps) == num_steps:
             raise Enough
 
@@ -117,7 +117,7 @@ def trl(model: Any, source: Any, num_steps: int, **settings: Any) -> list[Step]:
 
     class Stamp(TrainerCallback):
         def on_step_end(self, args, state, control, **kwargs) -> None:  # noqa: ANN001, ANN003
-            stamps.append(time.perf_counter())
+            stamps.append(clock.now())
 
     disable_progress_bars()
     model.gradient_checkpointing_disable()  # a run before may have left it on
@@ -210,12 +210,15 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--quick", action="store_true", help="one step, one run")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--processor-time", action="store_true", help="for a busy machine: see clock.py")
     parser.add_argument("--runs", type=int, default=NUM_RUNS, help="whose median counts")
     arguments = parser.parse_args()
     if arguments.data and not arguments.model:
         parser.error("--data needs --model, whose tokenizer reads it")
     num_runs, num_steps = (1, 1) if arguments.quick else (arguments.runs, NUM_STEPS)
     torch.set_num_threads(arguments.threads)
+    if arguments.processor_time:
+        clock.use_processor_time()
     runs = contenders(arguments)
     speeds: dict[str, list[float]] = {name: [] for name in runs}
     for number in range(num_runs):
