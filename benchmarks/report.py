@@ -23,7 +23,8 @@ def machine() -> str:
 
 def row(what: str, unit: str, ours: float, opponents: dict[str, float], floor: float | None = None) -> dict:
     """One figure; the ratio is ours against the best opponent, higher is better."""
-    ratio = ours / max(opponents.values()) if opponents else None
+    best = max(opponents.values(), default=0.0)
+    ratio = ours / best if best else None
     return {
         "what": what, "unit": unit, "ours": ours, "opponents": opponents, "ratio": ratio, "floor": floor,
     }  # fmt: skip

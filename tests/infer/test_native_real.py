@@ -18,8 +18,8 @@ from mainspring.tokenizer.base import Tokenizer
 pytestmark = pytest.mark.slow
 LENGTH, NUM_SEGMENTS = 256, 6
 TEXT = (
-    "The water of a river runs downhill, and what it carries with it depends on how fast it runs. In the mountains, "
-    "where the bed is steep, it moves stones as large as a head; in the plain it drops first the gravel, then the sand. "
+    "The water of a river runs downhill, and what it carries with it depends on how fast it runs. In the mountains "
+    "where the bed is steep, it moves stones as large as heads; in the plain it drops first the gravel, then the sand. "
 )
 
 
