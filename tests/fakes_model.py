@@ -13,6 +13,7 @@ from mainspring.events import MIGRATION, EventLog
 from mainspring.gateway import drawer
 from mainspring.gateway.keys import Keys
 from mainspring.gateway.pipeline import Pipeline
+from mainspring.infer.stats import EngineStats
 from mainspring.observe.feedback import Feedback
 from mainspring.schema import Answer, Chunk, Citation, Delta, Hit, Reply, Sampling, Usage
 from mainspring.serve.door import create
@@ -195,18 +196,23 @@ class Shelf:
     def health(self):
         return self.fault
 
+    def stats(self):
+        return {"model/plain@1": EngineStats(num_running=3, prefix_hits=5)}
+
 
 class House:
     """A door with everything behind it, over a log in a file."""
 
-    def __init__(self, folder, shelf, key=None, aliases=None):
+    def __init__(self, folder, shelf, key=None, aliases=None, limits=None):
         self.database = Database(folder / "workspace.db", [MIGRATION, drawer.MIGRATION])
         self.log = EventLog(self.database)
         self.shelf = shelf
         self.pipeline = Pipeline(shelf, Tracer(self.log), Keys(key), aliases)
         self.feedback = Feedback(self.log)
         self.drawer = drawer.Drawer(self.database, folder / "files")
-        self.app = create(self.pipeline, shelf, self.feedback, shelf, shelf, drawer=self.drawer)
+        self.app = create(
+            self.pipeline, shelf, self.feedback, shelf, shelf, drawer=self.drawer, limits=limits
+        )
 
     def events(self, type):  # noqa: A002
         self.log.flush()

@@ -40,6 +40,7 @@ if TYPE_CHECKING:  # these bring torch, which a look into the log does not need
     from mainspring.infer.kernels import KernelPlan
     from mainspring.infer.remote_host import RemoteHost
     from mainspring.infer.request import EngineConfig
+    from mainspring.infer.stats import EngineStats
     from mainspring.knowledge.answer import Assistant
     from mainspring.knowledge.retrieve import Retriever
     from mainspring.knowledge.store import Store
@@ -362,6 +363,9 @@ class Door:
 
     def health(self) -> str | None:
         return self._workspace.engine_fault()
+
+    def stats(self) -> dict[str, "EngineStats"]:
+        return {reference: engine.stats() for reference, engine in self._workspace.engines().items()}
 
     def warm(self, *names: str) -> None:
         """Load what the first request would wait for: the assistant, the plain model and what is named."""

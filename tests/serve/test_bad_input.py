@@ -5,7 +5,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from fakes_model import House, ScriptedModel, Shelf
-from mainspring.serve import body as bodies
+from mainspring.serve.limits import Limits
 
 USER = {"role": "user", "content": "hi"}
 CHAT = {"model": "plain", "messages": [USER]}
@@ -150,8 +150,8 @@ def test_a_body_that_is_no_json_object_is_refused(door, path, content):
     assert "JSON" in error["message"]
 
 
-def test_a_body_that_is_too_large_is_refused(door, monkeypatch):
-    monkeypatch.setattr(bodies, "MAX_BODY_BYTES", 1000)
+def test_a_body_that_is_too_large_is_refused(door, house):
+    house.app.state.limits = Limits(body_bytes=1000)
     error = fault(door.post("/v1/chat/completions", json={**CHAT, "user": "x" * 1000}), 413)
     assert "1,000 bytes" in error["message"]
 

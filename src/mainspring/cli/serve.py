@@ -45,12 +45,13 @@ def serve(
         door = Door(opened)
         if not door.names():
             raise NotFoundError(f"There is no model to serve in {workspace}. Run `mainspring fetch`.")
-        pipeline = Pipeline(door, opened.tracer, Keys.from_environment())
+        pipeline = Pipeline(door, opened.tracer, Keys.from_environment(), settings.aliases)
         run(
-            create(pipeline, door, opened.feedback, door, door, drawer=opened.drawer),
+            create(pipeline, door, opened.feedback, door, door, drawer=opened.drawer, limits=settings.limits),
             host,
             port,
             prepare=lambda: door.warm(*([named] if named else [])),
+            tls=settings.tls(),
         )
     typer.echo(f"stopped; traces and feedback are in {workspace / 'mainspring.db'}", err=True)
 

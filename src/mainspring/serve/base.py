@@ -1,6 +1,7 @@
 """What the door needs besides the pipeline, and the one shape in which it reports errors."""
 
 import re
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import msgspec
@@ -8,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from mainspring import errors
+from mainspring.infer.stats import EngineStats
 from mainspring.knowledge.scope import Scope
 
 
@@ -24,6 +26,10 @@ class Info(Protocol):
 
     def health(self) -> str | None:
         """None while it can answer, else what is wrong: the engine's thread has ended, and why."""
+        ...
+
+    def stats(self) -> Mapping[str, EngineStats]:
+        """What every engine has done and holds, by its model."""
         ...
 
 

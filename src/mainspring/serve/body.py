@@ -11,9 +11,6 @@ from starlette.requests import Request
 
 from mainspring.serve.base import FieldError, SlowError, TooLargeError
 
-MAX_BODY_BYTES = 20_000_000
-READ_S = 60.0
-
 T = TypeVar("T", bound=msgspec.Struct)
 
 
@@ -22,11 +19,11 @@ async def read(request: Request) -> dict[str, Any]:
 
     Raises:
         FieldError: no JSON, or JSON that is not an object.
-        TooLargeError: more than MAX_BODY_BYTES.
+        TooLargeError: more than the limit.
 
     """
     try:
-        value = msgspec.json.decode(await read_bytes(request, MAX_BODY_BYTES))
+        value = msgspec.json.decode(await read_bytes(request, request.app.state.limits.body_bytes))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise FieldError(
             f"The body is not valid JSON: {error}. Send one JSON object.", code="invalid_json"
@@ -40,9 +37,9 @@ async def read(request: Request) -> dict[str, Any]:
 
 async def read_bytes(request: Request, most: int) -> bytes:
     """A request's body, within a size and a time."""
-    body = bytearray()
+    body, limit_s = bytearray(), request.app.state.limits.body_s
     try:
-        async with asyncio.timeout(READ_S):
+        async with asyncio.timeout(limit_s):
             async for piece in request.stream():
                 body += piece
                 if len(body) > most:
@@ -51,17 +48,21 @@ async def read_bytes(request: Request, most: int) -> bytes:
                         code="body_too_large",
                     )
     except TimeoutError:
-        raise SlowError(f"The body did not come within {READ_S:g} s. Send it faster, or send less.") from None
+        raise SlowError(
+            f"The body did not come within {limit_s:g} s. Send it faster, or send less."
+        ) from None
     return bytes(body)
 
 
-async def read_form(request: Request, most: int) -> dict[str, tuple[str, bytes]]:
+async def read_form(request: Request) -> dict[str, tuple[str, bytes]]:
     """The parts of a form by name: each part's file name, and its content."""
     kind = request.headers.get("content-type", "")
     boundary = re.search(r'boundary="?([^";,]+)"?', kind)
     if not kind.startswith("multipart/form-data") or boundary is None:
         raise FieldError(f"The body is '{kind}'; it must be multipart/form-data.", code="invalid_form")
-    pieces = (b"\r\n" + await read_bytes(request, most)).split(b"\r\n--" + boundary[1].encode())
+    pieces = (b"\r\n" + await read_bytes(request, request.app.state.limits.file_bytes)).split(
+        b"\r\n--" + boundary[1].encode()
+    )
     parts = {}
     for piece in pieces[1:-1]:
         head, _, content = piece.removeprefix(b"\r\n").partition(b"\r\n\r\n")

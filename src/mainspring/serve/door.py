@@ -14,6 +14,7 @@ from mainspring.errors import MainspringError
 from mainspring.gateway.base import Directory
 from mainspring.gateway.batches import Batches
 from mainspring.gateway.drawer import Drawer
+from mainspring.gateway.exchange import CLIENT_REQUEST
 from mainspring.gateway.keys import Keys, is_loopback
 from mainspring.gateway.pipeline import Pipeline
 from mainspring.observe.feedback import Feedback
@@ -21,12 +22,15 @@ from mainspring.serve.anthropic import Anthropic
 from mainspring.serve.base import Documents, Fault, Info, respond_error, respond_fault
 from mainspring.serve.completions import Completions
 from mainspring.serve.files import Files, Inward
+from mainspring.serve.limits import Limits
 from mainspring.serve.models import Models
 from mainspring.serve.openai import Chats
 from mainspring.serve.own import Own
 from mainspring.serve.responses import Responses
 from mainspring.serve.tokens import Tokens
+from mainspring.trace import new_request_id
 
+MAX_ID = 128
 HEADERS = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -45,6 +49,7 @@ def create(
     info: Info,
     *,
     drawer: Drawer,
+    limits: Limits | None = None,
 ) -> Starlette:
     """The application that a server runs; `app.state.batches` works while it does."""
     inward = Inward(pipeline.keys)
@@ -58,7 +63,7 @@ def create(
             *Completions(pipeline).routes(),
             *Tokens(pipeline, directory).routes(),
             *Models(pipeline, directory).routes(),
-            *Own(pipeline.keys, feedback, documents, info).routes(),
+            *Own(pipeline.keys, pipeline.meter, feedback, documents, info).routes(),
         ],
         middleware=[Middleware(Guard, keys=pipeline.keys)],
         exception_handlers={
@@ -68,13 +73,15 @@ def create(
         },
     )
     app.state.keys, app.state.batches = pipeline.keys, batches
+    app.state.limits = limits or Limits()
     inward.app = app
     return app
 
 
 class Guard:
-    """Sets protective headers; where no key is asked for, refuses what other sites make a browser send.
+    """Sets protective headers and the request's id, the client's own where it gave one.
 
+    Where no key is asked for, it refuses what other sites make a browser send.
     A page elsewhere can make its visitor's browser call 127.0.0.1 (a forged request), or point its own name
     there (DNS rebinding). Both show in the Origin and Host headers.
     """
@@ -84,15 +91,22 @@ class Guard:
         self._keys = keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        given = headers.get("x-request-id", "")
+        client = given if 0 < len(given) <= MAX_ID and given.isascii() and given.isprintable() else None
+        CLIENT_REQUEST.set(client)
+
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(HEADERS)
+                sent = MutableHeaders(scope=message)
+                sent.update(HEADERS)
+                sent["x-request-id"] = client or sent.get("x-request-id") or new_request_id()
             await send(message)
 
-        if scope["type"] != "http" or not self._keys.is_open:
-            await self._app(scope, receive, send_guarded)
-            return
-        stranger = _stranger(Headers(scope=scope))
+        stranger = _stranger(headers) if self._keys.is_open else None
         if stranger is None:
             await self._app(scope, receive, send_guarded)
             return

@@ -22,7 +22,6 @@ from mainspring.gateway.keys import Keys
 from mainspring.serve import body as bodies
 from mainspring.serve.base import FieldError, bearer, listing, page_query, respond
 
-MAX_FILE_BYTES = 200_000_000
 PURPOSES = ("assistants", "batch", "fine-tune", "vision", "user_data", "evals")
 ENDPOINTS = Literal[
     "/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses", "/v1/messages", "/v1/rerank"
@@ -64,7 +63,7 @@ class Files:
     async def upload(self, request: Request) -> Response:
         """Keep a file, sent as a form."""
         tenant = self._tenant(request)
-        parts = await bodies.read_form(request, MAX_FILE_BYTES)
+        parts = await bodies.read_form(request)
         name, content = parts.get("file", ("", None))
         purpose = parts.get("purpose", ("", b""))[1].decode(errors="replace")
         if content is None:

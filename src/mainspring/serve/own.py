@@ -1,8 +1,10 @@
-"""What is ours alone: the page, the sources behind citations, feedback, health."""
+"""What is ours alone: the page, the sources behind citations, feedback, health and figures."""
 
 from pathlib import Path
 from typing import Any
 
+import anyio
+import anyio.to_thread
 import msgspec
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -11,6 +13,8 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from mainspring.gateway.keys import Keys
+from mainspring.gateway.meter import Meter
+from mainspring.observe import prometheus
 from mainspring.observe.feedback import Feedback
 from mainspring.serve import body as bodies
 from mainspring.serve.base import Documents, Info, bearer, respond
@@ -29,16 +33,23 @@ class FeedbackBody(msgspec.Struct, frozen=True, kw_only=True):
 class Own:
     """The endpoints of the page."""
 
-    def __init__(self, keys: Keys, feedback: Feedback, documents: Documents, info: Info) -> None:
+    def __init__(
+        self, keys: Keys, meter: Meter, feedback: Feedback, documents: Documents, info: Info
+    ) -> None:
         self._keys = keys
         self._feedback = feedback
         self._documents = documents
         self._info = info
+        self._meter = meter
+        self._watchers = anyio.CapacityLimiter(4)
 
     def routes(self) -> list[BaseRoute]:
         return [
             Route("/", self.page, methods=["GET"]),
-            Route("/health", self.health, methods=["GET"]),
+            Route("/health", self.ready, methods=["GET"]),
+            Route("/health/live", self.live, methods=["GET"]),
+            Route("/health/ready", self.ready, methods=["GET"]),
+            Route("/metrics", self.metrics, methods=["GET"]),
             Route("/feedback", self.give, methods=["POST"]),
             Route("/documents/{document:path}", self.document, methods=["GET"]),
             Mount("/static", StaticFiles(directory=WEB)),
@@ -47,12 +58,22 @@ class Own:
     def page(self, request: Request) -> Response:
         return FileResponse(WEB / "index.html", headers={"cache-control": "no-cache"})
 
-    def health(self, request: Request) -> Response:
-        """Whether a request would be answered; open to whoever watches the server."""
-        fault = self._info.health()
+    async def live(self, request: Request) -> Response:
+        """Whether the server's loop runs; open to whoever watches the server."""
+        return respond({"status": "ok"})
+
+    async def ready(self, request: Request) -> Response:
+        """Whether a request would be answered; open as well, and not behind those that wait for a thread."""
+        fault = await anyio.to_thread.run_sync(self._info.health, limiter=self._watchers)
         if fault is None:
             return respond({"status": "ok"})
         return respond({"status": "failed", "detail": fault}, status=503)
+
+    async def metrics(self, request: Request) -> Response:
+        """Figures for Prometheus, to whom the key belongs."""
+        self._keys.authenticate(bearer(request))
+        stats = await anyio.to_thread.run_sync(self._info.stats, limiter=self._watchers)
+        return Response(prometheus.text(self._meter, stats), media_type=prometheus.MEDIA_TYPE)
 
     def document(self, request: Request) -> Response:
         """The whole text of a source, so that a citation's positions can be shown in it."""

@@ -6,6 +6,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import FrameType
 
 import uvicorn
@@ -13,15 +14,25 @@ from starlette.applications import Starlette
 
 from mainspring.errors import ConfigError, MainspringError
 from mainspring.progress import say
+from mainspring.serve.limits import Connection, Limits
 
 GRACE_S = 10
 MAX_PORT = 65535
+MAX_FILES = 65_536
 
 
-def serve(app: Starlette, host: str, port: int, *, prepare: Callable[[], object] = lambda: None) -> None:
+def serve(
+    app: Starlette,
+    host: str,
+    port: int,
+    *,
+    prepare: Callable[[], object] = lambda: None,
+    tls: tuple[Path, Path] | None = None,
+) -> None:
     """Serve until SIGINT or SIGTERM, then let what is in flight finish, for GRACE_S at most.
 
-    `prepare` loads what requests need; called with the port held, so that one in use is refused first.
+    `prepare` loads what requests need; called with the port held, so that one in use is refused first. `tls` is
+    the files of a certificate and of its key.
 
     Raises:
         ConfigError: a port in use or not allowed, a host that strangers reach without a key.
@@ -33,8 +44,10 @@ def serve(app: Starlette, host: str, port: int, *, prepare: Callable[[], object]
     except BaseException:
         listener.close()
         raise
-    url = url_of(host, listener)
-    server = _Server(app, lambda: say(f"ready  {url}  (the page; the API is {url}/v1; Ctrl+C stops it)"))
+    url = url_of(host, listener, "https" if tls else "http")
+    server = _Server(
+        app, tls=tls, on_ready=lambda: say(f"ready  {url}  (the page; the API is {url}/v1; Ctrl+C stops it)")
+    )
     # uvicorn raises the signal again once it has stopped; the caller still has a workspace to close, so that
     # second one must do nothing.
     before = {number: signal.signal(number, _ignore) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -49,18 +62,20 @@ def serve(app: Starlette, host: str, port: int, *, prepare: Callable[[], object]
 
 
 @contextlib.contextmanager
-def in_background(app: Starlette, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
+def in_background(
+    app: Starlette, host: str = "127.0.0.1", port: int = 0, tls: tuple[Path, Path] | None = None
+) -> Iterator[str]:
     """Serve from another thread of this process while the block runs; yields the URL."""
     listener = open_socket(app, host, port)
     ready = threading.Event()
-    server = _Server(app, ready.set)
+    server = _Server(app, tls=tls, on_ready=ready.set)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="door", daemon=True)
     thread.start()
     app.state.batches.start()
     try:
         if not ready.wait(GRACE_S):
             raise MainspringError(f"The server on {host} did not start within {GRACE_S} s.")
-        yield url_of(host, listener)
+        yield url_of(host, listener, "https" if tls else "http")
     finally:
         app.state.batches.stop()
         server.should_exit = True
@@ -76,6 +91,7 @@ def open_socket(app: Starlette, host: str, port: int) -> socket.socket:
 
     """
     app.state.keys.check_host(host)
+    _allow_many_files()
     if not 0 <= port <= MAX_PORT:
         raise ConfigError(f"`--port` is {port}; it must be between 0 and {MAX_PORT} (0 takes a free one).")
     try:
@@ -95,9 +111,21 @@ def open_socket(app: Starlette, host: str, port: int) -> socket.socket:
     return listener
 
 
-def url_of(host: str, listener: socket.socket) -> str:
+def _allow_many_files() -> None:
+    """A connection is a file: take as many as the machine gives."""
+    try:
+        import resource
+    except ImportError:  # not a Unix
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = min(MAX_FILES, hard) if hard != resource.RLIM_INFINITY else MAX_FILES
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def url_of(host: str, listener: socket.socket, scheme: str = "http") -> str:
     name = f"[{host}]" if ":" in host else host
-    return f"http://{name}:{listener.getsockname()[1]}"
+    return f"{scheme}://{name}:{listener.getsockname()[1]}"
 
 
 def _explain(host: str, port: int, error: Exception) -> str:
@@ -114,7 +142,10 @@ def _explain(host: str, port: int, error: Exception) -> str:
 class _Server(uvicorn.Server):
     """uvicorn, told to be quiet and to say when its socket accepts."""
 
-    def __init__(self, app: Starlette, on_ready: Callable[[], None]) -> None:
+    def __init__(
+        self, app: Starlette, *, on_ready: Callable[[], None], tls: tuple[Path, Path] | None = None
+    ) -> None:
+        limits: Limits = app.state.limits
         super().__init__(
             uvicorn.Config(
                 app,
@@ -124,6 +155,10 @@ class _Server(uvicorn.Server):
                 proxy_headers=False,
                 lifespan="off",
                 timeout_graceful_shutdown=GRACE_S,
+                http=type("Connection", (Connection,), {"limits": limits}),
+                h11_max_incomplete_event_size=limits.header_bytes,
+                ssl_certfile=tls and tls[0],
+                ssl_keyfile=tls and tls[1],
             )
         )
         self._on_ready = on_ready

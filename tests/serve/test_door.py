@@ -1,0 +1,213 @@
+"""What holds for every endpoint: ids, figures, limits, and clients that behave badly."""
+
+import asyncio
+import json
+import re
+import socket
+import ssl
+import subprocess
+import time
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from fakes_model import House, ScriptedModel, Shelf
+from mainspring.errors import ConfigError
+from mainspring.serve import run
+from mainspring.serve.limits import Limits
+from mainspring.serve.run import in_background
+from mainspring.serve.settings import ServeSettings
+
+BODY = {"model": "plain", "messages": [{"role": "user", "content": "hi"}]}
+SAMPLE = re.compile(r'[a-z_:]+(\{[a-z_]+="[^"]*"(,[a-z_]+="[^"]*")*\})? [0-9.e+-]+')
+
+
+def wait_until(condition, timeout_s=5):
+    end = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def limited(tmp_path):
+    long = ("w" * 10_000 + " ") * 2_000
+    models = [ScriptedModel("plain"), ScriptedModel("long", long), ScriptedModel("slow", "a b", step_s=0.2)]
+    limits = Limits(header_s=0.3, body_s=0.3, send_s=0.3, header_bytes=4096)
+    house = House(tmp_path, Shelf(models), limits=limits)
+    house.shelf.models["long"].default_sampling = type(models[0].default_sampling)(max_tokens=2_000)
+    with in_background(house.app) as url:
+        yield house, url
+    house.close()
+
+
+def connect(url):
+    return socket.create_connection(("127.0.0.1", int(url.rsplit(":", 1)[1])), timeout=5)
+
+
+def test_a_request_has_an_id_and_the_client_s_own_is_given_back_and_traced(house, url):
+    answers = [httpx2.get(f"{url}/v1/models"), httpx2.get(f"{url}/nothing"), httpx2.get(f"{url}/health/live")]
+    assert len({answer.headers["x-request-id"] for answer in answers}) == 3
+    answer = httpx2.post(f"{url}/v1/chat/completions", json=BODY, headers={"x-request-id": "mine-1"})
+    assert answer.headers["x-request-id"] == "mine-1"
+    span = house.events("span")[-1]
+    assert (span.subject, span.data["attributes"]["client_request"]) == (answer.json()["id"], "mine-1")
+    odd = httpx2.get(f"{url}/v1/models", headers={"x-request-id": "x" * 200})
+    assert odd.headers["x-request-id"].startswith("req-")
+
+
+def test_health_says_whether_the_loop_runs_and_whether_the_engine_answers(house, url):
+    for path in ("/health", "/health/live", "/health/ready"):
+        assert httpx2.get(url + path).json() == {"status": "ok"}
+    house.shelf.fault = "the engine has been in one step for 40 s"
+    assert httpx2.get(f"{url}/health/live").status_code == 200
+    assert httpx2.get(f"{url}/health/ready").status_code == 503
+
+
+def test_figures_are_written_as_prometheus_reads_them(url):
+    for change in ({}, {}, {"model": "broken"}):
+        httpx2.post(f"{url}/v1/chat/completions", json={**BODY, **change})
+    answer = httpx2.get(f"{url}/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    lines = answer.text.splitlines()
+    assert all(line.startswith(("# HELP ", "# TYPE ")) or SAMPLE.fullmatch(line) for line in lines)
+    assert 'vllm:num_requests_running{model_name="model/plain@1",engine="0"} 3' in lines
+    assert 'vllm:time_to_first_token_seconds_count{model_name="plain"} 2' in lines
+    assert 'vllm:inter_token_latency_seconds_bucket{model_name="plain",le="+Inf"} 2' in lines
+    assert 'vllm:request_generation_tokens_sum{model_name="plain"} 4' in lines
+    assert 'vllm:request_success_total{model_name="plain",finished_reason="stop"} 2' in lines
+    assert 'vllm:request_success_total{model_name="broken",finished_reason="error"} 1' in lines
+    assert 'mainspring_requests_open{model_name="plain"} 0' in lines
+
+
+def test_a_connection_that_asks_nothing_is_closed(limited):
+    _, url = limited
+    for sent in (b"", b"POST /v1/chat", b"GET /health/live HTTP/1.1\r\nhost: localhost\r\n\r\nGET /v1"):
+        with connect(url) as client:
+            client.sendall(sent)
+            began = time.monotonic()
+            while client.recv(4096):
+                pass
+            assert 0.2 < time.monotonic() - began < 2
+
+
+def test_a_body_that_does_not_come_is_refused(limited):
+    _, url = limited
+    with connect(url) as client:
+        client.sendall(
+            b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{"
+        )
+        assert client.recv(4096).startswith(b"HTTP/1.1 408")
+
+
+def test_a_head_that_is_too_large_is_refused(limited):
+    _, url = limited
+    with connect(url) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nhost: localhost\r\nx-a: " + b"x" * 300_000 + b"\r\n\r\n")
+        assert client.recv(4096).startswith(b"HTTP/1.1 400")
+
+
+def test_a_client_that_reads_nothing_is_left_and_its_generation_stops(limited):
+    house, url = limited
+    body = json.dumps({**BODY, "model": "long", "stream": True}).encode()
+    with connect(url) as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.sendall(
+            b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n" % len(body)
+            + body
+        )
+        runs = house.shelf.models["long"].runs
+        wait_until(lambda: runs and runs[0].done.is_set(), 20)
+        with pytest.raises(OSError):  # noqa: PT011 - reset, or broken
+            while client.recv(65536):
+                pass
+            client.sendall(b"x" * 10)
+            client.sendall(b"x" * 10)
+    assert httpx2.get(f"{url}/health/live").status_code == 200
+
+
+def test_a_client_that_vanishes_without_a_word_cancels_its_generation(limited):
+    house, url = limited
+    body = json.dumps({**BODY, "model": "slow"}).encode()
+    client = connect(url)
+    client.sendall(
+        b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n" % len(body)
+        + body
+    )
+    runs = house.shelf.models["slow"].runs
+    wait_until(lambda: runs)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
+    client.close()
+    wait_until(runs[0].done.is_set)
+    assert runs[0].is_cancelled
+
+
+def test_a_prompt_of_ten_megabytes_is_refused_with_its_size(url):
+    body = {**BODY, "messages": [{"role": "user", "content": "x" * 10_000_000}]}
+    answer = httpx2.post(f"{url}/v1/chat/completions", json=body)
+    assert answer.status_code == 400
+    assert "10000000 characters" in answer.json()["error"]["message"]
+
+
+def test_json_that_nests_without_end_is_refused(url):
+    answer = httpx2.post(f"{url}/v1/chat/completions", content=b'{"a":' + b"[" * 100_000)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["code"] == "invalid_json"
+
+
+@pytest.mark.slow
+def test_a_thousand_clients_at_once_are_all_answered(tmp_path):
+    house = House(tmp_path, Shelf([ScriptedModel("plain", step_s=0.001)]))
+    body = json.dumps({**BODY, "stream": True}).encode()
+    ask = (
+        b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n"
+        b"content-length: %d\r\n\r\n" % len(body) + body
+    )
+    gate = asyncio.Event()
+
+    async def one(port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        await gate.wait()
+        writer.write(ask)
+        text = await reader.read()
+        writer.close()
+        return text
+
+    async def all_of(port):
+        tasks = [asyncio.create_task(one(port)) for _ in range(1000)]
+        await asyncio.sleep(2)
+        gate.set()
+        return await asyncio.gather(*tasks)
+
+    run._allow_many_files()
+    with in_background(house.app) as url:
+        texts = asyncio.run(all_of(int(url.rsplit(":", 1)[1])))
+    assert all(text.startswith(b"HTTP/1.1 200") and b"[DONE]" in text for text in texts)
+    house.close()
+
+
+def test_the_server_speaks_tls_with_a_certificate(tmp_path):
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    made = subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", cert, "-days", "1",
+         "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"],
+        capture_output=True, check=False,
+    )  # fmt: skip
+    if made.returncode:
+        pytest.skip("no openssl here to make a certificate with")
+    house = House(tmp_path, Shelf([ScriptedModel("plain")]))
+    tls = ServeSettings(tls_cert=cert, tls_key=key).tls()
+    with in_background(house.app, tls=tls) as url:
+        assert url.startswith("https://")
+        trusted = ssl.create_default_context(cafile=str(cert))
+        assert httpx2.get(f"{url}/health/live", verify=trusted).status_code == 200
+    house.close()
+
+
+def test_half_of_a_certificate_is_a_mistake():
+    assert ServeSettings().tls() is None
+    with pytest.raises(ConfigError, match="one is missing"):
+        ServeSettings(tls_cert=Path("x")).tls()
+    with pytest.raises(ConfigError, match="no file"):
+        ServeSettings(tls_cert=Path("x"), tls_key=Path("y")).tls()
