@@ -1,6 +1,7 @@
 """Calls and tools of the Berkeley function-calling data: every format reads them, and all schemas hold."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,9 @@ from mainspring.infer.tools.formats import FORMATS
 from mainspring.infer.tools.plan import calls_schema
 from mainspring.schema import Constraint, Tool
 
-FOLDER = Path(__file__).parents[3] / "shared" / "data" / "bfcl"
+FOLDER = (
+    Path(os.environ.get("MAINSPRING_DATA", Path(__file__).parents[2] / ".." / "shared" / "data")) / "bfcl"
+)
 TYPES = {"dict": "object", "float": "number", "tuple": "array", "any": None}
 pytestmark = [
     pytest.mark.data,
