@@ -20,7 +20,7 @@ from mainspring.serve.run import in_background
 from mainspring.serve.settings import ServeSettings
 
 BODY = {"model": "plain", "messages": [{"role": "user", "content": "hi"}]}
-SAMPLE = re.compile(r'[a-z_:]+(\{[a-z_]+="[^"]*"(,[a-z_]+="[^"]*")*\})? [0-9.e+-]+')
+SAMPLE = re.compile(r'[a-z0-9_:]+(\{[a-z_]+="[^"]*"(,[a-z_]+="[^"]*")*\})? [0-9.e+-]+')
 
 
 def wait_until(condition, timeout_s=5):
@@ -33,7 +33,7 @@ def wait_until(condition, timeout_s=5):
 @pytest.fixture
 def limited(tmp_path):
     long = ("w" * 10_000 + " ") * 2_000
-    models = [ScriptedModel("plain"), ScriptedModel("long", long), ScriptedModel("slow", "a b", step_s=0.2)]
+    models = [ScriptedModel("plain"), ScriptedModel("long", long, step_s=0.005), ScriptedModel("slow", "a b", step_s=0.2)]
     limits = Limits(header_s=0.3, body_s=0.3, send_s=0.3, header_bytes=4096)
     house = House(tmp_path, Shelf(models), limits=limits)
     house.shelf.models["long"].default_sampling = type(models[0].default_sampling)(max_tokens=2_000)
@@ -119,11 +119,7 @@ def test_a_client_that_reads_nothing_is_left_and_its_generation_stops(limited):
         )
         runs = house.shelf.models["long"].runs
         wait_until(lambda: runs and runs[0].done.is_set(), 20)
-        with pytest.raises(OSError):  # noqa: PT011 - reset, or broken
-            while client.recv(65536):
-                pass
-            client.sendall(b"x" * 10)
-            client.sendall(b"x" * 10)
+        assert runs[0].is_cancelled, "it ran to its end for somebody who does not read"
     assert httpx2.get(f"{url}/health/live").status_code == 200
 
 

@@ -38,6 +38,10 @@ class Connection(H11Protocol):
         super().data_received(data)
         self._watch_head()
 
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._watch_head()  # of the next request, a part of which may be there already
+
     def connection_lost(self, exc: Exception | None) -> None:
         for timer in (self._patience, self._stuck):
             if timer is not None:
