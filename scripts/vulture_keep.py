@@ -55,3 +55,21 @@ reference_scan
 in_background
 _.num_numbers  # of the plain cache: what `describe` says is held against it
 Mixer  # what every mixer is
+
+# Figures of an engine: observe/prometheus.py reads them by their names.
+_.num_running
+_.num_waiting
+_.kv_use
+_.prefix_queries
+_.prefix_hits
+_.num_preemptions
+_.draft_tokens
+_.accepted_tokens
+
+# Fields of requests that are accepted and change nothing; the modules that have them say why.
+_.effort
+_.display
+_.thinking
+_.completion_window
+_.prompt_cache_breakpoint
+_.reasoning

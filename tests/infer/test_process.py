@@ -110,10 +110,10 @@ def test_streams_go_on_where_a_killed_process_stopped_and_new_requests_are_serve
     expected = run_alone(make_model(), requests)
     sinks, _ = submit(engine, requests)
     assert sinks[0].begun.wait(30)
-    first = engine.process_id
+    first = engine._process.pid
     os.kill(first, signal.SIGKILL)
     assert [sink.result for sink in sinks] == expected
-    assert engine.process_id != first
+    assert engine._process.pid != first
     after, _ = submit(engine, requests[:1])
     assert after[0].result == expected[0]
 
@@ -124,7 +124,7 @@ def test_a_process_that_dies_again_and_again_is_given_up_and_nothing_hangs(engin
         if not engine.is_alive() and engine._failure:
             break
         try:
-            os.kill(engine.process_id, signal.SIGKILL)
+            os.kill(engine._process.pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
         time.sleep(0.5)

@@ -33,7 +33,11 @@ def wait_until(condition, timeout_s=5):
 @pytest.fixture
 def limited(tmp_path):
     long = ("w" * 10_000 + " ") * 2_000
-    models = [ScriptedModel("plain"), ScriptedModel("long", long, step_s=0.005), ScriptedModel("slow", "a b", step_s=0.2)]
+    models = [
+        ScriptedModel("plain"),
+        ScriptedModel("long", long, step_s=0.005),
+        ScriptedModel("slow", "a b", step_s=0.2),
+    ]
     limits = Limits(header_s=0.3, body_s=0.3, send_s=0.3, header_bytes=4096)
     house = House(tmp_path, Shelf(models), limits=limits)
     house.shelf.models["long"].default_sampling = type(models[0].default_sampling)(max_tokens=2_000)

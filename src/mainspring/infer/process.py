@@ -84,10 +84,6 @@ class EngineProcess:
     def context(self) -> int:
         return self.ready.context
 
-    @property
-    def process_id(self) -> int:
-        return self._process.pid
-
     def submit(self, request: Request, sink: OutputSink) -> RemoteTicket:
         return self.submit_all([request], [sink])[0]
 

@@ -39,14 +39,6 @@ class Seen:
         """Note one generated id."""
         self._generated[token_id] = self._generated.get(token_id, 0) + 1
 
-    def plus(self, ids: Iterable[int]) -> "Seen":
-        """A copy with more generated ids: what a draft would have been, were it right."""
-        more = Seen(())
-        more._prompt, more._generated = self._prompt, dict(self._generated)
-        for token_id in ids:
-            more.add(token_id)
-        return more
-
     def penalize(self, scores_V: Floats, sampling: Sampling) -> None:
         """Lower what was seen, in place.
 

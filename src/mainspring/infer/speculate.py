@@ -5,15 +5,6 @@ and the position, so speculation changes no id and no distribution, whoever gues
 """
 
 from collections.abc import Sequence
-from typing import Protocol
-
-
-class Proposer(Protocol):
-    """Guesses how a sequence goes on."""
-
-    def propose(self, ids: Sequence[int], limit: int) -> list[int]:
-        """At most `limit` ids that may follow `ids`; none where there is no good guess."""
-        ...
 
 
 class NGram:

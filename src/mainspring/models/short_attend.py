@@ -58,8 +58,7 @@ class _ShortAttend(torch.autograd.Function):
             end = min(num_tokens, start + BLOCK)
             block = slice(start, end)
             scores_NXM = torch.bmm(q_NRLK[:, :, block].flatten(1, 2), k_NLK[:, :end].transpose(1, 2))
-            own_NRCC = scores_NXM.unflatten(1, (-1, end - start))[..., block]
-            own_NRCC += mask_CC[: end - start, : end - start]
+            scores_NXM.unflatten(1, (-1, end - start))[..., block].add_(mask_CC[: end - start, : end - start])
             weights.append(scores_NXM.softmax(-1))
             o_NXV = torch.bmm(weights[-1], v_NLV[:, :end])
             o_NRLV[:, :, block] = o_NXV.unflatten(1, (-1, end - start))

@@ -72,8 +72,7 @@ def train(
     Args:
         model: with its base frozen and an adapter on it, or with all weights to train.
         data: what to learn from; of a source the config says order and passes, a feed has its own.
-        objective: towards what.
-        config: the run's settings.
+        objective, config: towards what, and the run's settings.
         state_dir: keeps the state and metrics.jsonl; the run that finds its own state there goes on from it
             to the same bits, given as many ranks and threads.
         penalties: what is added to the objective's loss.
@@ -108,8 +107,6 @@ def train(
                 session.save()
             if on_step is not None:
                 on_step(report)
-            if report.step % TRIM_EVERY_STEPS == 0:
-                trim_memory()  # what is kept of kernels lies between what is free, which would grow by it
         session.finish()
     state = session.state
     return Result(
@@ -120,6 +117,8 @@ def train(
 
 def _tell(session: Session, report: StepReport, seconds_per_step: float) -> None:
     """Say how far it is, as often as the settings want, and at the end."""
+    if report.step % TRIM_EVERY_STEPS == 0:
+        trim_memory()  # what is kept of kernels lies between what is free, which would grow by it
     if report.step % session.config.report_every_steps == 0 or session.is_last(report.step):
         say(line(report, session.num_steps, seconds_per_step))
 
