@@ -70,9 +70,9 @@ class Settings:
     vocab_size: int = 2048
     epochs: int = 3
     lr_new: float = 1e-3
-    coefficient: float = 0.2
+    coefficient: float = 0.02
     fisher_items: int = 100
-    share: float = 0.25
+    share: float = 0.2
     memory: float = 0.2
 
 

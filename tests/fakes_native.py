@@ -29,8 +29,9 @@ class Sequence:
 
 
 def sequence(number, adapter=None, num_blocks=12):
-    """Blocks of its own, not in order."""
-    return Sequence([1 + number * num_blocks + (5 * i) % num_blocks for i in range(num_blocks)], adapter)
+    """Blocks of its own, not in order; 7 and `num_blocks` have no common factor."""
+    assert num_blocks % 7, "a block would be there twice"
+    return Sequence([1 + number * num_blocks + (7 * i) % num_blocks for i in range(num_blocks)], adapter)
 
 
 def run(backend, *pieces, scored=None):

@@ -43,7 +43,10 @@ def oracle(scores_V, sampling):
 
 
 def ours(scores_V, sampling):
-    row = Row(sampling, 0, 0, num_generated=len(GENERATED), seen=Seen(PROMPT).plus(GENERATED))
+    seen = Seen(PROMPT)
+    for token_id in GENERATED:
+        seen.add(token_id)
+    row = Row(sampling, 0, 0, num_generated=len(GENERATED), seen=seen)
     ids, weights = kept(_changed(scores_V.numpy(), row), sampling)
     result = np.zeros(SIZE)
     result[np.arange(SIZE) if ids is None else ids] = weights / weights.sum(dtype=np.float64)

@@ -27,7 +27,9 @@ FLOPS = 1e9
 @pytest.fixture
 def place(tmp_path):
     """A registry with a corpus, and runs beside it."""
-    database = Database(tmp_path / "w.db", [registries.MIGRATION, run_tables.MIGRATION])
+    database = Database(
+        tmp_path / "w.db", [registries.MIGRATION, run_tables.MIGRATION, run_tables.PROCESS_MIGRATION]
+    )
     registry = Registry(database, tmp_path / "artifacts")
     add_corpus(registry)
     return registry, Runs(database, tmp_path / "runs")

@@ -14,7 +14,7 @@ from mainspring.schema import Role
 DEFAULT_FIELD = {"openai": "messages", "sharegpt": "conversations"}
 ALPACA_FIELDS = ("system", "instruction", "input", "output")
 KEYS = {"openai": ("role", "content"), "sharegpt": ("from", "value")}
-ROLES = {role: role for role in get_args(Role)}
+ROLES = {role: role for role in get_args(Role) if role != "tool"}  # nor are calls of tools read
 SHAREGPT_ROLES = {**ROLES, "human": "user", "gpt": "assistant"}
 TELLING = ("tool_calls", "function_call", "tool_call_id", "weight")
 """What a message may say beside its text that changes what is learnt; it is not silently left out."""
