@@ -198,6 +198,7 @@ def test_what_cannot_be_resumed_is_told(bench, noted):
 
 @pytest.mark.slow
 def test_ctrl_c_says_one_line_and_leaves_no_worker(bench, noted):
+    noted["rules"][1]["note"]["pause_s"] = 0.02  # it must not end before it hears of it
     child = start(*command(bench, noted))
     wait_for(lambda: len(in_parts(bench)) > 20)
     workers = psutil.Process(child.pid).children(recursive=True)
@@ -211,4 +212,5 @@ def test_ctrl_c_says_one_line_and_leaves_no_worker(bench, noted):
     assert not [
         worker for worker in workers if worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE
     ]
+    noted["rules"][1]["note"]["pause_s"] = 0.0
     assert bench.build(noted).is_new
