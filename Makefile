@@ -92,6 +92,9 @@ test-scale: $(CHECKED)  ## the tests that start a server or a cluster
 test-browser: $(BROWSER)  ## the chat page in a real Chromium
 	@$(BIN)/python -m pytest -m browser
 
+conformance: models-test  ## the suites of OpenAI's and Anthropic's clients: make conformance SUITE=folder
+	@$(BIN)/python scripts/conformance.py $(SUITE) --model $(TEST_WORKSPACE)/artifacts/model/smollm2/1 $(CONFORMANCE_ARGS)
+
 check: $(CHECKED)  ## format, lint, types, layers, dead code, spelling, sizes
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
