@@ -18,7 +18,7 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 
-from mainspring.errors import ConfigError
+from mainspring.errors import ConfigError, MainspringError
 from mainspring.infer.grammar import Grammar, Grammars, GrammarState
 from mainspring.schema import Constraint
 from mainspring.tokenizer.base import Tokenizer
@@ -93,7 +93,7 @@ def main() -> None:
     archive = zipfile.ZipFile(given.data)
     names = [name for name in archive.namelist() if name.endswith(".json")][:: 10 if given.quick else 1]
     refused, faults, compile_s = collections.Counter[str](), list[str](), list[float]()
-    num_outputs = num_unfinished = 0
+    num_outputs = num_unfinished = num_outgrown = 0
     for name in names:
         schema = json.loads(archive.read(name))
         started = time.perf_counter()
@@ -104,7 +104,11 @@ def main() -> None:
             continue
         compile_s.append(time.perf_counter() - started)
         for _ in range(given.outputs):
-            text = drawer.draw(grammar)
+            try:
+                text = drawer.draw(grammar)
+            except MainspringError:  # the engine ends such a reply with an error: it is not accepted
+                num_outgrown += 1
+                continue
             if text is None:
                 num_unfinished += 1
                 continue
@@ -120,6 +124,7 @@ def main() -> None:
         row("outputs judged", "", num_outputs, {}),
         row("outputs that break their schema", "", len(faults), {}),
         row(f"outputs not ended in {MAX_STEPS:,} ids", "", num_unfinished, {}),
+        row("outputs whose grammar outgrew its limits", "", num_outgrown, {}),
         row("compile, median", "ms", float(np.median(compile_s)) * 1e3, {}),
         row("compile, worst", "ms", max(compile_s) * 1e3, {}),
         row("mask, median", "us", float(np.median(drawer.mask_s)) * 1e6, {}),
