@@ -116,7 +116,7 @@ def test_a_cancelled_batch_keeps_what_was_done(ai, spoken):
 
 
 def test_what_is_not_done_in_time_expires(ai, monkeypatch):
-    monkeypatch.setattr(batches, "WINDOW_S", 1)
+    monkeypatch.setattr(batches, "WINDOW_S", 2)
     done = wait_for(ai, submit(ai, [line(1), line(2, model="slow")]), "expired")
     assert [row["custom_id"] for row in rows(ai, done.output_file_id)] == ["r1"]
     assert rows(ai, done.error_file_id)[0]["error"]["code"] == "batch_expired"
