@@ -27,7 +27,9 @@ START_S = 120
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("suite", type=Path)
     parser.add_argument("--model", type=Path, required=True, help="The folder of a chat model.")
     parser.add_argument("--python", default=sys.executable, help="The Python that has what the suite needs.")
@@ -46,7 +48,18 @@ def _run(args: argparse.Namespace, suite: Path, kind: str, paths: list[str], scr
     try:
         environment = os.environ | {"TEST_API_BASE_URL": f"{url}/v1" if kind == "openai" else url}
         environment["PYTHONPATH"] = str(suite / "src")
-        command = [args.python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--no-header", "-rf", "--tb=no", *paths]
+        command = [
+            args.python,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "--no-header",
+            "-rf",
+            "--tb=no",
+            *paths,
+        ]
         command += ["-k", args.k] if args.k else []
         return subprocess.run(command, cwd=suite, env=environment, check=False).returncode
     finally:
