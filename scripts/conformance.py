@@ -3,8 +3,8 @@
 python scripts/conformance.py SUITE --model FOLDER [--python PYTHON]     (make conformance SUITE=folder)
 
 SUITE is a checkout of openai-python or anthropic-sdk-python; nothing of it is kept here. Every model name that the
-tests use is an alias of the one that is served. The tests of the resources that are served are run; what they need (respx,
-pytest-asyncio and more) must be installed beside the Python that is named.
+tests use is an alias of the one that is served. The tests of the resources that are served are run; what they need
+(respx, pytest-asyncio and more) must be installed beside the Python that is named.
 """
 
 import argparse
