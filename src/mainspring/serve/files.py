@@ -21,6 +21,7 @@ from mainspring.gateway.drawer import Drawer, new_id
 from mainspring.gateway.keys import Keys
 from mainspring.serve import body as bodies
 from mainspring.serve.base import FieldError, bearer, listing, page_query, respond
+from mainspring.serve.fields import Metadata
 
 PURPOSES = ("assistants", "batch", "fine-tune", "vision", "user_data", "evals")
 ENDPOINTS = Literal[
@@ -37,7 +38,7 @@ class BatchBody(msgspec.Struct, frozen=True, kw_only=True):
     input_file_id: str
     endpoint: ENDPOINTS
     completion_window: Literal["24h"]
-    metadata: dict[str, str] | None = None
+    metadata: Metadata | None = None
     output_expires_after: ExpiresAfter | None = None
 
 
@@ -92,8 +93,12 @@ class Files:
     def files(self, request: Request) -> Response:
         tenant, purpose = self._tenant(request), request.query_params.get("purpose")
         after, limit, is_rising = page_query(request, most=10_000)
-        rows, has_more = self._drawer.page("file", tenant, after=after, limit=limit, is_rising=is_rising)
-        return respond(listing([row for row in rows if purpose in {None, row["purpose"]}], has_more))
+        marks = [("$", "purpose", purpose)] if purpose else []
+        return respond(
+            listing(
+                *self._drawer.page("file", tenant, after=after, limit=limit, is_rising=is_rising, marks=marks)
+            )
+        )
 
     def file(self, request: Request) -> Response:
         return respond(self._drawer.get("file", request.path_params["file"], self._tenant(request)))
