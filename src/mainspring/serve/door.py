@@ -19,6 +19,7 @@ from mainspring.gateway.exchange import CLIENT_REQUEST
 from mainspring.gateway.keys import Keys, is_loopback
 from mainspring.gateway.pipeline import Pipeline
 from mainspring.observe.feedback import Feedback
+from mainspring.serve import openapi
 from mainspring.serve.anthropic import Anthropic
 from mainspring.serve.base import Documents, Fault, Info, respond_error, respond_fault
 from mainspring.serve.completions import Completions
@@ -67,6 +68,7 @@ def create(
             *Tokens(pipeline, directory).routes(),
             *Models(pipeline, directory).routes(),
             *Own(pipeline.keys, pipeline.meter, feedback, documents, info).routes(),
+            Route("/openapi.json", openapi.show, methods=["GET"]),
         ],
         middleware=[Middleware(Guard, keys=pipeline.keys)],
         exception_handlers={
