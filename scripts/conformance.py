@@ -70,7 +70,7 @@ def _run(args: argparse.Namespace, suite: Path, kind: str, paths: list[str], scr
     if args.embedder is not None:
         fetch = ["fetch", "embedder", "--from", str(args.embedder), "--workspace", str(workspace)]
         subprocess.run([sys.executable, "-m", "mainspring", *fetch], check=True, stdout=subprocess.DEVNULL)
-    server, url = _serve(args.model, workspace)
+    server, url = start_server(args.model, workspace)
     try:
         environment = os.environ | {"TEST_API_BASE_URL": f"{url}/v1" if kind == "openai" else url}
         environment["PYTHONPATH"] = os.pathsep.join([str(suite / "src"), str(Path(__file__).parent)])
@@ -128,7 +128,7 @@ def _copy_when_asked(drawer: Drawer, made: dict[str, str], asked: Connection) ->
         pass
 
 
-def _serve(model: Path, workspace: Path) -> tuple[subprocess.Popen[str], str]:
+def start_server(model: Path, workspace: Path) -> tuple[subprocess.Popen[str], str]:
     """Our server, on a free port, under which every model name is known."""
     command = [
         sys.executable, "-m", "mainspring", "serve", "--model", str(model), "--workspace", str(workspace),

@@ -150,6 +150,25 @@ def test_a_body_that_is_no_json_object_is_refused(door, path, content):
     assert "JSON" in error["message"]
 
 
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", '"NaN"'])
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/chat/completions", '{"model": "plain", "messages": [{"role": "user", "content": "x"}]'),
+        ("/v1/completions", '{"model": "plain", "prompt": "x"'),
+        ("/v1/responses", '{"model": "plain", "input": "x"'),
+        (
+            "/v1/messages",
+            '{"model": "plain", "max_tokens": 1, "messages": [{"role": "user", "content": "x"}]',
+        ),
+    ],
+)
+def test_a_temperature_that_is_no_number_is_refused(door, path, body, number):
+    answer = door.post(path, content=f'{body}, "temperature": {number}}}')
+    assert answer.status_code == 400
+    assert "temperature" in answer.text or "JSON" in answer.text
+
+
 def test_a_body_that_is_too_large_is_refused(door, house):
     house.app.state.limits = Limits(body_bytes=1000)
     error = fault(door.post("/v1/chat/completions", json={**CHAT, "user": "x" * 1000}), 413)

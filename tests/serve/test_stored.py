@@ -69,6 +69,8 @@ def test_metadata_beyond_its_bounds_is_refused(ai):
         ask(ai, metadata={str(number): "x" for number in range(17)})
     with pytest.raises(openai.BadRequestError, match="`metadata"):
         ask(ai, metadata={"a": "x" * 513})
+    with pytest.raises(openai.BadRequestError, match=r"`metadata` is .* length <= 64"):
+        ask(ai, metadata={"x" * 65: "a"})
 
 
 def test_who_is_told_to_wait_is_told_how_long(spoken, spoken_url):
