@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from mainspring import errors
 from mainspring.gateway.drawer import LostError
+from mainspring.gateway.keys import Keys
 from mainspring.infer.stats import EngineStats
 from mainspring.knowledge.scope import Scope
 
@@ -138,6 +139,11 @@ def bearer(request: Request) -> str | None:
     if scheme.lower() == "bearer" and key.strip():
         return key.strip()
     return request.headers.get("x-api-key", "").strip() or None
+
+
+def tenant_of(keys: Keys, request: Request) -> str:
+    """Whose objects a request may see."""
+    return keys.authenticate(bearer(request)).tenant
 
 
 def page_of(

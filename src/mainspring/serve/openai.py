@@ -49,7 +49,7 @@ class Chats:
         def close(replies: Sequence[Reply]) -> dict[str, Any]:
             done = completion(bridge.exchange.id, parsed, replies)
             if parsed.store:
-                self._stored.keep(done, parsed.messages, bearer(request))
+                self._stored.keep(done, parsed.messages, request)
             return done
 
         if chat.stream:

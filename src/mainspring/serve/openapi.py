@@ -1,11 +1,13 @@
 """/openapi.json: every route of the application, with the very structs that bodies are decoded into.
 
 What an operation does is said by its endpoint's docstring. A body's schema holds the fields that are accepted and
-change nothing as well, and nothing else: what it does not name is refused by name.
+change nothing as well, and nothing else: what it does not name is refused by name. openapi.json beside this file
+holds what no struct says: queries, the fields that answers always have, media types.
 """
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -26,7 +28,6 @@ from mainspring.serve import (
     tokens,
 )
 from mainspring.serve.base import Fault, respond
-from mainspring.serve.fields import Metadata
 
 Schema = dict[str, Any]
 Body = tuple[type[msgspec.Struct], Iterable[str]]
@@ -53,64 +54,10 @@ INNER = {
     ("ChatBody", "messages"): openai_body.WireMessage,
     ("TokenizeBody", "messages"): openai_body.WireMessage,
 }
-FORM: Schema = {
-    "type": "object", "required": ["file", "purpose"], "properties": {
-        "file": {"type": "string", "format": "binary"}, "purpose": {"enum": list(files.PURPOSES)},
-        "expires_after[anchor]": {"const": "created_at"},
-        "expires_after[seconds]": {"type": "integer", "minimum": 3600, "maximum": 2_592_000},
-    },
-}  # fmt: skip
-PAGE = ("after", "limit", "order")
-QUERIES = {
-    "/v1/chat/completions": (*PAGE, "model", "metadata"), "/v1/chat/completions/{completion}/messages": PAGE,
-    "/v1/files": (*PAGE, "purpose"), "/v1/batches": PAGE, "/v1/responses/{response}/input_items": PAGE,
-    "/v1/responses/{response}": ("stream", "starting_after"), "/tokenizer_info": ("model",),
-}  # fmt: skip
-PARAMETERS: dict[str, Schema] = {
-    "limit": {"type": "integer", "minimum": 0, "maximum": 100}, "order": {"enum": ["asc", "desc"]},
-    "stream": {"type": "boolean"}, "starting_after": {"type": "integer"},
-    "metadata": msgspec.json.schema(Metadata),
-}  # fmt: skip
-LISTED, OBJECT = ("object", "data", "has_more"), ("id", "object", "created_at")
-DELETED = ("id", "object", "deleted")
-STORED = ("id", "object", "created", "model", "choices", "usage")
-RESPONSE, BATCH, FILE = (
-    (*OBJECT, "status", "output"),
-    (*OBJECT, "status"),
-    (*OBJECT, "bytes", "filename", "purpose"),
-)
-RANKED = ("id", "model", "results")
-ANSWERS: dict[str, tuple[str, ...]] = {
-    "POST /v1/chat/completions": STORED, "GET /v1/chat/completions": LISTED,
-    "GET /v1/chat/completions/{completion}": STORED, "POST /v1/chat/completions/{completion}": STORED,
-    "DELETE /v1/chat/completions/{completion}": DELETED, "GET /v1/chat/completions/{completion}/messages": LISTED,
-    "POST /v1/completions": STORED, "POST /v1/embeddings": ("object", "model", "data", "usage"),
-    "POST /v1/responses": RESPONSE, "GET /v1/responses/{response}": RESPONSE,
-    "POST /v1/responses/{response}/cancel": RESPONSE, "DELETE /v1/responses/{response}": DELETED,
-    "GET /v1/responses/{response}/input_items": LISTED, "POST /v1/responses/compact": (*OBJECT, "output", "usage"),
-    "POST /v1/responses/input_tokens": ("object", "input_tokens"), "POST /v1/messages/count_tokens": ("input_tokens",),
-    "POST /v1/messages": ("id", "type", "role", "model", "content", "usage"),
-    "GET /v1/models": LISTED, "GET /v1/models/{name}": ("id", "object", "created"),
-    "POST /v1/files": FILE, "GET /v1/files": LISTED, "GET /v1/files/{file}": FILE, "DELETE /v1/files/{file}": DELETED,
-    "POST /v1/batches": BATCH, "GET /v1/batches": LISTED, "GET /v1/batches/{batch}": BATCH,
-    "POST /v1/batches/{batch}/cancel": BATCH,
-    "POST /v1/rerank": RANKED, "POST /v2/rerank": RANKED, "POST /rerank": RANKED,
-    "POST /tokenize": ("count", "max_model_len", "tokens"), "POST /detokenize": ("prompt",),
-    "GET /tokenizer_info": ("model", "max_model_len"), "POST /feedback": ("status", "request"),
-    "GET /documents/{document}": ("document", "title", "text"), "GET /health": ("status",),
-    "GET /health/live": ("status",), "GET /health/ready": ("status",), "GET /openapi.json": ("openapi", "paths"),
-}  # fmt: skip
-TYPES: dict[str, str] = dict.fromkeys(("data", "choices", "output", "results", "tokens", "content"), "array")
-TYPES |= dict.fromkeys(
-    ("created", "created_at", "bytes", "count", "max_model_len", "input_tokens"), "integer"
-)
-TYPES |= {"has_more": "boolean", "deleted": "boolean", "usage": "object", "paths": "object"}
-MEDIA = {
-    "/": "text/html", "/metrics": "text/plain", "/v1/files/{file}/content": "application/octet-stream",
-    "/static/{path}": "*/*",
-}  # fmt: skip
-EVENTS = ("POST /v1/chat/completions", "POST /v1/completions", "POST /v1/responses", "POST /v1/messages",
-          "GET /v1/responses/{response}")  # fmt: skip
+PARTS = msgspec.json.decode((Path(__file__).parent / "openapi.json").read_bytes())
+QUERIES, PARAMETERS, ANSWERS = PARTS["queries"], PARTS["parameters"], PARTS["answers"]
+MEDIA, EVENTS = PARTS["media"], PARTS["events"]
+TYPES = {name: kind for kind, names in PARTS["types"].items() for name in names}
 REFUSALS = (400, 401, 403, 404, 405, 500)
 BODY_REFUSALS = (408, 413, 429)
 REF = "#/components/schemas/{name}"
@@ -161,7 +108,10 @@ def _operation(method: str, path: str, says: str) -> dict[str, Any]:
         schema = {"$ref": REF.format(name=BODIES[path][0].__name__)}
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
     elif (method, path) == ("POST", "/v1/files"):
-        operation["requestBody"] = {"required": True, "content": {"multipart/form-data": {"schema": FORM}}}
+        operation["requestBody"] = {
+            "required": True,
+            "content": {"multipart/form-data": {"schema": PARTS["form"]}},
+        }
     return operation
 
 

@@ -24,7 +24,7 @@ from mainspring.schema import ChatRequest, Message
 from mainspring.serve import body as bodies
 from mainspring.serve import responses_told as told
 from mainspring.serve import sse
-from mainspring.serve.base import FieldError, bearer, listing, page_of, respond
+from mainspring.serve.base import FieldError, bearer, listing, page_of, respond, tenant_of
 from mainspring.serve.bridge import Bridge
 from mainspring.serve.fields import KEEP_S
 from mainspring.serve.responses_body import (
@@ -69,7 +69,7 @@ class Responses:
             raise FieldError(
                 "`background` needs `store`; a response that is not kept is lost.", param="background"
             )
-        tenant = self._tenant(request)
+        tenant = tenant_of(self._pipeline.keys, request)
         identity = f"resp_{uuid.uuid4().hex}"
         items = items_of(body, identity.replace("resp_", "msg_in_"))
         model, history = await run_in_threadpool(self._before, body, tenant)
@@ -100,7 +100,7 @@ class Responses:
     async def count(self, request: Request) -> Response:
         """How many tokens an input is."""
         body = bodies.parse(InputBody, await bodies.read(request), harmless=HARMLESS)
-        model, history = await run_in_threadpool(self._before, body, self._tenant(request))
+        model, history = await run_in_threadpool(self._before, body, tenant_of(self._pipeline.keys, request))
         messages = messages_of(body.instructions, [*history, *items_of(body, "msg")])
         text = await run_in_threadpool(self._pipeline.text_model, model, bearer(request))
         ids = await run_in_threadpool(text.prompt_ids, messages, ask_of(body))
@@ -109,7 +109,7 @@ class Responses:
     async def compact(self, request: Request) -> Response:
         """A conversation as what its user said and a summary that the model writes, for the next to go on from."""
         body = bodies.parse(CompactBody, await bodies.read(request), harmless=HARMLESS)
-        model, history = await run_in_threadpool(self._before, body, self._tenant(request))
+        model, history = await run_in_threadpool(self._before, body, tenant_of(self._pipeline.keys, request))
         identity = f"resp_{uuid.uuid4().hex}"
         items = [*history, *(items_of(body, identity.replace("resp_", "msg_in_")) if body.input else [])]
         messages = (Message("user", told.transcript(items)),)
@@ -156,9 +156,6 @@ class Responses:
         kept, _ = await self._kept(request)
         return respond(listing(*page_of(request, kept["items"])))
 
-    def _tenant(self, request: Request) -> str:
-        return self._pipeline.keys.authenticate(bearer(request)).tenant
-
     def _before(self, body: CompactBody, tenant: str) -> tuple[str, list[dict[str, Any]]]:
         """The model that answers, and all that was said before, the oldest first."""
         model, previous, history = body.model, body.previous_response_id, []
@@ -180,7 +177,7 @@ class Responses:
         return model, history
 
     async def _kept(self, request: Request) -> tuple[Kept, str]:
-        tenant, identity = self._tenant(request), request.path_params["response"]
+        tenant, identity = tenant_of(self._pipeline.keys, request), request.path_params["response"]
         kept = await run_in_threadpool(self._drawer.get, KIND, identity, tenant)
         if kept["response"]["status"] in RUNNING and identity not in self._running:
             kept = await run_in_threadpool(self._drawer.change, KIND, identity, tenant, _lose)

@@ -13,7 +13,7 @@ from starlette.routing import Route
 from mainspring.gateway.drawer import Drawer, Mark
 from mainspring.gateway.keys import Keys
 from mainspring.serve import body as bodies
-from mainspring.serve.base import bearer, listing, page_of, page_query, respond
+from mainspring.serve.base import listing, page_of, page_query, respond, tenant_of
 from mainspring.serve.fields import KEEP_S, Metadata
 
 KIND = "chat completion"
@@ -39,16 +39,16 @@ class Stored:
             Route(f"{one}/messages", self.messages, methods=["GET"]),
         ]
 
-    def keep(self, done: dict[str, Any], messages: list[dict[str, Any]], key: str | None) -> None:
+    def keep(self, done: dict[str, Any], messages: list[dict[str, Any]], request: Request) -> None:
         """Store a completion with the messages that were sent for it, durable on return."""
         rows = [_row(message, f"{done['id']}-{number}") for number, message in enumerate(messages)]
-        tenant = self._keys.authenticate(key).tenant
+        tenant = tenant_of(self._keys, request)
         kept = {"completion": done, "messages": rows}
         self._drawer.put(KIND, done["id"], kept, tenant=tenant, expires=time.time() + KEEP_S)
 
     def list(self, request: Request) -> Response:
         """The stored ones, of a model or with metadata where such are asked for."""
-        tenant, query = self._tenant(request), request.query_params
+        tenant, query = tenant_of(self._keys, request), request.query_params
         marks: list[Mark] = [("$.completion", "model", query["model"])] if "model" in query else []
         for name, value in query.items():
             if key := re.fullmatch(r"metadata\[(.+)\]", name):
@@ -64,7 +64,7 @@ class Stored:
 
     async def update(self, request: Request) -> Response:
         """Other metadata in place of what was there."""
-        tenant, identity = self._tenant(request), request.path_params["completion"]
+        tenant, identity = tenant_of(self._keys, request), request.path_params["completion"]
         body = bodies.parse(UpdateBody, await bodies.read(request))
 
         def change(kept: dict[str, Any]) -> None:
@@ -75,7 +75,7 @@ class Stored:
 
     def delete(self, request: Request) -> Response:
         identity = request.path_params["completion"]
-        self._drawer.delete(KIND, identity, self._tenant(request))
+        self._drawer.delete(KIND, identity, tenant_of(self._keys, request))
         return respond({"id": identity, "object": "chat.completion.deleted", "deleted": True})
 
     def messages(self, request: Request) -> Response:
@@ -83,10 +83,7 @@ class Stored:
         return respond(listing(*page_of(request, self._get(request)["messages"], order="asc")))
 
     def _get(self, request: Request) -> dict[str, Any]:
-        return self._drawer.get(KIND, request.path_params["completion"], self._tenant(request))
-
-    def _tenant(self, request: Request) -> str:
-        return self._keys.authenticate(bearer(request)).tenant
+        return self._drawer.get(KIND, request.path_params["completion"], tenant_of(self._keys, request))
 
 
 def _row(message: dict[str, Any], identity: str) -> dict[str, Any]:
