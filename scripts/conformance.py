@@ -76,7 +76,7 @@ def _run(args: argparse.Namespace, suite: Path, kind: str, paths: list[str], scr
         environment["PYTHONPATH"] = os.pathsep.join([str(suite / "src"), str(Path(__file__).parent)])
         command = [
             args.python, "-m", "pytest", "-q", "-n", "0",  # one after the other: they share what is stored
-            "-p", "no:cacheprovider", "--no-header", "-rf", "--tb=no", *paths
+            "-p", "no:cacheprovider", "--no-header", "-rf", "--tb=line", *paths
         ]  # fmt: skip
         command += ["-k", args.k] if args.k else []
         if kind == "openai":
