@@ -5,6 +5,7 @@ from typing import Protocol
 
 import torch
 
+from mainspring.infer.sampling import Summary
 from mainspring.infer.scheduler import Work
 
 
@@ -26,9 +27,13 @@ class Backend(Protocol):
         """Compute keys and values of all the works' ids.
 
         Returns:
-            scores_NV: float32, for the last `num_scored` ids of every work, in order.
+            scores_NV: float32, for the last `num_scored` ids of every work, in order; good until the next step.
 
         """
+        ...
+
+    def summarize(self, scores_NV: torch.Tensor, places: Sequence[int]) -> Summary:
+        """Sum up rows of scores that `step` has returned, each by itself."""
         ...
 
     def has_adapter(self, name: str) -> bool:
