@@ -192,7 +192,8 @@ def test_a_bad_field_is_refused(ai, change, words):
 
 
 def test_who_lost_a_stream_in_the_background_goes_on_where_it_was(ai, spoken):
-    with ai.responses.create(model="slow", input="x", background=True, stream=True) as stream:
+    limits = {"background": True, "max_output_tokens": 25}
+    with ai.responses.create(model="slow", input="x", stream=True, **limits) as stream:
         first = [event for event, _ in zip(stream, range(8), strict=False)]
     identity = first[0].response.id
     rest = list(ai.responses.retrieve(identity, stream=True, starting_after=first[-1].sequence_number))
