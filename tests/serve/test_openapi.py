@@ -76,7 +76,11 @@ def test_the_schemas_are_those_of_the_structs_and_name_all_that_is_accepted(docu
     schemas = document["components"]["schemas"]
     chat = schemas["ChatBody"]
     assert chat["required"] == ["model", "messages"]
-    assert chat["properties"]["temperature"]["anyOf"][0] == {"type": "number", "minimum": 0, "maximum": 2}
+    assert chat["properties"]["temperature"]["anyOf"][0]["anyOf"][0] == {
+        "type": "number",
+        "minimum": 0,
+        "maximum": 2,
+    }
     assert chat["properties"]["messages"]["items"] == {"$ref": "#/components/schemas/WireMessage"}
     assert {"user", "modalities"} <= set(chat["properties"])
     assert {kind for kind, _ in INNER} <= set(schemas)

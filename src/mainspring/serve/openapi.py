@@ -1,7 +1,8 @@
 """/openapi.json: every route of the application, with the very structs that bodies are decoded into.
 
 What an operation does is said by its endpoint's docstring. A body's schema holds the fields that are accepted and
-change nothing as well, and nothing else: what it does not name is refused by name. openapi.json beside this file
+change nothing as well, and nothing else: what it does not name is refused by name. A field that need not be given
+may be null, which says the same. openapi.json beside this file
 holds what no struct says: queries, the fields that answers always have, media types.
 """
 
@@ -96,9 +97,8 @@ def _operation(method: str, path: str, says: str) -> dict[str, Any]:
     ]
     for name in QUERIES.get(path, ()) if method == "GET" else ():
         style = {"style": "deepObject", "explode": True} if name == "metadata" else {}
-        given.append(
-            {"name": name, "in": "query", "schema": PARAMETERS.get(name, {"type": "string"}), **style}
-        )
+        schema = PARAMETERS.get(f"{path} {name}") or PARAMETERS.get(name, {"type": "string"})
+        given.append({"name": name, "in": "query", "schema": schema, **style})
     operation: dict[str, Any] = {
         "operationId": "_".join([method.lower(), *re.findall(r"\w+", path)]), "parameters": given,
         "responses": _responses(method, path),
@@ -121,7 +121,7 @@ def _responses(method: str, path: str) -> dict[str, Any]:
         answer |= {"required": list(names), "properties": {name: _typed(name) for name in names}}
     content: dict[str, Any] = {MEDIA.get(path, "application/json"): {"schema": answer}}
     if f"{method} {path}" in EVENTS:
-        content["text/event-stream"] = {"schema": {"type": "string"}}
+        content["text/event-stream"] = {}
     error = {"$ref": REF.format(name="MessagesError" if path.startswith("/v1/messages") else "Error")}
     refusal = {"description": "Why not.", "content": {"application/json": {"schema": error}}}
     statuses = (*REFUSALS, *BODY_REFUSALS) if method == "POST" else REFUSALS
@@ -142,7 +142,9 @@ def _schemas() -> dict[str, Schema]:
     schemas: dict[str, Schema] = dict(found)
     for kind, accepted in kinds.items():
         schema = schemas[kind.__name__]
-        schema["properties"] |= {name: {} for name in accepted}
+        required, known = schema.get("required", ()), schema["properties"].items()
+        free = {name: {"anyOf": [one, {"type": "null"}]} for name, one in known if name not in required}
+        schema["properties"] |= free | {name: {} for name in accepted}
         schema["additionalProperties"] = False
     for (kind, field), inner in INNER.items():
         items = {"type": "array", "items": {"$ref": REF.format(name=inner.__name__)}}
