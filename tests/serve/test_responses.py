@@ -201,7 +201,7 @@ def test_who_lost_a_stream_in_the_background_goes_on_where_it_was(ai, spoken):
     assert numbers == list(range(len(numbers)))
     text = "".join(event.delta for event in [*first, *rest] if event.type == "response.output_text.delta")
     assert text == rest[-1].response.output_text == ai.responses.retrieve(identity).output_text
-    wait_until(lambda: "events" in spoken.drawer.get("response", identity, "local"))
+    assert "events" in spoken.drawer.get("response", identity, "local")
     again = list(ai.responses.retrieve(identity, stream=True, starting_after=first[-1].sequence_number))
     assert again == rest
 

@@ -209,8 +209,12 @@ class Responses:
                 with contextlib.suppress(NotFoundError):
                     await run_in_threadpool(self._drawer.change, KIND, identity, tenant, remember)
 
+        def end(_: object) -> None:
+            self._running.pop(identity, None)
+            run.end()
+
         run.task = asyncio.create_task(work())
-        run.task.add_done_callback(lambda _: self._running.pop(identity, None))
+        run.task.add_done_callback(end)
 
     def _stop(self, identity: str) -> None:
         run = self._running.pop(identity, None)
@@ -254,9 +258,12 @@ class _Run:
             failure = error
             self._say(await run_in_threadpool(lambda: list(self._teller.fail(failure))))
         finally:
-            self._is_done = True
-            self._say(())
             self._bridge.close()
+
+    def end(self) -> None:
+        """Nothing more is said, however it ended."""
+        self._is_done = True
+        self._say(())
 
     def _say(self, events: Iterable[bytes]) -> None:
         self.events.extend(events)
