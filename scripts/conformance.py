@@ -138,7 +138,7 @@ def start_server(model: Path, workspace: Path) -> tuple[subprocess.Popen[str], s
     assert server.stderr is not None
     end = time.monotonic() + START_S
     for line in server.stderr:
-        if found := re.search(r"ready\s+(\S+)", line):
+        if found := re.search(r"ready\s+(https?://\S+)", line):
             return server, found[1]
         if time.monotonic() > end:
             break

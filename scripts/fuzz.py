@@ -19,6 +19,7 @@ from conformance import start_server
 from mainspring.models.families.base import family
 from mainspring.models.load import understand
 from mainspring.models.model import Model
+from mainspring.models.rehead import with_head
 from mainspring.models.save import save
 from mainspring.tokenizer.base import Tokenizer
 
@@ -38,11 +39,14 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=240, help="How long it may try.")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        for name in ("llama", "bert"):
-            _write_model(Path(scratch) / name, name, args.tokenizer)
         workspace = Path(scratch) / "workspace"
-        fetch = ["fetch", "embedder", "--from", f"{scratch}/bert", "--workspace", str(workspace)]
-        subprocess.run([sys.executable, "-m", "mainspring", *fetch], check=True, stdout=subprocess.DEVNULL)
+        for name, kind in (("embedder", "bert"), ("reranker", "bert"), ("llama", "llama")):
+            folder = Path(scratch) / name
+            _write_model(folder, kind, args.tokenizer, is_reranker=name == "reranker")
+            fetch = ["fetch", name, "--from", str(folder), "--workspace", str(workspace)]
+            subprocess.run(
+                [sys.executable, "-m", "mainspring", *fetch], check=True, stdout=subprocess.DEVNULL
+            )
         server, url = start_server(Path(scratch) / "llama", workspace)
         try:
             limits = ["--max-time", str(args.seconds), "--request-timeout", "60", "--seed", "1"]
@@ -53,10 +57,11 @@ def main() -> int:
             server.wait()
 
 
-def _write_model(folder: Path, name: str, source: Path) -> None:
+def _write_model(folder: Path, name: str, source: Path, *, is_reranker: bool) -> None:
     tokenizer, kind = Tokenizer.load(source), family(name)
     sizes = {"vocab_size": tokenizer.vocab_size, "max_position_embeddings": CONTEXT}
-    save(Model(understand({**kind.published(kind.tiny()), **sizes}, folder)), folder)
+    model = Model(understand({**kind.published(kind.tiny()), **sizes}, folder))
+    save(with_head(model, "classify", num_labels=1) if is_reranker else model, folder)
     tokenizer.save(folder)
 
 
