@@ -13,7 +13,6 @@ _.pre_tokenizer  # tokenizers
 _.normalizer  # tokenizers
 _.post_processor  # tokenizers
 _.should_exit  # uvicorn
-_.media_type  # starlette.responses.Response
 _._step_supports_amp_scaling  # noqa: SLF001 - torch.amp.GradScaler reads it
 
 # Named in annotations alone, where the library is an extra.
