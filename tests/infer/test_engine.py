@@ -25,6 +25,7 @@ from mainspring.infer.engine import Engine
 from mainspring.infer.grammar import Grammars
 from mainspring.infer.native.build import NoCompilerError, library
 from mainspring.infer.request import EngineConfig, Request
+from mainspring.infer.sampling import summarize
 from mainspring.models.attend import PackedAttend
 from mainspring.schema import Constraint, Sampling
 
@@ -65,6 +66,7 @@ class Gate:
     """A backend that waits to be let through, then gives every id the same score."""
 
     name, is_exact, fingerprint, context, max_step_tokens, window = "gate", True, "", 1000, 512, None
+    summarize = staticmethod(summarize)
 
     def __init__(self, error=None):
         self.error, self.entered, self.open = error, threading.Event(), threading.Event()

@@ -27,6 +27,7 @@ class Worker:
         self._connection = connection
         self._lock = threading.Lock()  # the engine's thread and the reading one both send
         self._open: dict[int, Ticket | None] = {}
+        self._given: list[wire.Piece] = []  # by the step that is under way
         start = msgspec.msgpack.decode(connection.recv_bytes(), type=wire.Start)
         torch.set_num_threads(start.threads)
         known = start.kernel_plan()
@@ -36,6 +37,7 @@ class Worker:
 
         self._host = Host(Path(start.folder), start.reference, plan, start.engine_config())
         engine = self._host.engine
+        engine.after_step = self._pass_on
         self._send(
             wire.Ready(
                 backend=engine.backend_name,
@@ -97,12 +99,17 @@ class Worker:
             is_last = output.finish_reason is not None or output.error is not None
             with self._lock:
                 ticket = self._open.pop(number, None) if is_last else self._open.get(number)
-            self._send(
-                wire.Given(number=number, output=output, num_cached=ticket.num_cached if ticket else 0)
-            )
+            num_cached = ticket.num_cached if ticket else 0
+            self._given.append(wire.Piece(number=number, output=output, num_cached=num_cached))
             return False
 
         return sink
+
+    def _pass_on(self) -> None:
+        """Called from the engine's thread, as the sinks are."""
+        if self._given:
+            self._send(wire.Given(pieces=self._given))
+            self._given.clear()
 
     def _send(self, message: wire.Said) -> None:
         with self._lock:

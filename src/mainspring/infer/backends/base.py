@@ -5,6 +5,7 @@ from typing import Protocol
 
 import torch
 
+from mainspring.infer.sampling import Summary
 from mainspring.infer.scheduler import Work
 
 
@@ -29,6 +30,10 @@ class Backend(Protocol):
             scores_NV: float32, for the last `num_scored` ids of every work, in order.
 
         """
+        ...
+
+    def summarize(self, scores_NV: torch.Tensor, places: Sequence[int]) -> Summary:
+        """Sum up rows of scores that `step` has returned, each by itself."""
         ...
 
     def has_adapter(self, name: str) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import torch
 
 from mainspring.adapt import base as adapters
+from mainspring.infer import sampling
 from mainspring.infer.blocks import SCRATCH
 from mainspring.infer.kernels import ATTENTION_CHUNK, KernelPlan
 from mainspring.infer.layout import window_of
@@ -26,6 +27,7 @@ class TorchEager:
 
     name = "torch_eager"
     is_exact = True
+    summarize = staticmethod(sampling.summarize)
     chunk = ATTENTION_CHUNK
 
     def __init__(
