@@ -29,6 +29,7 @@ class TorchEager:
     is_exact = True
     summarize = staticmethod(sampling.summarize)
     chunk = ATTENTION_CHUNK
+    grain = 16
 
     def __init__(
         self, model: Model, plan: KernelPlan, config: EngineConfig, *, fingerprint: str = ""
