@@ -1,5 +1,6 @@
 import pytest
 
+from mainspring.infer.speculate import Pace
 from mainspring.infer.tempo import FIRST_GUESS, Tempo
 
 DECODE_S, ROW_S = 0.006, 0.0006
@@ -35,7 +36,7 @@ def test_a_piece_is_not_smaller_than_the_grain():
 def test_before_anything_was_measured_there_is_a_first_guess():
     tempo = Tempo(3.0, 1)
     assert tempo.prompt_tokens() == FIRST_GUESS
-    assert tempo.row_cost(1) == 0
+    assert Pace().limit(tempo.row_cost(1)) == 0
 
 
 @pytest.mark.parametrize("num_decoding", [1, 8])

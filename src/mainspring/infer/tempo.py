@@ -32,10 +32,11 @@ class Tempo:
         """What one more row costs, as a share of what a sequence's own row does: what speculation has to earn.
 
         A step that reads the weights for one sequence has rows to spare; where many share it, every row counts.
+        Until a step without guesses was measured they are too dear to be made.
         """
         row_s = self._token_s if self._draft_s is None else self._draft_s
         if self._decode_s is None or row_s is None:
-            return 0.0
+            return 1.0
         return row_s * num_decoding / self._decode_s
 
     def note(self, num_decoding: int, num_drafts: int, num_prompt: int, seconds: float) -> None:
