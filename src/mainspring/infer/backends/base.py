@@ -29,7 +29,7 @@ class Backend(Protocol):
         """Compute keys and values of all the works' ids.
 
         Returns:
-            scores_NV: float32, for the last `num_scored` ids of every work, in order.
+            scores_NV: float32, for the last `num_scored` ids of every work, in order; good until the next step.
 
         """
         ...

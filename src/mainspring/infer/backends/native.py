@@ -66,6 +66,7 @@ class Native:
         self.context, self.max_step_tokens = config.context, engine.max_step_tokens
         self.window = window_of(config)
         self._vocab_size = config.vocab_size
+        self._scores_NV = torch.empty(0, config.vocab_size)  # kept: new memory would be cleared in every step
         self._adapters: dict[str, int] = {}
         self._num_adapters = 0
         self._library = Library(_sizes(config, engine, settings), settings.march)
@@ -105,7 +106,9 @@ class Native:
         starts = np.cumsum([0, *(len(work.ids) for work in works)])
         ends = zip(works, starts[1:].tolist(), strict=True)
         scored = [row for work, end in ends for row in range(end - work.num_scored, end)]
-        scores_NV = torch.empty(len(scored), self._vocab_size)
+        if len(scored) > len(self._scores_NV):
+            self._scores_NV = torch.empty(len(scored), self._vocab_size)
+        scores_NV = self._scores_NV[: len(scored)]
         sequences = [work.sequence for work in works]
         arrays = {
             "ids": [token_id for work in works for token_id in work.ids],
