@@ -5,9 +5,9 @@ python benchmarks/serve.py --model FOLDER [--gguf FILE] [--openvino PYTHON] [--l
 
 Ours answers over HTTP, its engine in a process of its own, 8-bit weights, in the exact mode. The opponents are called
 without a server, each in an environment of its own (the Python that has it is named): llama.cpp by batches of
-sequences, OpenVINO GenAI by continuous batching, vLLM's CPU engine in bf16, transformers in bf16 here. All get the same ids, ignore ends and take
-turns; figures are medians over the rounds. Decoding is (time of n tokens - time of 1 token), prefill the time to the
-first token.
+sequences, OpenVINO GenAI by continuous batching, vLLM's CPU engine in bf16, transformers in bf16 here. All get the
+same ids, ignore ends and take turns; figures are medians over the rounds. Decoding is (time of n tokens - time of 1
+token), prefill the time to the first token.
 """
 
 import argparse

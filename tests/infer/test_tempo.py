@@ -21,10 +21,14 @@ def simulate(tempo, num_tokens, place_s, decode_s=DECODE_S):
 
 
 def test_the_further_a_prompt_has_come_the_less_of_it_goes_into_a_step():
-    slowdowns = simulate(Tempo(3.0, 1), 8000, place_s=6e-7)  # at the end a token takes nine times what it took first
+    slowdowns = simulate(
+        Tempo(3.0, 1), 8000, place_s=6e-7
+    )  # at the end a token takes nine times what it took first
     assert sum(each > 3.3 for each in slowdowns) / len(slowdowns) < 0.01
     assert max(slowdowns[1:]) < 4
-    assert len(slowdowns) < 2.2 * 8000 * (ROW_S + 6e-7 * 4000) / (2 * DECODE_S)  # and the room that there is is used
+    assert len(slowdowns) < 2.2 * 8000 * (ROW_S + 6e-7 * 4000) / (
+        2 * DECODE_S
+    )  # and the room that there is is used
 
 
 def test_a_piece_is_not_smaller_than_the_grain():
