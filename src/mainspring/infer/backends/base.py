@@ -13,8 +13,8 @@ class Backend(Protocol):
     """Holds the weights and the cache. Called from the engine's thread alone.
 
     `is_exact`: a sequence's scores depend on its own ids alone. `fingerprint` names weights and kernels: equal ones
-    give equal bits. `window`: how far back the farthest-looking layer sees, None where one sees all. `grain`: a piece of
-    a prompt of fewer tokens than that takes no less time.
+    give equal bits. `window`: how far back the farthest-looking layer sees, None where one sees all. `grain`: pieces
+    of a prompt that have fewer tokens take no less time.
     """
 
     name: str
