@@ -91,6 +91,7 @@ class Ours:
         command += ["--workspace", str(folder), *itertools.chain(*(("-o", each) for each in options))]
         self._log = (folder.parent / "serve.log").open("w+")
         self._process = subprocess.Popen(command, stderr=self._log, stdout=self._log)
+        self.pid = self._process.pid
         self.target = Target(url=self._wait(), model=model.name)
 
     def _wait(self) -> str:
