@@ -156,7 +156,8 @@ class Scheduler:
         known = sequence.ids[start : start + min(budget, lacking)]
         is_complete = len(known) == lacking
         drafts: list[int] = []
-        if is_complete and lacking == 1 and budget > 1:
+        # With followers nothing is guessed: a block that guesses fill is found by its name, yet they write into it.
+        if is_complete and lacking == 1 and budget > 1 and not sequence.followers:
             left = sequence.request.sampling.max_tokens - sequence.num_generated - 1
             drafts = self._propose(sequence, min(budget - 1, left), self._row_cost)
         if not grow(len(known) + len(drafts)):
