@@ -37,7 +37,7 @@ if TYPE_CHECKING:  # these bring torch, which a look into the log does not need
     from mainspring.infer.base import AnyEngine
     from mainspring.infer.chat_model import EngineChat
     from mainspring.infer.host import Host
-    from mainspring.infer.kernels import KernelPlan
+    from mainspring.infer.kernel_plan import KernelPlan
     from mainspring.infer.remote_host import RemoteHost
     from mainspring.infer.request import EngineConfig
     from mainspring.infer.stats import EngineStats
@@ -135,7 +135,7 @@ class Workspace:
 
                 assert self._engine is not None, "settings have asked for a process"
                 artifacts.check(artifact, self.registry.folder(artifact))
-                known = self._known_plan(artifact)
+                known = None if self._engine.backend == "native" else self._known_plan(artifact)
                 host = RemoteHost(self.registry.folder(artifact), artifact.reference, known, self._engine)
                 if known is None and self._engine.backend != "native":
                     self._save_plan(artifact, host.plan)
@@ -162,7 +162,7 @@ class Workspace:
     def _known_plan(self, artifact: Artifact) -> "KernelPlan | None":
         import torch
 
-        from mainspring.infer.kernels import KernelPlan
+        from mainspring.infer.kernel_plan import KernelPlan
 
         machine, here = device.describe(), (torch.__version__, torch.get_num_threads())
         for reference in reversed(self.registry.list("kernel-plan")):

@@ -66,6 +66,7 @@ class Gate:
     """A backend that waits to be let through, then gives every id the same score."""
 
     name, is_exact, fingerprint, context, max_step_tokens, window = "gate", True, "", 1000, 512, None
+    grain = 1
     summarize = staticmethod(summarize)
 
     def __init__(self, error=None):

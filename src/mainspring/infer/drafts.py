@@ -7,7 +7,7 @@ from mainspring.infer.request import Sequence
 
 
 def propose(sequence: Sequence, limit: int, row_cost: float) -> list[int]:
-    """At most `limit` ids; `row_cost` is what checking one costs, as a share of a step."""
+    """At most `limit` ids; `row_cost` is what checking one costs, see Tempo."""
     if sequence.grammar is not None and (forced := sequence.grammar.forced()):
         return forced[: max(limit, 0)]
     limit = min(limit, sequence.pace.limit(row_cost))

@@ -16,9 +16,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from mainspring.artifact import fingerprint_of
-from mainspring.config import Config
 from mainspring.errors import MainspringError
+from mainspring.infer.kernel_plan import KernelPlan
 from mainspring.infer.layout import kv_layout
 from mainspring.models.config import AttentionSpec, FfnSpec, MixerSpec, MoeSpec
 from mainspring.models.model import Model
@@ -32,34 +31,6 @@ COUNTS = (8, 16, 24, 32, 40, 48, 56, 64, 96, 128, 192, 256, 384, 512)
 NUM_SEQUENCES = (1, 2, 3, 8, 32)
 ATTENTION_CHUNK = 128
 HOSTILE_EVERY = 5
-
-
-class KernelPlan(Config):
-    """Row counts are padded to a multiple of `multiple`; a step has at most `limit` rows.
-
-    Attention multiplies the query heads of one key-value head together, so it has that many times more rows.
-    """
-
-    mode: str = "exact"
-    multiple: int
-    limit: int
-    machine: str
-    torch: str
-    threads: int
-
-    @property
-    def fingerprint(self) -> str:
-        return fingerprint_of(self.model_dump())
-
-    @property
-    def is_fixed(self) -> bool:
-        """Whether every product must have the very same number of rows."""
-        return self.multiple == self.limit
-
-    def pad(self, num_rows: int) -> int:
-        """The number of rows to compute for `num_rows`."""
-        return -(-num_rows // self.multiple) * self.multiple
-
 
 Product = Callable[[torch.Tensor], torch.Tensor]
 

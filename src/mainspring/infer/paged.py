@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
-from mainspring.infer.kernels import ATTENTION_CHUNK, KernelPlan
+from mainspring.infer.kernel_plan import KernelPlan
+from mainspring.infer.kernels import ATTENTION_CHUNK
 from mainspring.infer.layout import kv_layout
 from mainspring.models.attend import Run, Scoring
 from mainspring.models.config import ModelConfig

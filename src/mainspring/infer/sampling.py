@@ -14,14 +14,16 @@ Shapes: N rows, V vocabulary, K ids to draw from.
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
 
 from mainspring.errors import ConfigError
 from mainspring.infer.filters import FAR, Floats, kept, nearest
 from mainspring.schema import Sampling
+
+if TYPE_CHECKING:  # whoever sends requests to another process needs no torch
+    import torch
 
 GREEDY_BELOW = 1e-5
 """A temperature under this takes the best id; so does vLLM."""
@@ -101,11 +103,11 @@ class Summary(NamedTuple):
     entropies: list[float]
 
 
-Summarize = Callable[[torch.Tensor, Sequence[int]], Summary]
+Summarize = Callable[["torch.Tensor", Sequence[int]], Summary]
 """Sums up the rows of scores_NV at the places given, each by itself."""
 
 
-def summarize(scores_NV: torch.Tensor, places: Sequence[int]) -> Summary:
+def summarize(scores_NV: "torch.Tensor", places: Sequence[int]) -> Summary:
     """In numpy; a backend may have a faster way."""
     array_NV = scores_NV.cpu().numpy()
     far_V, weight_V = (np.empty(array_NV.shape[1], array_NV.dtype) for _ in range(2))
@@ -127,7 +129,7 @@ def summarize(scores_NV: torch.Tensor, places: Sequence[int]) -> Summary:
 
 
 def choose_rows(
-    scores_NV: torch.Tensor, places: Sequence[int], rows: Sequence[Row], summarize: Summarize = summarize
+    scores_NV: "torch.Tensor", places: Sequence[int], rows: Sequence[Row], summarize: Summarize = summarize
 ) -> list[Chosen]:
     """The next id by each row's wishes; scores float32, (N, V); rows[i] is about scores_NV[places[i]]."""
     array_NV = scores_NV.cpu().numpy()
@@ -147,7 +149,7 @@ def choose_rows(
     return chosen
 
 
-def prompt_logprobs(scores_NV: torch.Tensor, ids: Sequence[int], num_alternatives: int) -> list[Chosen]:
+def prompt_logprobs(scores_NV: "torch.Tensor", ids: Sequence[int], num_alternatives: int) -> list[Chosen]:
     """The same said of ids that are given: ids[i] stands where scores_NV[i] was the prediction."""
     array_NV = scores_NV.cpu().numpy()
     summary = summarize(scores_NV, range(len(ids)))

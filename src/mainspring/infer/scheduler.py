@@ -48,17 +48,18 @@ class Plan:
 
 
 class Scheduler:
-    """`model` names the weights in the cache; `window` is how far back the farthest-looking layer sees."""
+    """`model` names the weights in the cache; for `window` and `grain` see Backend."""
 
     def __init__(
         self, config: EngineConfig, pool: BlockPool, *, model: str = "", window: int | None = None,
-        propose: Propose | None = None,
+        grain: int = 1, propose: Propose | None = None,
     ) -> None:  # fmt: skip
         self._config, self._pool, self._model, self._window = config, pool, model, window
         self._propose = propose or (lambda *_: [])
         self.waiting = Waiting()
         self.running: list[Sequence] = []
-        self.tempo = Tempo(config.max_slowdown, config.block_size)
+        self.tempo = Tempo(config.max_slowdown, grain)
+        self._row_cost = 0.0
         self.stats = EngineStats()
 
     def __iter__(self) -> Iterator[Sequence]:
@@ -89,7 +90,9 @@ class Scheduler:
         """The next step: those who decode, then prompts that have begun, then as many waiting ones as fit."""
         plan = Plan()
         self.running.sort(key=lambda each: (-each.request.priority, each.arrived))
-        for sequence in [each for each in self.running if each.num_lacking == 1]:
+        decoding = [each for each in self.running if each.num_lacking == 1]
+        self._row_cost = self.tempo.row_cost(len(decoding))
+        for sequence in decoding:
             self._go_on(sequence, plan, self._config.max_step_tokens)
         most = self._config.max_step_tokens
         if plan.works:
@@ -101,13 +104,15 @@ class Scheduler:
 
     def done(self, plan: Plan, seconds: float) -> None:
         """Note that a step has run: its tokens have keys and values, all but the guessed ones for certain."""
-        num_prompt = 0
+        num_prompt = num_drafts = 0
         for work in plan.works:
             known = len(work.ids) - work.num_drafts
-            num_prompt += known if known > 1 else 0
+            num_prompt += known if known > 1 or not work.num_scored else 0
+            num_drafts += work.num_drafts
             self.waiting.served(work.sequence, known)
             self.computed(work.sequence, known)
-        self.tempo.note(plan.num_tokens - num_prompt, num_prompt, seconds)
+        num_decoding = plan.num_tokens - num_prompt - num_drafts
+        self.tempo.note(num_decoding, num_drafts, num_prompt, seconds)
         self.stats.prompt_tokens += num_prompt
         self.stats.num_steps += 1
         self.stats.last_step_s = seconds
@@ -151,9 +156,10 @@ class Scheduler:
         known = sequence.ids[start : start + min(budget, lacking)]
         is_complete = len(known) == lacking
         drafts: list[int] = []
-        if is_complete and lacking == 1 and budget > 1:
+        # With followers nothing is guessed: a block that guesses fill is found by its name, yet they write into it.
+        if is_complete and lacking == 1 and budget > 1 and not sequence.followers:
             left = sequence.request.sampling.max_tokens - sequence.num_generated - 1
-            drafts = self._propose(sequence, min(budget - 1, left), self.tempo.row_cost())
+            drafts = self._propose(sequence, min(budget - 1, left), self._row_cost)
         if not grow(len(known) + len(drafts)):
             return False
         scored = len(known) if sequence.wants_prompt else 1 if is_complete else 0

@@ -15,7 +15,9 @@ from mainspring.serve.bridge import Bridge, GoneError
 
 KEEP_ALIVE_S = 15.0  # proxies cut connections that are silent for about a minute
 COMMENT = b": keep-alive\n\n"
-HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
+HEADERS = {
+    "cache-control": "no-store", "content-type": "text/event-stream; charset=utf-8", "x-accel-buffering": "no",
+}  # fmt: skip
 DONE = b"data: [DONE]\n\n"
 
 
@@ -42,8 +44,6 @@ def event(value: object, name: str | None = None) -> bytes:
 
 class EventStream(Response):
     """Sends events as they come. Who has started the Bridge hears of a client that leaves; nobody listens here."""
-
-    media_type = "text/event-stream"
 
     def __init__(self, events: AsyncGenerator[bytes], headers: dict[str, str]) -> None:
         self._events, self.background = events, None

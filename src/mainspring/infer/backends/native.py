@@ -47,6 +47,7 @@ class Native:
 
     name = "native"
     is_exact = True
+    grain = 1
 
     def __init__(
         self,

@@ -11,7 +11,8 @@ import torch
 from mainspring.adapt import base as adapters
 from mainspring.infer import sampling
 from mainspring.infer.blocks import SCRATCH
-from mainspring.infer.kernels import ATTENTION_CHUNK, KernelPlan
+from mainspring.infer.kernel_plan import KernelPlan
+from mainspring.infer.kernels import ATTENTION_CHUNK
 from mainspring.infer.layout import window_of
 from mainspring.infer.paged import Group, KvCache, PagedAttend
 from mainspring.infer.request import EngineConfig
@@ -29,6 +30,7 @@ class TorchEager:
     is_exact = True
     summarize = staticmethod(sampling.summarize)
     chunk = ATTENTION_CHUNK
+    grain = 16
 
     def __init__(
         self, model: Model, plan: KernelPlan, config: EngineConfig, *, fingerprint: str = ""
