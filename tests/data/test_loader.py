@@ -101,7 +101,7 @@ def test_a_cursor_is_a_few_integers(folder):
 @pytest.mark.slow
 @pytest.mark.parametrize("ranks", [1, 2, 4])
 def test_killed_at_50_random_points_the_sequence_goes_on_exactly(folder, tmp_path, ranks):
-    long = {"mix": {"passes": 18}}
+    long = {"mix": {"passes": 60}}
     chance, kills = random.Random(ranks), 0
     logs = [tmp_path / f"rank-{rank}" for rank in range(ranks)]
     expected = [
