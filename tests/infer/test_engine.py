@@ -111,6 +111,19 @@ def test_preempted_requests_give_the_same(model, alone, backend):
         assert engine._scheduler._pool.num_available == 17
 
 
+def test_a_prompt_is_scored_once_though_it_is_computed_twice(model):
+    requests = [make_request(150 + length, prompt_logprobs=0) for length in range(4)]
+    with running(model, num_blocks=18) as engine:
+        sinks = [Received() for _ in requests]
+        for request, sink in zip(requests, sinks, strict=True):
+            engine.submit(request, sink)
+        for request, sink in zip(requests, sinks, strict=True):
+            assert sink.result[2] == "length"
+            told = [each.id for output in sink.outputs for each in output.prompt]
+            assert told == list(request.ids[1:])
+        assert engine.stats().num_preemptions
+
+
 def test_a_plan_of_one_fixed_size_limits_the_step_and_gives_the_same_in_company(model):
     requests = MIXED[:6] + MIXED[16:22]
     expected = run_alone(model, requests, FIXED)

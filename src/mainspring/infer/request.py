@@ -103,8 +103,8 @@ class Sequence:
     """A request in the scheduler: all its ids so far, how many have keys and values, and where those lie.
 
     `names` are those of the full blocks that `ids` make, as far as they were asked for; `num_named` blocks are
-    known to the pool by them. `followers` are requests for the same ids that take over what this one computes
-    of them.
+    known to the pool by them. `num_told` ids of the prompt have been scored for who asked for it. `followers` are
+    requests for the same ids that take over what this one computes of them.
     """
 
     request: Request
@@ -119,6 +119,7 @@ class Sequence:
     num_computed: int = 0
     num_cached: int = 0
     num_passed: int = 0
+    num_told: int = 0
     num_named: int = 0
     num_dropped: int = 0
     blocks: list[int] = field(default_factory=list)

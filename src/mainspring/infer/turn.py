@@ -81,13 +81,17 @@ def _turns(works: Sequence[Work], scores_NV: torch.Tensor, scheduler: Scheduler)
 
 
 def _score_prompt(work: Work, scores_NV: torch.Tensor) -> None:
-    """Log-probabilities of the prompt's ids that follow the work's."""
+    """Log-probabilities of the prompt's ids that follow the work's, unless they were told before a preemption."""
     sequence, end = work.sequence, work.sequence.num_computed
-    ids = sequence.request.ids[end - len(work.ids) + 1 : end + 1]
+    start = end - len(work.ids)
+    skip = max(sequence.num_told - start, 0)
+    ids = sequence.request.ids[start + skip + 1 : end + 1]
     number = sequence.request.sampling.prompt_logprobs
     assert number is not None, "wants_prompt has looked"
     if ids:
-        hand_out(sequence, Output(prompt=tuple(prompt_logprobs(scores_NV[: len(ids)], ids, number))))
+        sequence.num_told = end
+        rows_NV = scores_NV[skip : skip + len(ids)]
+        hand_out(sequence, Output(prompt=tuple(prompt_logprobs(rows_NV, ids, number))))
 
 
 def _row(sequence: requests.Sequence, end: End) -> Row | None:
