@@ -35,10 +35,9 @@ from mainspring.runs import Run
 from mainspring.train.recipe import Recipe, load_recipe
 from mainspring.train.run import KIND, run_recipe
 from nanogpt import Logits
-from report import machine
+from report import RESULTS, machine
 
 NAME = "shakespeare"
-RESULTS = Path(__file__).parent / "results"
 AT_ONCE = 64
 NUM_RANDOM_BATCHES = 20
 QUICK_PART = 20  # --quick learns from so many times fewer tokens

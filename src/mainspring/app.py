@@ -224,7 +224,9 @@ class Workspace:
 
     def task(self, artifact: Artifact) -> str:
         """What a model can be served for, see models.published.task_of."""
-        from mainspring.models.published import task_of
+        if artifact.config.get("generates"):
+            return "chat"
+        from mainspring.models.published import task_of  # torch comes with it
 
         if artifact.reference not in self._tasks:
             self._tasks[artifact.reference] = task_of(self.registry.folder(artifact), artifact.config)

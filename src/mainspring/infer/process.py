@@ -18,11 +18,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import msgspec
-import torch
 
 from mainspring.errors import MainspringError
 from mainspring.infer import wire
-from mainspring.infer.kernels import KernelPlan
+from mainspring.infer.kernel_plan import KernelPlan
 from mainspring.infer.request import EngineConfig, Output, OutputSink, Request
 from mainspring.infer.stats import EngineStats
 
@@ -56,7 +55,7 @@ class EngineProcess:
     """Starts the process and waits until its model is loaded."""
 
     def __init__(self, folder: Path, reference: str, config: EngineConfig, plan: KernelPlan | None) -> None:
-        self._start = wire.start_of(folder, reference, config, plan, torch.get_num_threads())
+        self._start = wire.start_of(folder, reference, config, plan)
         self._numbers = itertools.count(1)
         self._tickets: dict[int, RemoteTicket] = {}
         self._calls: dict[int, Future[wire.Done]] = {}

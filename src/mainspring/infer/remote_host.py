@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from mainspring.infer.chat_model import EngineChat
-from mainspring.infer.kernels import KernelPlan
+from mainspring.infer.kernel_plan import KernelPlan
 from mainspring.infer.process import EngineProcess
 from mainspring.infer.request import EngineConfig
 from mainspring.schema import Sampling

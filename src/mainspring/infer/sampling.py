@@ -149,7 +149,9 @@ def choose_rows(
     return chosen
 
 
-def prompt_logprobs(scores_NV: "torch.Tensor", ids: Sequence[int], num_alternatives: int) -> list[Chosen]:
+def prompt_logprobs(
+    scores_NV: "torch.Tensor", ids: Sequence[int], num_alternatives: int, summarize: Summarize = summarize
+) -> list[Chosen]:
     """The same said of ids that are given: ids[i] stands where scores_NV[i] was the prediction."""
     array_NV = scores_NV.cpu().numpy()
     summary = summarize(scores_NV, range(len(ids)))

@@ -39,7 +39,7 @@ def choose_all(
     A draft is right if it is the very id that is chosen in its place, and then the next row counts as well. The
     choice depends on the scores, the seed and the place alone, so drafts change no answer.
     """
-    going = list(_turns(works, scores_NV, scheduler))
+    going = list(_turns(works, scores_NV, scheduler, summarize))
     proposed = {id(turn.sequence): turn for turn in going if turn.drafts}
     while going:
         rows = [(turn, row) for turn in going if (row := _row(turn.sequence, end)) is not None]
@@ -63,14 +63,16 @@ def hand_out(sequence: requests.Sequence, output: Output) -> bool:
         return True
 
 
-def _turns(works: Sequence[Work], scores_NV: torch.Tensor, scheduler: Scheduler) -> Iterator[Turn]:
+def _turns(
+    works: Sequence[Work], scores_NV: torch.Tensor, scheduler: Scheduler, summarize: Summarize
+) -> Iterator[Turn]:
     """Who has an id to choose; the first choice of a prompt is also that of all who follow it."""
     first = 0
     for work in works:
         sequence, rows = work.sequence, slice(first, first + work.num_scored)
         first = rows.stop
         if sequence.wants_prompt:
-            _score_prompt(work, scores_NV[rows])
+            _score_prompt(work, scores_NV[rows], summarize)
         if sequence.num_computed < len(sequence.ids):
             continue
         last = rows.stop - 1 - work.num_drafts
@@ -80,7 +82,7 @@ def _turns(works: Sequence[Work], scores_NV: torch.Tensor, scheduler: Scheduler)
                 yield Turn(follower, last)
 
 
-def _score_prompt(work: Work, scores_NV: torch.Tensor) -> None:
+def _score_prompt(work: Work, scores_NV: torch.Tensor, summarize: Summarize) -> None:
     """Log-probabilities of the prompt's ids that follow the work's, unless they were told before a preemption."""
     sequence, end = work.sequence, work.sequence.num_computed
     start = end - len(work.ids)
@@ -91,7 +93,7 @@ def _score_prompt(work: Work, scores_NV: torch.Tensor) -> None:
     if ids:
         sequence.num_told = end
         rows_NV = scores_NV[skip : skip + len(ids)]
-        hand_out(sequence, Output(prompt=tuple(prompt_logprobs(rows_NV, ids, number))))
+        hand_out(sequence, Output(prompt=tuple(prompt_logprobs(rows_NV, ids, number, summarize))))
 
 
 def _row(sequence: requests.Sequence, end: End) -> Row | None:

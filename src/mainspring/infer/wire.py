@@ -7,7 +7,7 @@ import msgspec
 
 from mainspring import errors
 from mainspring.errors import MainspringError
-from mainspring.infer.kernels import KernelPlan
+from mainspring.infer.kernel_plan import KernelPlan
 from mainspring.infer.request import EngineConfig, Output, Request
 from mainspring.infer.stats import EngineStats
 
@@ -18,7 +18,6 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
     folder: str
     reference: str
     config: str
-    threads: int
     plan: str | None = None
 
     def engine_config(self) -> EngineConfig:
@@ -109,10 +108,8 @@ def refusal(call: int, error: Exception) -> Done:
     return Done(call=call, error=str(error), kind=kind, retry_after_s=getattr(error, "retry_after_s", 1))
 
 
-def start_of(
-    folder: Path, reference: str, config: EngineConfig, plan: KernelPlan | None, threads: int
-) -> Start:
+def start_of(folder: Path, reference: str, config: EngineConfig, plan: KernelPlan | None) -> Start:
     return Start(
-        folder=str(folder), reference=reference, config=config.model_dump_json(), threads=threads,
+        folder=str(folder), reference=reference, config=config.model_dump_json(),
         plan=None if plan is None else plan.model_dump_json(),
     )  # fmt: skip

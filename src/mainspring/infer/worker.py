@@ -4,19 +4,20 @@ It ends when its owner does, because then the pipe is closed.
 """
 
 import gc
+import signal
 import sys
 import threading
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import msgspec
-import torch
 
 from mainspring import device
 from mainspring.infer import wire
 from mainspring.infer.engine import Ticket
 from mainspring.infer.host import Host
-from mainspring.infer.kernels import KernelPlan, probe
+from mainspring.infer.kernel_plan import KernelPlan
+from mainspring.infer.kernels import probe
 from mainspring.infer.request import Output, OutputSink
 from mainspring.models.model import Model
 
@@ -30,7 +31,6 @@ class Worker:
         self._open: dict[int, Ticket | None] = {}
         self._given: list[wire.Piece] = []  # by the step that is under way
         start = msgspec.msgpack.decode(connection.recv_bytes(), type=wire.Start)
-        torch.set_num_threads(start.threads)
         known = start.kernel_plan()
 
         def plan(model: Model) -> KernelPlan:
@@ -121,6 +121,7 @@ class Worker:
 
 
 def main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is the owner's to hear; it lets answers finish first
     worker = Worker(Connection(int(sys.argv[1])))
     gc.freeze()  # what has been loaded stays; looking through it again and again costs a step's hundredth part
     worker.run()

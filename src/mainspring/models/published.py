@@ -86,8 +86,6 @@ def task_of(folder: Path, facts: Mapping[str, Any]) -> str:
 
     One score of a text is a reward's as well: `facts` of its training tell, and published rerankers are encoders.
     """
-    if facts.get("generates"):
-        return "chat"
     try:
         config = read_config(folder)
     except WeightsError:

@@ -26,14 +26,14 @@ class GoneError(MainspringError):
 class Post:
     """Carries deltas from threads to queues of an event loop: all that have come when it wakes, at one waking."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop, self._items, self._is_called = loop, deque[tuple[_Queue, Delta]](), False
+    def __init__(self) -> None:
+        self._items, self._is_called = deque[tuple[_Queue, Delta]](), False
 
-    def put(self, queue: "_Queue", delta: Delta) -> None:
+    def put(self, loop: asyncio.AbstractEventLoop, queue: "_Queue", delta: Delta) -> None:
         self._items.append((queue, delta))
         if not self._is_called:
             self._is_called = True
-            self._loop.call_soon_threadsafe(self._deliver)
+            loop.call_soon_threadsafe(self._deliver)
 
     def _deliver(self) -> None:
         self._is_called = False  # first: what comes from here on is in the deque before it asks
@@ -43,7 +43,9 @@ class Post:
 
 
 _Queue = asyncio.Queue[Delta | Literal["gone", "silent"]]
-_posts: WeakKeyDictionary[asyncio.AbstractEventLoop, Post] = WeakKeyDictionary()
+_posts: WeakKeyDictionary[asyncio.AbstractEventLoop, Post] = (
+    WeakKeyDictionary()
+)  # a loop has one, as long as it lives
 
 
 class Client(Protocol):
@@ -65,7 +67,7 @@ class Bridge:
         self._chats = chats
         self._request = request
         self._loop = asyncio.get_running_loop()
-        self._post = _posts.setdefault(self._loop, Post(self._loop))
+        self._post = _posts.setdefault(self._loop, Post())
         self._queue: _Queue = asyncio.Queue()
         self._ticker: asyncio.TimerHandle | None = None
         self._is_silent = True
@@ -184,7 +186,7 @@ class Bridge:
     def _receive(self, delta: Delta) -> None:
         """The sink, called from the model's thread."""
         try:
-            self._post.put(self._queue, delta)
+            self._post.put(self._loop, self._queue, delta)
         except (
             RuntimeError
         ):  # the loop is closed: the server has stopped, and the model must not fall over that
