@@ -6,7 +6,6 @@ import time
 import pytest
 
 from mainspring.app import IN_PRODUCTION, PRODUCTION, Workspace
-from mainspring.demo import switch as switches
 from mainspring.demo.server import PARALLEL, Asked, Server
 from mainspring.demo.switch import NUM_AFTER, switch
 from mainspring.errors import MainspringError
@@ -32,24 +31,30 @@ class Streams(Server):
     def __init__(self, workspace, change=lambda number, asked: asked, last_s=0.3):
         super().__init__("", 0.0, None)
         self.workspace, self.change, self.last_s = workspace, change, last_s
-        self.lock, self.num = threading.Lock(), 0
+        self.lock, self.num, self.open = threading.Lock(), 0, 0
 
     def ask(self, question):
         with self.lock:
             number, self.num = self.num, self.num + 1
         began = time.monotonic()
+        time.sleep(0.01 * number)  # some are slow to begin
         version = self.workspace.registry.get(IN_PRODUCTION).reference
+        with self.lock:
+            self.open += 1
         time.sleep(self.last_s)
+        with self.lock:
+            self.open -= 1
         asked = {"text": "x", "answer": {"assistant": version}}
         return Asked(
             question=question, request=f"req-{number}", began=began, ended=time.monotonic(),
             **self.change(number, asked),
         )  # fmt: skip
 
+    def num_open(self):
+        return self.open
 
-def run(workspace, monkeypatch, *arguments, **more):
-    monkeypatch.setattr(switches, "BEGIN_S", 0.1)
 
+def run(workspace, *arguments, **more):
     def move():
         second = workspace.registry.get("assistant/mainspring@2")
         workspace.registry.label(second, PRODUCTION, "test")
@@ -58,14 +63,14 @@ def run(workspace, monkeypatch, *arguments, **more):
     return switch(workspace, Streams(workspace, *arguments, **more), move, QUESTIONS)
 
 
-def test_streams_that_crossed_the_move_are_counted(workspace, monkeypatch):
-    moved = run(workspace, monkeypatch)
+def test_streams_that_crossed_the_move_are_counted(workspace):
+    moved = run(workspace)
     assert (moved.before, moved.after) == ("assistant/mainspring@1", "assistant/mainspring@2")
     assert moved.in_flight == PARALLEL
 
 
-def test_streams_that_ended_before_the_move_do_not_count(workspace, monkeypatch):
-    assert run(workspace, monkeypatch, last_s=0.0).in_flight == 0
+def test_streams_that_ended_before_the_move_do_not_count(workspace):
+    assert run(workspace, last_s=0.0).in_flight == 0
 
 
 @pytest.mark.parametrize(
@@ -78,19 +83,19 @@ def test_streams_that_ended_before_the_move_do_not_count(workspace, monkeypatch)
     ],
     ids=["early-with-the-new", "late-with-the-old", "without-text", "without-a-version"],
 )
-def test_a_stream_of_another_version_or_without_text_is_a_failure(workspace, monkeypatch, number, answer):
+def test_a_stream_of_another_version_or_without_text_is_a_failure(workspace, number, answer):
     def change(of, asked):
         return answer if of == number else asked
 
     with pytest.raises(MainspringError, match="Streams that began with assistant/mainspring@"):
-        run(workspace, monkeypatch, change)
+        run(workspace, change)
 
 
-def test_a_stream_that_fails_is_not_hidden(workspace, monkeypatch):
+def test_a_stream_that_fails_is_not_hidden(workspace):
     def change(number, asked):
         if number == 2:
             raise ConnectionError("cut")
         return asked
 
     with pytest.raises(ConnectionError, match="cut"):
-        run(workspace, monkeypatch, change)
+        run(workspace, change)

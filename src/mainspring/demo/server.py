@@ -1,6 +1,7 @@
 """`mainspring serve` as a process of its own, and the official client before it."""
 
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -64,6 +65,15 @@ class Server:
             began=began,
             ended=time.monotonic(),
         )
+
+    def num_open(self) -> int:
+        """Requests that the assistant has taken in and not answered yet."""
+        with urllib.request.urlopen(f"{self.url}/metrics", timeout=STOP_S) as response:  # noqa: S310 - our own server
+            text = response.read().decode()
+        found = re.search(
+            rf'^mainspring_requests_open{{model_name="{ASSISTANT}"}} (\d+)$', text, re.MULTILINE
+        )
+        return int(found[1]) if found else 0
 
     def ask_many(self, questions: list[str], advance: Any = None) -> list[Asked]:
         """Many questions, 16 at a time; the answers in order."""

@@ -2,14 +2,14 @@
 
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from mainspring.app import IN_PRODUCTION, Workspace
 from mainspring.demo.server import PARALLEL, Asked, Server
 from mainspring.errors import MainspringError
 
-BEGIN_S = 1.0
+BEGIN_S, LOOK_EVERY_S = 60.0, 0.02
 NUM_AFTER = 4
 
 
@@ -33,7 +33,7 @@ def switch(workspace: Workspace, server: Server, move: Callable[[], str], questi
     asked = [questions[number % len(questions)] for number in range(PARALLEL)]
     with ThreadPoolExecutor(PARALLEL) as pool:
         early = [pool.submit(server.ask, question) for question in asked]
-        time.sleep(BEGIN_S)
+        _wait_for_all(server, early)
         reference = move()
         moved = time.monotonic()
         with ThreadPoolExecutor(NUM_AFTER) as later:
@@ -43,6 +43,17 @@ def switch(workspace: Workspace, server: Server, move: Callable[[], str], questi
     _check(early_answers, before)
     _check(late_answers, reference)
     return Switch(before=before, after=reference, in_flight=len(crossing))
+
+
+def _wait_for_all(server: Server, early: Sequence[Future[Asked]]) -> None:
+    """Until the server has taken all streams in, each with the version that is in production: a loaded one is slow."""
+    end = time.monotonic() + BEGIN_S
+    while sum(future.done() for future in early) + server.num_open() < len(
+        early
+    ):  # none is counted twice this way
+        if time.monotonic() > end:
+            raise MainspringError(f"{len(early)} streams had not begun within {BEGIN_S:g} s.")
+        time.sleep(LOOK_EVERY_S)
 
 
 def _check(answers: list[Asked], wanted: str) -> None:

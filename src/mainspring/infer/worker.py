@@ -121,7 +121,9 @@ class Worker:
 
 
 def main() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is the owner's to hear; it lets answers finish first
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl+C is the owner's to hear; it lets answers finish first
     worker = Worker(Connection(int(sys.argv[1])))
     gc.freeze()  # what has been loaded stays; looking through it again and again costs a step's hundredth part
     worker.run()
