@@ -120,7 +120,7 @@ class Workspace:
                     self.registry.folder(artifact),
                     artifact.reference,
                     lambda model: self.kernel_plan(artifact, model),
-                    self._engine or EngineConfig(),
+                    self._with_draft(artifact, self._engine or EngineConfig()),
                 )
             return self._hosts[artifact.reference]
 
@@ -134,7 +134,8 @@ class Workspace:
                 assert self._engine is not None, "settings have asked for a process"
                 artifacts.check(artifact, self.registry.folder(artifact))
                 known = self._known_plan(artifact)
-                host = RemoteHost(self.registry.folder(artifact), artifact.reference, known, self._engine)
+                config = self._with_draft(artifact, self._engine)
+                host = RemoteHost(self.registry.folder(artifact), artifact.reference, known, config)
                 if known is None and self._engine.backend != "native":
                     self._save_plan(artifact, host.plan)
                 self._remote_hosts[artifact.reference] = host
@@ -156,6 +157,16 @@ class Workspace:
 
         known = self._known_plan(artifact)
         return known or self._save_plan(artifact, probe(model, device.describe()))
+
+    def _with_draft(self, artifact: Artifact, config: "EngineConfig") -> "EngineConfig":
+        """The engine's settings with the draft model's folder for its reference; none guesses for itself."""
+        if config.draft_model is None:
+            return config
+        draft = self.registry.get(config.draft_model, verify=True)
+        is_itself = draft.reference == artifact.reference
+        return config.model_copy(
+            update={"draft_model": None if is_itself else str(self.registry.folder(draft))}
+        )
 
     def _known_plan(self, artifact: Artifact) -> "KernelPlan | None":
         import torch

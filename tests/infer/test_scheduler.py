@@ -104,11 +104,13 @@ def test_every_sequence_ends_reads_its_own_text_alone_and_all_blocks_come_back(
 ):
     chance = random.Random(seed)
 
-    def propose(sequence, limit, cost):
-        right = [(len(sequence.ids) + ahead) % 3 for ahead in range(max(min(limit, 4), 0))]
-        return [each if chance.random() < 0.8 else 7 for each in right]
+    def guess(sequences, tempo):
+        for each in sequences:
+            left = each.request.sampling.max_tokens - each.num_generated - 1
+            right = [(len(each.ids) + ahead) % 3 for ahead in range(max(min(left, 4), 0))]
+            each.guess = [token_id if chance.random() < 0.8 else 7 for token_id in right]
 
-    scheduler, pool = make_scheduler(num_blocks, budget, max_running, window=window, propose=propose)
+    scheduler, pool = make_scheduler(num_blocks, budget, max_running, window=window, guess=guess)
     shadow = Shadow(scheduler, window)
     todo = []
     for length, max_tokens, adapter, first, priority, tenant, num_followers in arrivals:

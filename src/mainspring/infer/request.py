@@ -52,6 +52,10 @@ class EngineConfig(Config):
     speculation: bool = Field(
         default=True, description="Guess ids from the text so far and check many at once."
     )
+    draft_model: str | None = Field(
+        default=None,
+        description="A smaller model of the same tokenizer, `model/NAME`, that guesses what the text does not tell.",
+    )
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,7 +108,8 @@ class Sequence:
 
     `names` are those of the full blocks that `ids` make, as far as they were asked for; `num_named` blocks are
     known to the pool by them. `followers` are requests for the same ids that take over what this one computes
-    of them.
+    of them. `guess` are the ids that the next step may check behind those that there are, `pace` is that of whoever
+    guessed them.
     """
 
     request: Request
@@ -114,7 +119,10 @@ class Sequence:
     grammar: GrammarState | None = None
     seen: Seen | None = None
     ngram: NGram = field(default_factory=NGram)
-    pace: Pace = field(default_factory=Pace)
+    ngram_pace: Pace = field(default_factory=Pace)
+    draft_pace: Pace = field(default_factory=Pace)
+    guess: list[int] = field(default_factory=list)
+    pace: Pace | None = None
     arrived: float = field(default_factory=time.monotonic)
     num_computed: int = 0
     num_cached: int = 0

@@ -100,6 +100,13 @@ def choose_rows(scores_NV: torch.Tensor, rows: Sequence[Row]) -> list[Chosen]:
         return [work.choose(*pair) for pair in zip(array_NV, rows, strict=True)]
 
 
+def pick_rows(scores_NV: torch.Tensor, rows: Sequence[Row]) -> list[int]:
+    """The same ids, with nothing said of them."""
+    with np.errstate(all="ignore"):
+        pairs = zip(scores_NV.cpu().numpy(), rows, strict=True)
+        return [_pick(_changed(scores_V, row), row) for scores_V, row in pairs]
+
+
 def prompt_logprobs(scores_NV: torch.Tensor, ids: Sequence[int], num_alternatives: int) -> list[Chosen]:
     """The same said of ids that are given: ids[i] stands where scores_NV[i] was the prediction."""
     array_NV = scores_NV.cpu().numpy()
@@ -150,8 +157,7 @@ class _Work:
 
     def choose(self, scores_V: Floats, row: Row) -> Chosen:
         changed_V = _changed(scores_V, row)
-        is_greedy = row.sampling.temperature < GREEDY_BELOW
-        token_id = int(changed_V.argmax()) if is_greedy else _draw(changed_V, row)
+        token_id = _pick(changed_V, row)
         chosen = self.describe(scores_V, token_id, row.sampling.logprobs or 0)
         if changed_V[token_id] == -np.inf:
             chosen.logprob = math.nan
@@ -205,6 +211,10 @@ def _bits(mask: np.ndarray, size: int) -> np.ndarray:
         np.bool_
     )
     return bits if len(bits) == size else np.pad(bits, (0, size - len(bits)))
+
+
+def _pick(changed_V: Floats, row: Row) -> int:
+    return int(changed_V.argmax()) if row.sampling.temperature < GREEDY_BELOW else _draw(changed_V, row)
 
 
 def _draw(scores_V: Floats, row: Row) -> int:

@@ -18,7 +18,8 @@ from mainspring.infer.waiting import Waiting
 MAX_SCORED = 64
 """Rows of a prompt that are scored in one step: every one is as wide as the vocabulary."""
 
-Propose = Callable[[Sequence, int, float], list[int]]
+Guess = Callable[[list[Sequence], Tempo], None]
+"""Sets what it guesses of sequences that decode."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +53,10 @@ class Scheduler:
 
     def __init__(
         self, config: EngineConfig, pool: BlockPool, *, model: str = "", window: int | None = None,
-        propose: Propose | None = None,
+        guess: Guess | None = None,
     ) -> None:  # fmt: skip
         self._config, self._pool, self._model, self._window = config, pool, model, window
-        self._propose = propose or (lambda *_: [])
+        self._guess = guess or (lambda *_: None)
         self.waiting = Waiting()
         self.running: list[Sequence] = []
         self.tempo = Tempo(config.max_slowdown, config.block_size)
@@ -89,7 +90,9 @@ class Scheduler:
         """The next step: those who decode, then prompts that have begun, then as many waiting ones as fit."""
         plan = Plan()
         self.running.sort(key=lambda each: (-each.request.priority, each.arrived))
-        for sequence in [each for each in self.running if each.num_lacking == 1]:
+        decoding = [each for each in self.running if each.num_lacking == 1]
+        self._guess(decoding, self.tempo)
+        for sequence in decoding:
             self._go_on(sequence, plan, self._config.max_step_tokens)
         most = self._config.max_step_tokens
         if plan.works:
@@ -150,10 +153,8 @@ class Scheduler:
             budget = min(budget, MAX_SCORED)
         known = sequence.ids[start : start + min(budget, lacking)]
         is_complete = len(known) == lacking
-        drafts: list[int] = []
-        if is_complete and lacking == 1 and budget > 1:
-            left = sequence.request.sampling.max_tokens - sequence.num_generated - 1
-            drafts = self._propose(sequence, min(budget - 1, left), self.tempo.row_cost())
+        drafts = sequence.guess[: budget - 1] if lacking == 1 else []
+        sequence.guess = []
         if not grow(len(known) + len(drafts)):
             return False
         scored = len(known) if sequence.wants_prompt else 1 if is_complete else 0

@@ -11,13 +11,16 @@ from mainspring.adapt import lora, store
 from mainspring.adapt.lora import LoraPair
 from mainspring.errors import ConfigError, MainspringError, WeightsError
 from mainspring.infer.backends.base import Backend
+from mainspring.infer.backends.live import Live
 from mainspring.infer.backends.native import Native
 from mainspring.infer.backends.torch_eager import TorchEager
+from mainspring.infer.drafts import DraftModel
 from mainspring.infer.engine import Engine
 from mainspring.infer.kernels import KernelPlan, linears_agree
 from mainspring.infer.request import EngineConfig
 from mainspring.models.load import load, read_config
 from mainspring.models.model import Model
+from mainspring.tokenizer.base import Tokenizer
 
 
 class TorchSeat:
@@ -101,6 +104,33 @@ def open_seat(
     if config.backend == "native":
         return NativeSeat(folder, reference, config)
     return TorchSeat(folder, reference, plan, config)
+
+
+def open_draft(folder: Path, reference: str, tokenizer: Tokenizer, config: EngineConfig) -> DraftModel | None:
+    """The model that guesses for the one in `folder`, if the settings name one.
+
+    Raises:
+        ConfigError: one that cannot guess for it, or that would never be asked.
+
+    """
+    if config.draft_model is None:
+        return None
+    if not config.speculation:
+        raise ConfigError("`draft_model` is set and `speculation` is off; one of them must go.")
+    name, draft_folder = config.draft_model, Path(config.draft_model)
+    if Tokenizer.load(draft_folder).source != tokenizer.source:
+        raise ConfigError(
+            f"`draft_model` is {name}, whose tokenizer is another than that of {reference}, so its ids mean "
+            "other texts. Name a model with the same tokenizer, or none."
+        )
+    draft, sizes = read_config(draft_folder), DraftModel.sizes(config)
+    if not draft.is_served:
+        raise ConfigError(
+            f"`draft_model` is {name}, a {draft.family} model that does not generate. Name another."
+        )
+    is_native = config.backend == "native" and Native.serves(draft) is None
+    backend = Native.load(draft_folder, sizes) if is_native else Live(load(draft_folder), sizes)
+    return DraftModel(backend, config, min(draft.vocab_size, read_config(folder).vocab_size))
 
 
 def _check_exact(factors: dict[str, LoraPair], plan: KernelPlan, reference: str) -> None:

@@ -25,17 +25,20 @@ class Tempo:
 
     def row_cost(self) -> float:
         """What one more row costs, as a share of a step that decodes; what speculation has to earn."""
-        if self._decode_s is None or self._token_s is None:
-            return 0.0
-        return self._token_s / self._decode_s
+        return self.share(self._token_s or 0.0)
+
+    def share(self, seconds: float) -> float:
+        """A time as a share of a step that decodes; 0 while none has been measured."""
+        return 0.0 if self._decode_s is None else seconds / self._decode_s
 
     def note(self, num_decoding: int, num_prompt: int, seconds: float) -> None:
         if num_decoding and not num_prompt:
-            self._decode_s = _mean(self._decode_s, seconds)
+            self._decode_s = mean(self._decode_s, seconds)
         elif num_prompt:
             rest = max(seconds - (self._decode_s or 0.0 if num_decoding else 0.0), seconds / 10)
-            self._token_s = _mean(self._token_s, rest / num_prompt)
+            self._token_s = mean(self._token_s, rest / num_prompt)
 
 
-def _mean(before: float | None, value: float) -> float:
+def mean(before: float | None, value: float) -> float:
+    """The running mean after one more value."""
     return value if before is None else (1 - WEIGHT) * before + WEIGHT * value
