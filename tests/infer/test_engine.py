@@ -53,6 +53,7 @@ class Gate:
     """A backend that waits to be let through, then gives every id the same score."""
 
     name, is_exact, fingerprint, context, max_step_tokens, window = "gate", True, "", 1000, 512, None
+    has_states = False
 
     def __init__(self, error=None):
         self.error, self.entered, self.open = error, threading.Event(), threading.Event()

@@ -67,7 +67,7 @@ class Engine:
         self._pool = BlockPool(config.num_blocks)
         self._scheduler = Scheduler(
             config.model_copy(update={"max_step_tokens": most}), self._pool, model=backend.fingerprint,
-            window=backend.window, guess=Guesser(draft) if config.speculation else None,
+            window=backend.window, guess=Guesser(draft) if config.speculation and not backend.has_states else None,
         )  # fmt: skip
         self._inbox: queue.SimpleQueue[Sequence | Callable[[], None] | None] = queue.SimpleQueue()
         self._num_open = 0

@@ -123,14 +123,16 @@ def open_draft(folder: Path, reference: str, tokenizer: Tokenizer, config: Engin
             f"`draft_model` is {name}, whose tokenizer is another than that of {reference}, so its ids mean "
             "other texts. Name a model with the same tokenizer, or none."
         )
-    draft, sizes = read_config(draft_folder), DraftModel.sizes(config)
-    if not draft.is_served:
+    draft, model = read_config(draft_folder), read_config(folder)
+    if not draft.is_served or draft.has_states or model.has_states:
         raise ConfigError(
-            f"`draft_model` is {name}, a {draft.family} model that does not generate. Name another."
+            f"`draft_model` is {name}, a {draft.family} model, which is to guess for {reference}, a {model.family} "
+            "model. Both must be language models of attention alone: states cannot be taken back."
         )
+    sizes = DraftModel.sizes(config)
     is_native = config.backend == "native" and Native.serves(draft) is None
     backend = Native.load(draft_folder, sizes) if is_native else Live(load(draft_folder), sizes)
-    return DraftModel(backend, config, min(draft.vocab_size, read_config(folder).vocab_size))
+    return DraftModel(backend, config, min(draft.vocab_size, model.vocab_size))
 
 
 def _check_exact(factors: dict[str, LoraPair], plan: KernelPlan, reference: str) -> None:
@@ -157,5 +159,5 @@ def _check_served(model: Model, reference: str) -> None:
     if not model.config.is_served:
         raise WeightsError(
             f"{reference} is a {model.config.family} model that the engine does not generate with: it "
-            "serves language models whose layers look back by attention. Ask another model."
+            "serves language models whose layers look back, and know no distances. Ask another model."
         )

@@ -12,7 +12,8 @@ class Backend(Protocol):
     """Holds the weights and the cache. Called from the engine's thread alone.
 
     `is_exact`: a sequence's scores depend on its own ids alone. `fingerprint` names weights and kernels: equal ones
-    give equal bits. `window`: how far back the farthest-looking layer sees, None where one sees all.
+    give equal bits. `window`: how far back the farthest-looking layer sees, None where one sees all. `has_states`: what
+    was computed cannot be taken back, so that nothing is guessed.
     """
 
     name: str
@@ -21,6 +22,7 @@ class Backend(Protocol):
     context: int
     max_step_tokens: int
     window: int | None
+    has_states: bool
 
     def step(self, works: Sequence[Work]) -> torch.Tensor:
         """Compute keys and values of all the works' ids.

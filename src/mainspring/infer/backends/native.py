@@ -46,6 +46,7 @@ class Native:
 
     name = "native"
     is_exact = True
+    has_states = False
 
     def __init__(
         self,

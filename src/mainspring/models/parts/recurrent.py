@@ -23,11 +23,19 @@ def mix_runs(around: Pass, layer: int, rows: Sequence[torch.Tensor], mix: Mix) -
     What stands behind the last segment gets zeros.
     """
     out: list[torch.Tensor] = []
+    numbered: list[torch.Tensor] = []
     for run in around.attend.runs(layer):
         parts = [each[run.rows].unflatten(0, (run.count, run.length)) for each in rows]
         y_BLX, state = mix(run.state, *parts)
         run.keep(state)
         out.append(y_BLX.flatten(0, 1))
+        if isinstance(run.rows, torch.Tensor):
+            numbered.append(run.rows)
+    if numbered:
+        at_R, y_RX = torch.cat(numbered), torch.cat(out)
+        y_TX = torch.zeros_like(rows[0])
+        y_TX[at_R[at_R >= 0]] = y_RX[at_R >= 0]
+        return y_TX
     done = sum(len(each) for each in out)
     if done < len(rows[0]):
         out.append(torch.zeros_like(rows[0][done:]))
