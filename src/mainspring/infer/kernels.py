@@ -9,7 +9,7 @@ an artifact and named in every trace. The whole claim (1 to
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -20,6 +20,7 @@ from mainspring.artifact import fingerprint_of
 from mainspring.config import Config
 from mainspring.errors import MainspringError
 from mainspring.infer.layout import kv_layout
+from mainspring.models.attend import Run
 from mainspring.models.cache import CachedAttend
 from mainspring.models.config import AttentionSpec, FfnSpec, MixerSpec, MoeSpec
 from mainspring.models.mixer_specs import DeltaSpec, Mamba2Spec
@@ -37,6 +38,8 @@ STATE_ROWS = 64
 """Sequences that go through states side by side at most: there may be many numbers in a state."""
 HOSTILE_EVERY = 5
 NUM_NARROW = 64
+NUM_STATES = (1, 2, 3, 4, 5, 8, 9, 16, 33, 64)
+"""Sequences that go through a state side by side are not filled up: a state may be large."""
 NO_TABLES = (torch.empty(0), torch.empty(0))
 
 
@@ -161,17 +164,20 @@ def _cases(model: Model, plan: KernelPlan) -> Iterator[Case]:
 
 def _state_cases(model: Model, plan: KernelPlan) -> Iterator[Case]:
     """One for every kind of mixer with a state, and what it does to its few numbers a head."""
-    counts = [count for count in _counts(plan) if count <= STATE_ROWS]
     stateful = {
         spec.mixer: block.get_submodule("mixer")
         for spec, block in zip(model.config.blocks, model.blocks, strict=True)
         if spec.mixer.state_numbers
     }
+    every_count = range(plan.multiple, plan.limit + 1, plan.multiple)
     for spec, module in stateful.items():
-        yield Case(partial(_some_tokens, mixer=module), 2 * model.config.width, counts)
+        yield Case(partial(_some_tokens, mixer=module, plan=plan), 2 * model.config.width, NUM_STATES)
         if isinstance(spec, Mamba2Spec | DeltaSpec):
-            every_count = range(plan.multiple, plan.limit + 1, plan.multiple)
-            yield Case(partial(_narrow, width=spec.num_heads), NUM_NARROW * spec.num_heads, every_count)
+            for function, counts in (
+                (functional.softplus, every_count), (torch.sigmoid, every_count), (torch.exp, NUM_STATES),
+            ):  # fmt: skip
+                product = partial(_narrow, function=function, width=spec.num_heads)
+                yield Case(product, NUM_NARROW * spec.num_heads, counts)
 
 
 def _ffn_cases(ffn: FfnSpec | MoeSpec, counts: Sequence[int]) -> Iterator[Case]:
@@ -190,18 +196,29 @@ def _routed(x_RE: torch.Tensor, spec: MoeSpec) -> torch.Tensor:
     return torch.cat([chosen_RC.float(), weight_RC], dim=1)
 
 
-def _some_tokens(x_RW: torch.Tensor, mixer: nn.Module) -> torch.Tensor:
+class _Stepwise(CachedAttend):
+    """R sequences beside each other, token by token, in products of the plan's numbers of rows."""
+
+    def __init__(self, num_rows: int, plan: KernelPlan) -> None:
+        super().__init__(num_rows)
+        self.pad = plan.pad
+
+    def runs(self, layer: int) -> Iterator[Run]:
+        for run in super().runs(layer):
+            yield replace(run, rows=slice(0, self.num_segments), length=1)
+
+
+def _some_tokens(x_RW: torch.Tensor, mixer: nn.Module, plan: KernelPlan) -> torch.Tensor:
     """What a mixer with a state says of two tokens of R sequences, one after the other."""
-    around = Pass(pos_T=torch.empty(0), attend=CachedAttend(len(x_RW)), rope=lambda *_: NO_TABLES)
-    return torch.cat([mixer(x_RD.contiguous(), around) for x_RD in x_RW.chunk(2, dim=1)], dim=1)
+    around = Pass(pos_T=torch.empty(0), attend=_Stepwise(len(x_RW), plan), rope=lambda *_: NO_TABLES)
+    x_TW = functional.pad(x_RW, (0, 0, 0, plan.pad(len(x_RW)) - len(x_RW)))
+    y_TW = torch.cat([mixer(x_TD.contiguous(), around) for x_TD in x_TW.chunk(2, dim=1)], dim=1)
+    return y_TW[: len(x_RW)]
 
 
-def _narrow(x_RW: torch.Tensor, width: int) -> torch.Tensor:
-    """Of rows so short that a vector holds several: one value would tell little, as few of them show a difference."""
-    parts = [part.contiguous() for part in x_RW.split(width, dim=1)]
-    return torch.cat(
-        [each for part in parts for each in (functional.softplus(part), part.sigmoid(), part.exp())], dim=1
-    )
+def _narrow(x_RW: torch.Tensor, function: Product, width: int) -> torch.Tensor:
+    """Of rows so short that a vector holds several. Few numbers show a difference, so there are many of them."""
+    return torch.cat([function(part.contiguous()) for part in x_RW.split(width, dim=1)], dim=1)
 
 
 def _gates(x_RW: torch.Tensor, spec: AttentionSpec) -> torch.Tensor:

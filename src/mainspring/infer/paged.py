@@ -126,7 +126,7 @@ class PagedAttend:
         states = self._cache.states[layer]
         for each in self._through:
             state = states.read(each.before_B)
-            yield Run(each.rows_R, len(each.before_B), each.length, state, partial(states.keep, each.after_N))
+            yield Run(each.rows_R, len(each.before_B), each.length, state, partial(states.keep, each.after_B))
 
     def pad(self, num_rows: int) -> int:
         return self._plan.pad(num_rows)

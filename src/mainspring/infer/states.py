@@ -4,10 +4,10 @@ Every block has room for the state that its last computed token left. So a seque
 from in its newest block, a full block keeps what the next one begins with, and prefixes, copies and preemptions are
 those of the blocks (snapshots at block borders; arXiv:2411.19379 instead keeps few of them and asks which).
 
-Shapes: R rows of a round (B sequences of L tokens, filled up), N of the B that are none to fill up.
+Shapes: R rows of a round (B sequences of L tokens).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -29,12 +29,11 @@ class StateCache:
         """States behind these blocks; None while nobody has any."""
         return None if self._held is None else tuple(each[blocks_B] for each in self._held)
 
-    def keep(self, blocks_N: torch.Tensor, state: State) -> None:
-        """What the first N sequences have left."""
+    def keep(self, blocks_B: torch.Tensor, state: State) -> None:
         if self._held is None:  # their shapes are the mixer's to know
             self._held = tuple(each.new_zeros(self._num_blocks, *each.shape[1:]) for each in state)
         for held, each in zip(self._held, state, strict=True):
-            held[blocks_N] = each[: len(blocks_N)]
+            held[blocks_B] = each
 
     def copy(self, source: int, target: int) -> None:
         for each in self._held or ():
@@ -45,14 +44,13 @@ class StateCache:
 class Round:
     """Tokens that go through the states side by side: `length` of each sequence, at `rows_R` of the step.
 
-    before_B: the blocks with the states that they go on from. after_N: those that they leave theirs in. Rows of -1
-    fill up.
+    before_B: the blocks with the states that they go on from. after_B: those that they leave theirs in.
     """
 
     rows_R: torch.Tensor
     length: int
     before_B: torch.Tensor
-    after_N: torch.Tensor
+    after_B: torch.Tensor
 
 
 @dataclass(slots=True)
@@ -65,7 +63,7 @@ class _Place:
     left: int
 
 
-def rounds(works: Sequence[Work], block_size: int, chunk: int, pad: Callable[[int], int]) -> Iterator[Round]:
+def rounds(works: Sequence[Work], block_size: int, chunk: int) -> Iterator[Round]:
     """All tokens of a step, at most `chunk` of a sequence at a time, and none across a block's border."""
     going: list[_Place] = []
     row = 0
@@ -79,14 +77,12 @@ def rounds(works: Sequence[Work], block_size: int, chunk: int, pad: Callable[[in
             together.setdefault(length, []).append(place)
         for length, places in together.items():
             for start in range(0, len(places), STATE_ROWS):
-                side = places[start : start + STATE_ROWS]
-                yield _round(side, length, block_size, pad(len(side)))
+                yield _round(places[start : start + STATE_ROWS], length, block_size)
         going = [place for place in going if place.left]
 
 
-def _round(places: list[_Place], length: int, block_size: int, count: int) -> Round:
-    rows = torch.full((count, length), -1)
-    rows[: len(places)] = torch.tensor([place.row for place in places]).unsqueeze(1) + torch.arange(length)
+def _round(places: list[_Place], length: int, block_size: int) -> Round:
+    rows_BL = torch.tensor([place.row for place in places]).unsqueeze(1) + torch.arange(length)
     before = [
         place.work.sequence.blocks[(place.position - 1) // block_size] if place.position else SCRATCH
         for place in places
@@ -99,6 +95,5 @@ def _round(places: list[_Place], length: int, block_size: int, count: int) -> Ro
         )
     after = [place.work.sequence.blocks[(place.position - 1) // block_size] for place in places]
     return Round(
-        rows_R=rows.flatten(), length=length,
-        before_B=torch.tensor(before + [SCRATCH] * (count - len(places))), after_N=torch.tensor(after),
-    )  # fmt: skip
+        rows_R=rows_BL.flatten(), length=length, before_B=torch.tensor(before), after_B=torch.tensor(after)
+    )

@@ -57,8 +57,6 @@ class Scoring:
 @dataclass(frozen=True, slots=True)
 class Run:
     """Segments of one length, one behind the other: `count` of `length` tokens at `rows` of the flat tensors.
-
-    Where rows are numbers, those below zero only fill up: nobody wants what they come to.
     `state` is what a recurrent mixer left behind the tokens before these, None at a beginning; `keep` takes
     what it leaves now. States have the segment as their first dimension.
     """

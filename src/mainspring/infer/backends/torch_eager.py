@@ -79,7 +79,7 @@ class TorchEager:
         self._switch(adapter)
         through: list[Round] = []
         if self.has_states:
-            through = list(rounds(works, self._block_size, self.state_chunk, self._plan.pad))
+            through = list(rounds(works, self._block_size, self.state_chunk))
         hidden_TD = self._model(ids_T, pos_T, PagedAttend(self._cache, slots_T, groups, self._plan, through))
         return self._scores(works, hidden_TD)
 
