@@ -125,8 +125,8 @@ class PagedAttend:
     def runs(self, layer: int) -> Iterator[Run]:
         states = self._cache.states[layer]
         for each in self._through:
-            state = states.read(each.before_B)
-            yield Run(each.rows_R, len(each.before_B), each.length, state, partial(states.keep, each.after_B))
+            state = states.read(each.before)
+            yield Run(each.rows_R, len(each.before), each.length, state, partial(states.keep, each.after))
 
     def pad(self, num_rows: int) -> int:
         return self._plan.pad(num_rows)

@@ -3,6 +3,7 @@
 A seat's `model` is the one that torch knows: the weights that answer, or those that were packed to answer.
 """
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from mainspring.models.load import load, read_config
 from mainspring.models.model import Model
 from mainspring.tokenizer.base import Tokenizer
 
+FP32_BYTES = 4
+
 
 class TorchSeat:
     """The model's own modules; adapters sit on them.
@@ -36,6 +39,7 @@ class TorchSeat:
     ) -> None:
         self.model = load(folder).requires_grad_(False)
         _check_served(self.model, reference)
+        _check_room(self.model, reference, config)
         self.plan = plan(self.model)
         weights = adapters.base_fingerprint(self.model)
         self.backend: Backend = TorchEager(
@@ -153,6 +157,17 @@ def _factors(model: Model, reference: str) -> dict[str, LoraPair]:
             f"The adapter {reference} is of kind '{kind}'; the engine answers with those of kind 'lora' alone. "
             "Train one of that kind, or answer with `mainspring.models.generate.generate`."
         ) from error
+
+
+def _check_room(model: Model, reference: str, config: EngineConfig) -> None:
+    """Every block keeps the states behind it; where those are large, blocks must be few and long."""
+    needed = FP32_BYTES * config.num_blocks * sum(block.mixer.state_numbers for block in model.config.blocks)
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > there / 2:
+        raise ConfigError(
+            f"The states of {reference} at {config.num_blocks} blocks take {needed / 1e9:,.1f} GB, and there are "
+            f"{there / 1e9:,.1f} GB of memory. Set fewer and longer blocks: engine.num_blocks and engine.block_size."
+        )
 
 
 def _check_served(model: Model, reference: str) -> None:

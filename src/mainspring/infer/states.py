@@ -25,15 +25,19 @@ class StateCache:
         self._num_blocks = num_blocks
         self._held: State | None = None
 
-    def read(self, blocks_B: torch.Tensor) -> State | None:
+    def read(self, blocks: list[int]) -> State | None:
         """States behind these blocks; None while nobody has any."""
-        return None if self._held is None else tuple(each[blocks_B] for each in self._held)
+        if self._held is None:
+            return None
+        at = slice(blocks[0], blocks[0] + 1) if len(blocks) == 1 else blocks  # one is not copied
+        return tuple(each[at] for each in self._held)
 
-    def keep(self, blocks_B: torch.Tensor, state: State) -> None:
+    def keep(self, blocks: list[int], state: State) -> None:
         if self._held is None:  # their shapes are the mixer's to know
             self._held = tuple(each.new_zeros(self._num_blocks, *each.shape[1:]) for each in state)
         for held, each in zip(self._held, state, strict=True):
-            held[blocks_B] = each
+            for block, state_X in zip(blocks, each, strict=True):
+                held[block].copy_(state_X)
 
     def copy(self, source: int, target: int) -> None:
         for each in self._held or ():
@@ -42,15 +46,15 @@ class StateCache:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:
-    """Tokens that go through the states side by side: `length` of each sequence, at `rows_R` of the step.
+    """Tokens that go through the states side by side: `length` of each of B sequences, at `rows_R` of the step.
 
-    before_B: the blocks with the states that they go on from. after_B: those that they leave theirs in.
+    before: the blocks with the states that they go on from. after: those that they leave theirs in.
     """
 
     rows_R: torch.Tensor
     length: int
-    before_B: torch.Tensor
-    after_B: torch.Tensor
+    before: list[int]
+    after: list[int]
 
 
 @dataclass(slots=True)
@@ -94,6 +98,4 @@ def _round(places: list[_Place], length: int, block_size: int) -> Round:
             place.left - length,
         )
     after = [place.work.sequence.blocks[(place.position - 1) // block_size] for place in places]
-    return Round(
-        rows_R=rows_BL.flatten(), length=length, before_B=torch.tensor(before), after_B=torch.tensor(after)
-    )
+    return Round(rows_R=rows_BL.flatten(), length=length, before=before, after=after)

@@ -63,6 +63,7 @@ class TorchEager:
     def has_adapter(self, name: str) -> bool:
         return name in adapters.adapters_of(self._model).configs
 
+    @torch.inference_mode()
     def copy_block(self, source: int, target: int) -> None:
         self._cache.copy_block(source, target)
 

@@ -81,6 +81,8 @@ def decay_between(log_BLH: torch.Tensor) -> torch.Tensor:
     Paper: arXiv:2405.21060, listing 1 (segsum).
     """
     length = log_BLH.shape[1]
+    if length == 1:  # nothing is between a token and itself
+        return torch.ones_like(log_BLH).transpose(1, 2).unsqueeze(-1)
     steps_BHLM = log_BLH.transpose(1, 2).unsqueeze(-1).expand(-1, -1, -1, length).tril(-1)
     return steps_BHLM.cumsum(2).exp().tril()
 
