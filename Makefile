@@ -30,7 +30,7 @@ SINCE = echo "set-up: $(1) in $$(( $$(date +%s) - began )) s"
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 NOT_HERE := not browser and not scale and not data and not gpu
 
-.PHONY: help setup setup-test models models-test demo test test-fast test-slow test-data test-scale test-browser check format clean
+.PHONY: help setup setup-test models models-test demo test test-fast test-slow test-data test-scale test-browser conformance fuzz check format clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -93,7 +93,11 @@ test-browser: $(BROWSER)  ## the chat page in a real Chromium
 	@$(BIN)/python -m pytest -m browser
 
 conformance: models-test  ## the suites of OpenAI's and Anthropic's clients: make conformance SUITE=folder
-	@$(BIN)/python scripts/conformance.py $(SUITE) --model $(TEST_WORKSPACE)/artifacts/model/smollm2/1 $(CONFORMANCE_ARGS)
+	@$(BIN)/python scripts/conformance.py $(SUITE) --model $(TEST_WORKSPACE)/artifacts/model/smollm2/1 \
+		--embedder $(TEST_WORKSPACE)/artifacts/model/minilm/1 $(CONFORMANCE_ARGS)
+
+fuzz: models-test  ## schemathesis over the API's own document, from where it is installed: make fuzz FUZZ_ARGS="--schemathesis PATH"
+	@$(BIN)/python scripts/fuzz.py $(TEST_WORKSPACE)/artifacts/model/smollm2/1 $(FUZZ_ARGS)
 
 check: $(CHECKED)  ## format, lint, types, layers, dead code, spelling, sizes
 	@$(BIN)/ruff format --check .

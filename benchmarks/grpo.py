@@ -1,6 +1,6 @@
 """GRPO with the own sampler on sums: how long until the reward has risen from 0.1 to 0.9.
 
-python benchmarks/grpo.py [--quick] [--json] [--largest N] [--steps N] [--minutes N] [--curve FILE]
+python benchmarks/grpo.py [--quick] [--json] [--largest N] [--seed N] [--steps N] [--minutes N] [--curve FILE]
 
 A decoder of 2 layers and width 128 learns `a+b=` with numbers below 20 from examples until one sampled answer in
 ten is right. From there on it sees no example: it samples 16 answers to each of 64 prompts a step, with the engine,
@@ -87,9 +87,9 @@ def make_model() -> Model:
     return model
 
 
-def rollouts(model: Model, folder: Path, answers: int, advantage: str = "grpo") -> Rollouts:
+def rollouts(model: Model, folder: Path, answers: int, advantage: str = "grpo", seed: int = 1) -> Rollouts:
     config = RolloutConfig(answers=answers, max_tokens=4, at_once=1024, advantage=advantage)  # type: ignore[arg-type]
-    return Rollouts(model, Math(), config, decode=decode, end_ids=[END], folder=folder, seed=1)
+    return Rollouts(model, Math(), config, decode=decode, end_ids=[END], folder=folder, seed=seed)
 
 
 def accuracy(model: Model, prompts: Prompts, folder: Path) -> float:
@@ -118,9 +118,9 @@ def warm_up(model: Model, pairs: list[tuple[int, int]], held_out: Prompts, folde
     return time.monotonic() - began
 
 
-def learn(model: Model, prompts: Prompts, folder: Path, steps: int, minutes: float) -> list[dict]:
+def learn(model: Model, prompts: Prompts, folder: Path, options: argparse.Namespace) -> list[dict]:
     """The curve: reward and time of every step, up to the goal."""
-    say, curve = rollouts(model, folder, 16), []
+    say, curve = rollouts(model, folder, 16, seed=options.seed + 1), []
     began, began_cpu = time.monotonic(), time.process_time()
 
     class Done(Exception):  # noqa: N818 - an end, not an error
@@ -139,11 +139,11 @@ def learn(model: Model, prompts: Prompts, folder: Path, steps: int, minutes: flo
                 f"step {report.step}  reward {smoothed(curve):.3f}  {curve[-1]['minutes']:.1f} min",
                 file=sys.stderr,
             )
-        if smoothed(curve) >= GOAL or curve[-1]["minutes"] >= minutes:
+        if smoothed(curve) >= GOAL or curve[-1]["minutes"] >= options.minutes:
             raise Done
 
     config = TrainConfig(
-        steps=steps, items_per_step=64, save_every_steps=100_000, report_every_steps=100,
+        steps=options.steps, items_per_step=64, seed=options.seed, save_every_steps=100_000, report_every_steps=100,
         optim=AdamW(lr=5e-4, schedule="constant", warmup_fraction=0.0), plan=PLAN,
     )  # fmt: skip
     try:
@@ -171,21 +171,25 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="numbers below 10, five minutes at most")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--largest", type=int, default=LARGEST, help="numbers are below it")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of the weights, of what is held out, of the answers"
+    )
     parser.add_argument("--steps", type=int, default=5000)
     parser.add_argument("--minutes", type=float, default=PROMISED_MINUTES)
     parser.add_argument("--curve", type=Path, help="file for the reward of every step, tab separated")
     options = parser.parse_args()
-    largest, minutes = (10, 5.0) if options.quick else (options.largest, options.minutes)
-    torch.manual_seed(0)
-    pairs = [(a, b) for a in range(largest) for b in range(largest)]
-    random.Random(0).shuffle(pairs)
+    if options.quick:
+        options.largest, options.minutes = 10, 5.0
+    torch.manual_seed(options.seed)
+    pairs = [(a, b) for a in range(options.largest) for b in range(options.largest)]
+    random.Random(options.seed).shuffle(pairs)
     held_out, pairs = pairs[: len(pairs) // 10], pairs[len(pairs) // 10 :]
     model, unseen = make_model(), make_prompts(held_out)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         warm_s = warm_up(model, pairs, unseen, folder)
         before = accuracy(model, unseen, folder)
-        curve = learn(model, make_prompts(pairs), folder, options.steps, minutes)
+        curve = learn(model, make_prompts(pairs), folder, options)
         after = accuracy(model, unseen, folder)
     if options.curve:
         lines = [

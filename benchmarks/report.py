@@ -8,6 +8,8 @@ from pathlib import Path
 
 import psutil
 
+RESULTS = Path(__file__).parent / "results"
+
 
 def machine() -> str:
     """Processor, cores, memory, system and Python of this machine."""
@@ -28,6 +30,20 @@ def row(what: str, unit: str, ours: float, opponents: dict[str, float], floor: f
     return {
         "what": what, "unit": unit, "ours": ours, "opponents": opponents, "ratio": ratio, "floor": floor,
     }  # fmt: skip
+
+
+def at_most(what: str, unit: str, ours: float, most: float) -> dict:
+    """A figure that must not be above a limit: the ratio is limit / figure, the floor 1."""
+    ratio = 1.0 if ours <= most == 0 else most / ours if ours else float(most)
+    return row(f"{what}, at most {most:g}", unit, ours, {}, 1.0) | {"ratio": ratio}
+
+
+def keep(benchmark: str, rows: Sequence[dict]) -> None:
+    """Store the rows beside the benchmarks, one a line."""
+    RESULTS.mkdir(exist_ok=True)
+    lines = ",\n".join(json.dumps(each) for each in rows)
+    head = f'"benchmark": {json.dumps(benchmark)},\n"machine": {json.dumps(machine())},'
+    (RESULTS / f"{benchmark}.json").write_text(f'{{{head}\n"rows": [\n{lines}\n]}}\n', encoding="utf-8")
 
 
 def show(benchmark: str, rows: Sequence[dict], *, as_json: bool) -> bool:

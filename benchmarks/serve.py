@@ -1,12 +1,13 @@
 """Our server against other engines on the same weights, machine and prompts, in one run.
 
-python benchmarks/serve.py --model FOLDER [--gguf FILE] [--openvino PYTHON] [--llama-cpp PYTHON] [--quick] [--json]
+python benchmarks/serve.py --model FOLDER [--gguf FILE] [--openvino PYTHON] [--llama-cpp PYTHON] [--vllm PYTHON]
+    [--quick] [--json]
 
 Ours answers over HTTP, its engine in a process of its own, 8-bit weights, in the exact mode. The opponents are called
 without a server, each in an environment of its own (the Python that has it is named): llama.cpp by batches of
-sequences, OpenVINO GenAI by continuous batching, transformers in bf16 here. All get the same ids, ignore ends and take
-turns; figures are medians over the rounds. Decoding is (time of n tokens - time of 1 token), prefill the time to the
-first token.
+sequences, OpenVINO GenAI by continuous batching, vLLM's CPU engine in bf16, transformers in bf16 here. All get the
+same ids, ignore ends and take turns; figures are medians over the rounds. Decoding is (time of n tokens - time of 1
+token), prefill the time to the first token.
 """
 
 import argparse
@@ -90,6 +91,7 @@ class Ours:
         command += ["--workspace", str(folder), *itertools.chain(*(("-o", each) for each in options))]
         self._log = (folder.parent / "serve.log").open("w+")
         self._process = subprocess.Popen(command, stderr=self._log, stdout=self._log)
+        self.pid = self._process.pid
         self.target = Target(url=self._wait(), model=model.name)
 
     def _wait(self) -> str:
@@ -167,6 +169,8 @@ def started(args: argparse.Namespace, folder: Path) -> Iterator[tuple[Ours, list
             opponents.append(Opponent(args.llama_cpp, "run_llama_cpp.py", args.gguf, args.threads))
         if args.openvino:
             opponents.append(Opponent(args.openvino, "run_openvino.py", args.gguf, args.threads))
+        if args.vllm:
+            opponents.append(Opponent(args.vllm, "run_vllm.py", args.model, args.threads))
         if not args.quick:
             opponents.append(Opponent(sys.executable, "run_transformers.py", args.model, args.threads))
         yield ours, opponents
@@ -183,6 +187,7 @@ def main() -> None:
     parser.add_argument("--gguf", type=Path, help="The same weights for llama.cpp and OpenVINO.")
     parser.add_argument("--openvino", help="The Python that has openvino_genai.")
     parser.add_argument("--llama-cpp", help="The Python that has llama_cpp.")
+    parser.add_argument("--vllm", help="The Python that has vllm.")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("-o", "--option", action="append", default=[], help="A setting of our server.")

@@ -5,24 +5,45 @@ python scripts/conformance.py SUITE --model FOLDER [--python PYTHON]     (make c
 SUITE is a checkout of openai-python or anthropic-sdk-python; nothing of it is kept here. Every model name that the
 tests use is an alias of the one that is served. The tests of the resources that are served are run; what they need
 (respx, pytest-asyncio and more) must be installed beside the Python that is named.
+
+The suites were written for a mock that knows every id. A server knows what it has been given, so this script lets
+ours make one object of each kind, and before every test it puts copies of them under the ids that the suite makes
+up, through the server's own store. The server itself knows nothing of it.
 """
 
 import argparse
+import json
 import os
 import re
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from multiprocessing.connection import Connection, Listener
 from pathlib import Path
+
+import httpx2
+
+from mainspring.app import Workspace
+from mainspring.gateway.drawer import Drawer
 
 SERVED = {
     "openai": (
-        "chat/test_completions.py", "test_completions.py", "test_embeddings.py", "test_models.py", "test_files.py",
-        "test_batches.py", "test_responses.py", "responses",
+        "chat", "test_completions.py", "test_embeddings.py", "test_models.py", "test_files.py", "test_batches.py",
+        "test_responses.py", "responses",
     ),
     "anthropic": ("test_messages.py", "test_models.py"),
 }  # fmt: skip
+IDS = {
+    "file": ("file_id", "input_file_id"),
+    "batch": ("batch_id",),
+    "chat completion": ("completion_id",),
+    "response": ("response_id", "previous_response_id", "resp_123", "resp_677efb5139a88190b512bc3fef8e535d"),
+}
+CHAT = {"model": "any", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 4, "store": True}
+RESPONSE = {"input": "Hello", "max_output_tokens": 16, "background": True}
+LINE = {"custom_id": "one", "method": "POST", "url": "/v1/responses", "body": {"input": "Hello"}}
 START_S = 120
 
 
@@ -32,6 +53,7 @@ def main() -> int:
     )
     parser.add_argument("suite", type=Path)
     parser.add_argument("--model", type=Path, required=True, help="The folder of a chat model.")
+    parser.add_argument("--embedder", type=Path, help="The folder or wheel of an embedder to serve as well.")
     parser.add_argument("--python", default=sys.executable, help="The Python that has what the suite needs.")
     parser.add_argument("-k", default="", help="Only the tests that pytest's -k finds.")
     args = parser.parse_args()
@@ -44,30 +66,69 @@ def main() -> int:
 
 
 def _run(args: argparse.Namespace, suite: Path, kind: str, paths: list[str], scratch: Path) -> int:
-    server, url = _serve(args.model, scratch / "workspace")
+    workspace = scratch / "workspace"
+    if args.embedder is not None:
+        fetch = ["fetch", "embedder", "--from", str(args.embedder), "--workspace", str(workspace)]
+        subprocess.run([sys.executable, "-m", "mainspring", *fetch], check=True, stdout=subprocess.DEVNULL)
+    server, url = start_server(args.model, workspace)
     try:
         environment = os.environ | {"TEST_API_BASE_URL": f"{url}/v1" if kind == "openai" else url}
-        environment["PYTHONPATH"] = str(suite / "src")
+        environment["PYTHONPATH"] = os.pathsep.join([str(suite / "src"), str(Path(__file__).parent)])
         command = [
-            args.python,
-            "-m",
-            "pytest",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            "--no-header",
-            "-rf",
-            "--tb=no",
-            *paths,
-        ]
+            args.python, "-m", "pytest", "-q", "-n", "0",  # one after the other: they share what is stored
+            "-p", "no:cacheprovider", "--no-header", "-rf", "--tb=line", *paths
+        ]  # fmt: skip
         command += ["-k", args.k] if args.k else []
+        if kind == "openai":
+            environment["CONFORMANCE"] = _lay_out(url, workspace, scratch)
+            command += ["-p", "conformance_plugin"]
         return subprocess.run(command, cwd=suite, env=environment, check=False).returncode
     finally:
         server.terminate()
         server.wait()
 
 
-def _serve(model: Path, workspace: Path) -> tuple[subprocess.Popen[str], str]:
+def _lay_out(url: str, workspace: Path, scratch: Path) -> str:
+    """Make one object of each kind; the address at which the plugin asks for their copies."""
+    with httpx2.Client(base_url=f"{url}/v1", timeout=60) as client:
+        files = {"file": ("lines.jsonl", json.dumps(LINE))}
+        file = client.post("/files", files=files, data={"purpose": "batch"}).json()["id"]
+        batch = {"input_file_id": file, "endpoint": LINE["url"], "completion_window": "24h"}
+        bodies = {"batch": ("/batches", batch), "chat completion": ("/chat/completions", CHAT)}
+        bodies["response"] = ("/responses", RESPONSE)
+        made = {kind: client.post(path, json=body).json()["id"] for kind, (path, body) in bodies.items()}
+        for path in (f"/batches/{made['batch']}", f"/responses/{made['response']}"):
+            while client.get(path).json()["status"] in {"validating", "in_progress", "finalizing"}:
+                time.sleep(0.1)
+    made["file"] = file
+    listener = Listener(str(scratch / "asked"))
+
+    def answer() -> None:
+        with Workspace(workspace) as opened, listener.accept() as asked:
+            _copy_when_asked(opened.drawer, made, asked)
+
+    threading.Thread(target=answer, daemon=True).start()
+    return str(scratch / "asked")
+
+
+def _copy_when_asked(drawer: Drawer, made: dict[str, str], asked: Connection) -> None:
+    rows = {kind: json.dumps(drawer.get(kind, identity, "local")) for kind, identity in made.items()}
+    content = drawer.path(made["file"]).read_bytes()
+    try:
+        while True:
+            asked.recv()
+            for kind, identities in IDS.items():
+                for identity in identities:
+                    copy = json.loads(rows[kind].replace(made[kind], identity))
+                    drawer.put(kind, identity, copy, tenant="local")
+                    if kind == "file":
+                        drawer.write_file(identity, content)
+            asked.send(None)
+    except EOFError:  # the tests are done
+        pass
+
+
+def start_server(model: Path, workspace: Path) -> tuple[subprocess.Popen[str], str]:
     """Our server, on a free port, under which every model name is known."""
     command = [
         sys.executable, "-m", "mainspring", "serve", "--model", str(model), "--workspace", str(workspace),

@@ -10,7 +10,7 @@ from mainspring.adapt import lora
 from mainspring.infer.backends.native import Native
 from mainspring.infer.backends.torch_eager import TorchEager
 from mainspring.infer.engine import Engine
-from mainspring.infer.kernels import KernelPlan
+from mainspring.infer.kernel_plan import KernelPlan
 from mainspring.infer.request import EngineConfig, Request
 from mainspring.models.families import llama
 from mainspring.models.families.base import family

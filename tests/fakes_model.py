@@ -138,7 +138,7 @@ class WordEmbedder:
         return [len(text.split()) for text in texts]
 
     def decode(self, ids):
-        return bytes(ids).decode()
+        return bytes(one % 256 for one in ids).decode(errors="replace")
 
     def embed(self, texts, *, advance=None):
         rows = np.array([[len(t), sum(t.encode()) % 97, t.count("e"), 1] for t in texts], dtype=np.float32)
@@ -152,7 +152,9 @@ class OverlapReranker:
 
     def scores(self, query, texts):
         words = set(query.lower().split())
-        return np.array([len(words & set(t.lower().split())) / len(words) for t in texts], dtype=np.float32)
+        return np.array(
+            [len(words & set(t.lower().split())) / max(1, len(words)) for t in texts], dtype=np.float32
+        )
 
 
 class Shelf:

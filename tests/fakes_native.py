@@ -40,7 +40,7 @@ def run(backend, *pieces, scored=None):
         SimpleNamespace(sequence=each, ids=tuple(ids), num_scored=len(ids) if scored is None else scored)
         for each, ids in pieces
     ]
-    scores_NV = backend.step(works)
+    scores_NV = backend.step(works).clone()
     for work in works:
         work.sequence.num_computed += len(work.ids)
     return scores_NV

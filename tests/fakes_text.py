@@ -160,7 +160,7 @@ class SpokenModel:
         return list(text.encode())
 
     def decode(self, ids):
-        return bytes(ids).decode(errors="replace")
+        return bytes(one % 256 for one in ids).decode(errors="replace")
 
     def reply(self, messages, sampling):
         return self.start(messages, sampling).wait()

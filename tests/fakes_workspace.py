@@ -22,6 +22,7 @@ from mainspring.gateway.pipeline import Pipeline
 from mainspring.knowledge.sync import IndexSettings
 from mainspring.models.families.base import family
 from mainspring.models.model import Model
+from mainspring.models.rehead import with_head
 from mainspring.models.save import save
 from mainspring.prompts.template import GroundedPrompt
 from mainspring.schema import ChatRequest, Message
@@ -46,7 +47,7 @@ def word_tokenizer():
     return Tokenizer(backend, bos="[CLS]", eos="[SEP]", max_length=64)
 
 
-def add_model(workspace, name, family_name, tokenizer):
+def add_model(workspace, name, family_name, tokenizer, head=None):
     torch.manual_seed(0)
     kind = family(family_name)
     config = kind.config({**kind.published(kind.tiny()), "max_position_embeddings": 1024})
@@ -55,6 +56,9 @@ def add_model(workspace, name, family_name, tokenizer):
         for parameter, weight in model.named_parameters():
             if "norm" not in parameter:
                 torch.nn.init.normal_(weight, std=0.2)
+
+    if head is not None:
+        model = with_head(model, head, num_labels=1)
 
     def fill(folder):
         save(model, folder)

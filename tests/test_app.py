@@ -92,6 +92,9 @@ def test_the_door_lists_what_can_be_asked(tmp_path, documents):
         assert (door.names(), door.embedder_names()) == ([], [])
         add_models(workspace)
         assert (door.names(), door.embedder_names()) == (["smollm2"], ["minilm"])
+        add_model(workspace, "judge", "bert", word_tokenizer(), head="classify")
+        assert (door.names(), door.reranker_names()) == (["smollm2"], ["judge"])
+        assert door.reranker("judge").scores("tower", ["lamp", "tower"]).shape == (2,)
         assistant = add_assistant(workspace, add_index(workspace, documents))
         assert door.names() == ["smollm2"]  # saved is not served
         promote(workspace, assistant.reference)

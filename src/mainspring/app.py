@@ -9,7 +9,7 @@ workspace/
 """
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -27,7 +27,7 @@ from mainspring.gateway import drawer
 from mainspring.gateway.drawer import Drawer
 from mainspring.knowledge.scope import Scope
 from mainspring.observe.feedback import Feedback
-from mainspring.protocols import ChatModel, Reranker
+from mainspring.protocols import ChatModel
 from mainspring.registry import Registry
 from mainspring.runs import Runs
 from mainspring.schema import Sampling
@@ -37,7 +37,7 @@ if TYPE_CHECKING:  # these bring torch, which a look into the log does not need
     from mainspring.infer.base import AnyEngine
     from mainspring.infer.chat_model import EngineChat
     from mainspring.infer.host import Host
-    from mainspring.infer.kernels import KernelPlan
+    from mainspring.infer.kernel_plan import KernelPlan
     from mainspring.infer.remote_host import RemoteHost
     from mainspring.infer.request import EngineConfig
     from mainspring.infer.stats import EngineStats
@@ -47,6 +47,7 @@ if TYPE_CHECKING:  # these bring torch, which a look into the log does not need
     from mainspring.knowledge.sync import IndexSettings, SyncReport
     from mainspring.models.embed import TextEmbedder
     from mainspring.models.model import Model
+    from mainspring.models.rerank import TextReranker
 
 ASSISTANT, CHAT_MODEL, EMBEDDER, KNOWLEDGE, PROMPT = "mainspring", "smollm2", "minilm", "default", "grounded"
 PRODUCTION = "production"
@@ -102,7 +103,8 @@ class Workspace:
         self._stores: dict[str, Store] = {}
         self._retrievers: dict[str, Retriever] = {}
         self._assistants: dict[str, Assistant] = {}
-        self._embedder: TextEmbedder | None = None
+        self._readers: dict[str, TextEmbedder | TextReranker] = {}
+        self._tasks: dict[str, str] = {}
         self._lock = threading.RLock()
 
     # --- models -----------------------------------------------------------------------------------------
@@ -133,7 +135,7 @@ class Workspace:
 
                 assert self._engine is not None, "settings have asked for a process"
                 artifacts.check(artifact, self.registry.folder(artifact))
-                known = self._known_plan(artifact)
+                known = None if self._engine.backend == "native" else self._known_plan(artifact)
                 config = self._with_draft(artifact, self._engine)
                 host = RemoteHost(self.registry.folder(artifact), artifact.reference, known, config)
                 if known is None and self._engine.backend != "native":
@@ -171,7 +173,7 @@ class Workspace:
     def _known_plan(self, artifact: Artifact) -> "KernelPlan | None":
         import torch
 
-        from mainspring.infer.kernels import KernelPlan
+        from mainspring.infer.kernel_plan import KernelPlan
 
         machine, here = device.describe(), (torch.__version__, torch.get_num_threads())
         for reference in reversed(self.registry.list("kernel-plan")):
@@ -206,15 +208,38 @@ class Workspace:
 
     @property
     def embedder(self) -> "TextEmbedder":
-        with self._lock:
-            if self._embedder is None:
-                from mainspring.models.embed import TextEmbedder
+        return self.embedder_of(EMBEDDER)
 
-                artifact = self.registry.get(f"model/{EMBEDDER}", verify=True)
-                self._embedder = TextEmbedder.load(
-                    self.registry.folder(artifact), name=EMBEDDER, fingerprint=artifact.fingerprint
-                )
-            return self._embedder
+    def embedder_of(self, name: str) -> "TextEmbedder":
+        """A model that makes vectors of texts."""
+        from mainspring.models.embed import TextEmbedder
+
+        return self._reader(
+            name, lambda folder, of: TextEmbedder.load(folder, name=name, fingerprint=of.fingerprint)
+        )
+
+    def reranker_of(self, name: str) -> "TextReranker":
+        """A model that scores texts by a query."""
+        from mainspring.models.rerank import TextReranker
+
+        return self._reader(name, lambda folder, of: TextReranker.load(folder, name=name, facts=of.config))
+
+    def _reader(self, name: str, load: Callable[[Path, Artifact], Any]) -> Any:
+        with self._lock:
+            artifact = self.registry.get(f"model/{name}")
+            if artifact.reference not in self._readers:
+                folder = self.registry.folder(artifact)
+                artifacts.check(artifact, folder)
+                self._readers[artifact.reference] = load(folder, artifact)
+            return self._readers[artifact.reference]
+
+    def task(self, artifact: Artifact) -> str:
+        """What a model can be served for, see models.published.task_of."""
+        from mainspring.models.published import task_of
+
+        if artifact.reference not in self._tasks:
+            self._tasks[artifact.reference] = task_of(self.registry.folder(artifact), artifact.config)
+        return self._tasks[artifact.reference]
 
     # --- knowledge --------------------------------------------------------------------------------------
 
@@ -327,43 +352,42 @@ class Door:
     def names(self) -> list[str]:
         registry = self._workspace.registry
         served = registry.labelled("assistant", ASSISTANT, PRODUCTION) is not None
-        models = sorted(self._chat_models(), key=lambda name: name != CHAT_MODEL)
+        models = sorted(self._named("chat"), key=lambda name: name != CHAT_MODEL)
         return [ASSISTANT, *models] if served else models
 
-    def _chat_models(self) -> list[str]:
-        """Names of the models that generate text, whoever brought them; the assistant's name is its own."""
+    def _named(self, task: str) -> list[str]:
+        """Names of the models for a task, whoever brought them; the assistant's name is its own."""
         registry = self._workspace.registry
         there = [reference for reference in registry.list("model") if registry.has(reference)]
-        found = {artifact.name: artifact for artifact in map(registry.get, there)}
-        return [
-            name for name, artifact in found.items() if artifact.config.get("generates") and name != ASSISTANT
-        ]
+        newest = {
+            artifact.name: artifact for artifact in map(registry.get, there) if artifact.name != ASSISTANT
+        }
+        return [name for name, artifact in newest.items() if self._workspace.task(artifact) == task]
 
     def embedder_names(self) -> list[str]:
-        return [EMBEDDER] if self._workspace.registry.has(f"model/{EMBEDDER}") else []
+        return self._named("embedding")
 
     def reranker_names(self) -> list[str]:
-        return []
-
-    def reranker(self, name: str) -> Reranker:
-        raise NotFoundError(f"There is no reranker '{name}'; none is served.")
+        return self._named("rerank")
 
     def chat(self, name: str, scope: Scope) -> ChatModel:
         """The model that a name means now; a label that moves later does not change it."""
-        if name not in self.names():
-            raise NotFoundError(
-                f"There is no model '{name}' to chat with; there is {', '.join(self.names())}."
-            )
+        self._check(name, "model to chat with that is called", self.names())
         if name == ASSISTANT:
             return self._workspace.assistant()
         return self._workspace.chat_model(f"model/{name}", name=name)
 
     def embedder(self, name: str) -> "TextEmbedder":
-        if name not in self.embedder_names():
-            raise NotFoundError(
-                f"There is no embedder '{name}'; there is {', '.join(self.embedder_names())}."
-            )
-        return self._workspace.embedder
+        self._check(name, "embedder", self.embedder_names())
+        return self._workspace.embedder_of(name)
+
+    def reranker(self, name: str) -> "TextReranker":
+        self._check(name, "reranker", self.reranker_names())
+        return self._workspace.reranker_of(name)
+
+    def _check(self, name: str, what: str, known: list[str]) -> None:
+        if name not in known:
+            raise NotFoundError(f"There is no {what} '{name}'; there is {', '.join(known) or 'none'}.")
 
     def document(self, id: str, scope: Scope) -> tuple[str, str]:  # noqa: A002 - the field's own name
         """A source as the assistant in production sees it."""

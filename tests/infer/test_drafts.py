@@ -38,9 +38,10 @@ def drafted(model, draft, backend, cost: float | None = 0.1, **sizes):
     larger = DraftModel.sizes(config)
     behind = open_backend(draft, larger) if backend == "native" else Live(draft, larger)
     guesser = DraftModel(behind, config, draft.config.vocab_size)
-    if cost is not None:
-        guesser.id_cost = lambda tempo: cost
     with Engine(open_backend(model, config), config, draft=guesser) as engine:
+        if cost is not None:
+            guesser.id_cost = lambda tempo: cost
+            engine._scheduler.tempo.row_cost = lambda num_decoding: 0.0
         yield engine
 
 

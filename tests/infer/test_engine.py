@@ -24,6 +24,7 @@ from mainspring.infer.backends.torch_eager import TorchEager
 from mainspring.infer.engine import Engine
 from mainspring.infer.grammar import Grammars
 from mainspring.infer.request import EngineConfig, Request
+from mainspring.infer.sampling import summarize
 from mainspring.models.attend import PackedAttend
 from mainspring.schema import Constraint, Sampling
 
@@ -54,6 +55,8 @@ class Gate:
 
     name, is_exact, fingerprint, context, max_step_tokens, window = "gate", True, "", 1000, 512, None
     has_states = False
+    grain = 1
+    summarize = staticmethod(summarize)
 
     def __init__(self, error=None):
         self.error, self.entered, self.open = error, threading.Event(), threading.Event()

@@ -1,5 +1,7 @@
 """The native step against the model's own modules, and a row's bits against everything around it."""
 
+import math
+
 import pytest
 import torch
 
@@ -18,7 +20,8 @@ from fakes_native import (
 from mainspring.adapt import base as adapters
 from mainspring.adapt import lora
 from mainspring.errors import ConfigError
-from mainspring.infer.backends.native import Native, choose
+from mainspring.infer.backends.native import Native
+from mainspring.infer.sampling import summarize
 from mainspring.models.attend import PackedAttend
 from mainspring.models.families.base import FAMILIES, family
 from mainspring.models.model import Model
@@ -159,12 +162,21 @@ def test_what_cannot_be_run_is_told():
         Native.of(random_model("llama"), CONFIG.model_copy(update={"block_size": 24}))
 
 
-def test_the_greatest_score_and_the_sum_are_torchs():
+def test_rows_of_scores_are_summed_up_as_in_numpy_and_a_score_that_is_no_number_is_told_of():
     scores_NV = torch.randn(9, 1001) * 30
     scores_NV[3, [40, 700]] = 500.0
     scores_NV[4, :] = -1e30
-    ids_N, log_sums_N = choose(scores_NV)
-    assert ids_N.tolist() == scores_NV.argmax(1).tolist()
-    assert ids_N[3] == 40
-    wanted_N = scores_NV.double().logsumexp(1)
-    torch.testing.assert_close(torch.from_numpy(log_sums_N), wanted_N, rtol=1e-9, atol=1e-6)
+    scores_NV[5, 3:] = -torch.inf
+    scores_NV[6, 1000] = torch.nan
+    places = [3, 0, 4, 5, 8]
+    found, wanted = (
+        native(random_model("llama")).summarize(scores_NV, [*places, 6]),
+        summarize(scores_NV, places),
+    )
+    assert found.best[:-1] == wanted.best == scores_NV[places].argmax(1).tolist()
+    assert found.best[0] == 40
+    assert found.log_sums[:-1] == pytest.approx(
+        scores_NV[places].double().logsumexp(1).tolist(), rel=1e-9, abs=1e-6
+    )
+    assert found.entropies[:-1] == pytest.approx(wanted.entropies, abs=1e-5)
+    assert math.isnan(found.log_sums[-1])

@@ -17,12 +17,12 @@ def make_scores(size=50, seed=0):
 
 
 def choose(scores_V, sampling, seed=3, position=0, **row):
-    return choose_rows(scores_V.unsqueeze(0), [Row(sampling, seed, position, **row)])[0]
+    return choose_rows(scores_V.unsqueeze(0), [0], [Row(sampling, seed, position, **row)])[0]
 
 
 def draw(scores_V, sampling, count, seed=3, **row):
     rows = [Row(sampling, seed, position, **row) for position in range(count)]
-    return np.array([each.id for each in choose_rows(scores_V.expand(count, -1), rows)])
+    return np.array([each.id for each in choose_rows(scores_V.expand(count, -1), range(count), rows)])
 
 
 def bits(ids, size=50):
@@ -80,7 +80,7 @@ def test_a_row_has_the_same_bits_whatever_stands_beside_it(num_rows, logprobs):
             rows = [Row(Sampling(temperature=1.0), 1, 1) for _ in range(num_rows)]
             together = hostile.clone()
             together[place], rows[place] = scores, Row(sampling, 3, 5, seen=Seen([1, 2]))
-            assert choose_rows(together, rows)[place] == alone
+            assert choose_rows(together, range(num_rows), rows)[place] == alone
 
 
 @settings(max_examples=50, deadline=None)

@@ -270,6 +270,22 @@ def test_the_longest_known_prefix_goes_first_but_nobody_is_passed_over_for_ever(
     assert run_out(scheduler, shadow)[0] is unknown
 
 
+def test_a_follower_does_not_write_over_a_block_that_is_known_by_what_its_leader_wrote():
+    def guess(sequences, tempo):
+        for each in sequences:
+            left = each.request.sampling.max_tokens - each.num_generated - 1
+            each.guess = [(len(each.ids) + ahead) % 3 for ahead in range(left)]
+
+    scheduler, _ = make_scheduler(guess=guess)
+    shadow = Shadow(scheduler)
+    leader, follower = make_sequence(1, max_tokens=SIZE), make_sequence(1, max_tokens=SIZE)
+    leader.followers = [follower]
+    scheduler.add(leader)
+    shadow.step()
+    scheduler.add(make_sequence(SIZE + 1))
+    run_out(scheduler, shadow)
+
+
 def test_prompts_do_not_hold_up_those_who_decode():
     scheduler, _ = make_scheduler(num_blocks=4000, budget=4096, max_running=8)
     shadow = Shadow(scheduler)

@@ -150,6 +150,25 @@ def test_a_body_that_is_no_json_object_is_refused(door, path, content):
     assert "JSON" in error["message"]
 
 
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", '"NaN"'])
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/chat/completions", '{"model": "plain", "messages": [{"role": "user", "content": "x"}]'),
+        ("/v1/completions", '{"model": "plain", "prompt": "x"'),
+        ("/v1/responses", '{"model": "plain", "input": "x"'),
+        (
+            "/v1/messages",
+            '{"model": "plain", "max_tokens": 1, "messages": [{"role": "user", "content": "x"}]',
+        ),
+    ],
+)
+def test_a_temperature_that_is_no_number_is_refused(door, path, body, number):
+    answer = door.post(path, content=f'{body}, "temperature": {number}}}')
+    assert answer.status_code == 400
+    assert "temperature" in answer.text or "JSON" in answer.text
+
+
 def test_a_body_that_is_too_large_is_refused(door, house):
     house.app.state.limits = Limits(body_bytes=1000)
     error = fault(door.post("/v1/chat/completions", json={**CHAT, "user": "x" * 1000}), 413)
@@ -188,7 +207,7 @@ def test_an_unknown_model_is_not_found_and_the_known_ones_are_named(door, path):
 
 def test_an_unknown_path_and_a_wrong_method_are_said_in_the_same_shape(door):
     assert fault(door.get("/v2/chat"), 404)["code"] == "unknown_url"
-    answer = door.get("/v1/chat/completions")
+    answer = door.get("/v1/embeddings")
     assert "it takes POST" in fault(answer, 405)["message"]
     assert answer.headers["allow"] == "POST"
     fault(door.get("/static/nothing.js"), 404)
@@ -244,3 +263,12 @@ def test_other_web_sites_cannot_use_a_server_without_a_key(door, headers):
 
 def test_the_own_page_may_use_a_server_without_a_key(door):
     assert door.get("/v1/models", headers={"origin": "http://127.0.0.1"}).status_code == 200
+
+
+def test_what_this_server_does_not_do_is_said_and_not_pretended(door):
+    error = fault(door.delete("/v1/models/plain"), 403)
+    assert (error["code"], "deletes none" in error["message"]) == ("model_not_deletable", True)
+    fault(door.delete("/v1/models/nothing"), 404)
+    error = fault(door.post("/v1/moderations", json={"input": "I like you."}), 404)
+    assert "nothing was scored" in error["message"]
+    assert door.put("/v1/chat/completions").headers["allow"] == "GET, HEAD, POST"

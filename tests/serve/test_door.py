@@ -156,14 +156,16 @@ def test_json_that_nests_without_end_is_refused(url):
     assert answer.json()["error"]["code"] == "invalid_json"
 
 
+def _post(body):
+    text = json.dumps(body).encode()
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n"
+    return head + b"content-length: %d\r\n\r\n" % len(text) + text
+
+
 @pytest.mark.slow
 def test_a_thousand_clients_at_once_are_all_answered(tmp_path):
     house = House(tmp_path, Shelf([ScriptedModel("plain", step_s=0.001)]))
-    body = json.dumps({**BODY, "stream": True}).encode()
-    ask = (
-        b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n"
-        b"content-length: %d\r\n\r\n" % len(body) + body
-    )
+    ask = _post({**BODY, "stream": True})
     gate = asyncio.Event()
 
     async def one(port):
@@ -183,7 +185,42 @@ def test_a_thousand_clients_at_once_are_all_answered(tmp_path):
     run._allow_many_files()
     with in_background(house.app) as url:
         texts = asyncio.run(all_of(int(url.rsplit(":", 1)[1])))
+        assert httpx2.post(f"{url}/v1/chat/completions", json=BODY).status_code == 200
     assert all(text.startswith(b"HTTP/1.1 200") and b"[DONE]" in text for text in texts)
+    house.close()
+
+
+@pytest.mark.slow
+def test_a_thousand_clients_of_whom_most_behave_badly_keep_nobody_from_being_answered(tmp_path):
+    models = [ScriptedModel("plain", step_s=0.001), ScriptedModel("long", "word " * 5000, step_s=0.001)]
+    limits = Limits(header_s=2, body_s=2, send_s=2)
+    house = House(tmp_path, Shelf(models), limits=limits)
+    ask, long = (_post({**BODY, "model": model, "stream": True}) for model in ("plain", "long"))
+
+    async def one(port, number):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        kind = number % 5
+        writer.write((ask, b"", ask[:20], ask[:-9], long)[kind])
+        if kind == 4:  # asks, hears a little and is gone without a word
+            await reader.read(100)
+            linger = b"\x01\x00\x00\x00\x00\x00\x00\x00"
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        text = b"" if kind == 4 else await reader.read()
+        writer.close()
+        return kind, text
+
+    async def all_of(port):
+        return await asyncio.wait_for(asyncio.gather(*(one(port, number) for number in range(1000))), 60)
+
+    run._allow_many_files()
+    with in_background(house.app) as url:
+        ends = asyncio.run(all_of(int(url.rsplit(":", 1)[1])))
+        assert all(b"[DONE]" in text for kind, text in ends if kind == 0)
+        assert all(text == b"" for kind, text in ends if kind in {1, 2})  # closed, for nothing was asked
+        assert all(text.startswith(b"HTTP/1.1 408") for kind, text in ends if kind == 3)
+        wait_until(lambda: all(one.done.is_set() for one in house.shelf.models["long"].runs), 20)
+        assert all(one.is_cancelled for one in house.shelf.models["long"].runs)
+        assert httpx2.post(f"{url}/v1/chat/completions", json=BODY).status_code == 200
     house.close()
 
 

@@ -189,3 +189,36 @@ def test_a_failure_is_kept_where_it_came_too_late_for_a_status(ai):
 def test_a_bad_field_is_refused(ai, change, words):
     with pytest.raises(openai.BadRequestError, match=words):
         ai.responses.create(**{"model": "gpt", "input": "x", **change})
+
+
+def test_who_lost_a_stream_in_the_background_goes_on_where_it_was(ai, spoken):
+    limits = {"background": True, "max_output_tokens": 25}
+    with ai.responses.create(model="slow", input="x", stream=True, **limits) as stream:
+        first = [event for event, _ in zip(stream, range(8), strict=False)]
+    identity = first[0].response.id
+    rest = list(ai.responses.retrieve(identity, stream=True, starting_after=first[-1].sequence_number))
+    numbers = [event.sequence_number for event in [*first, *rest]]
+    assert numbers == list(range(len(numbers)))
+    text = "".join(event.delta for event in [*first, *rest] if event.type == "response.output_text.delta")
+    assert text == rest[-1].response.output_text == ai.responses.retrieve(identity).output_text
+    assert "events" in spoken.drawer.get("response", identity, "local")
+    again = list(ai.responses.retrieve(identity, stream=True, starting_after=first[-1].sequence_number))
+    assert again == rest
+
+
+def test_a_conversation_is_compacted_and_goes_on_from_its_summary(ai, spoken):
+    first = ai.responses.create(model="gpt", input="What of the sky?")
+    done = ai.responses.compact(model="gpt", input="And the sea?", previous_response_id=first.id)
+    (shown,) = asked(spoken)
+    assert shown.content.endswith("user: What of the sky?\nassistant: The sky is blue.\nuser: And the sea?")
+    assert [item.type for item in done.output] == ["message", "message", "compaction"]
+    assert done.usage.output_tokens == 4
+    items = [item.model_dump(exclude_none=True, warnings=False) for item in done.output]
+    ai.responses.create(
+        model="gpt", input=[*items, {"role": "user", "content": "Go on."}], instructions="Be brief."
+    )
+    assert asked(spoken) == (
+        Message("system", "Be brief.\n\nWhat was said before: The sky is blue."), Message("user", "Go on."),
+    )  # fmt: skip
+    with pytest.raises(openai.BadRequestError, match=r"`input\[0\].encrypted_content`"):
+        ai.responses.create(model="gpt", input=[{"type": "compaction", "encrypted_content": "é"}])

@@ -26,7 +26,9 @@ from mainspring.train.sources.prompts import Prompts, raw_prompt
 SERVED = [name for name in FAMILIES if family(name).tiny().is_served]
 QUICK = ("llama",)
 TOLERANCE = 1e-5
-TOLERANCES = {"qwen3_next": 5e-5}  # the trainer computes its states in chunks of 64 tokens, blocks are shorter
+TOLERANCES = {
+    "qwen3_next": 5e-5
+}  # the trainer computes its states in chunks of 64 tokens, blocks are shorter
 LENGTHS = (1, 5, 5, 19, 40)
 END = 7
 

@@ -4,7 +4,7 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,14 @@ CREATE TABLE drawer_line (
 """
 
 
+Mark = tuple[str, str, str]
+"""The JSON path of an object, a key in it, and the text that must stand there."""
+
+
+class LostError(NotFoundError):
+    """No object of that id, or none that may be seen."""
+
+
 class Drawer:
     """Objects by kind and id, each seen by its tenant alone; one that has expired is gone."""
 
@@ -58,7 +66,7 @@ class Drawer:
         """An object.
 
         Raises:
-            NotFoundError: none of that id, another tenant's, or one that has expired.
+            LostError: none of that id, another tenant's, or one that has expired.
 
         """
         rows = self._database.rows(
@@ -66,9 +74,7 @@ class Drawer:
             (kind, identity, tenant, time.time()),
         )
         if not rows:
-            raise NotFoundError(
-                f"There is no {kind} '{identity}'; it was never here, or is deleted or expired."
-            )
+            raise LostError(f"There is no {kind} '{identity}'; it was never here, or is deleted or expired.")
         return msgspec.json.decode(rows[0]["data"])
 
     def change(
@@ -94,15 +100,22 @@ class Drawer:
             self.path(identity).unlink(missing_ok=True)
 
     def page(
-        self, kind: str, tenant: str, *, after: str | None = None, limit: int = 20, is_rising: bool = False
-    ) -> tuple[list[dict[str, Any]], bool]:
-        """Up to `limit` objects behind the one of id `after`, the newest first unless rising; and whether more come."""
+        self, kind: str, tenant: str, *, after: str | None = None, limit: int = 20, is_rising: bool = False,
+        marks: Sequence[Mark] = (),
+    ) -> tuple[list[dict[str, Any]], bool]:  # fmt: skip
+        """Up to `limit` objects behind the one of id `after` that have all `marks`; and whether more come.
+
+        The newest come first unless rising.
+        """
         query = "SELECT data FROM drawer WHERE kind = ? AND tenant = ? AND (expires IS NULL OR expires > ?)"
         values: list[Any] = [kind, tenant, time.time()]
         if after is not None:
             sign = ">" if is_rising else "<"
             query += f" AND number {sign} (SELECT number FROM drawer WHERE kind = ? AND id = ?)"  # noqa: S608 - one of two signs
             values += [kind, after]
+        for mark in marks:
+            query += " AND (SELECT value FROM json_each(CAST(data AS TEXT), ?) WHERE key = ?) = ?"
+            values += mark
         query += f" ORDER BY number {'ASC' if is_rising else 'DESC'} LIMIT ?"
         rows = self._database.rows(query, [*values, limit + 1])
         return [msgspec.json.decode(row["data"]) for row in rows[:limit]], len(rows) > limit
@@ -117,7 +130,7 @@ class Drawer:
     def path(self, identity: str) -> Path:
         """Where a file's content lies; an id that is no plain name has none."""
         if not identity.replace("-", "").replace("_", "").isalnum():
-            raise NotFoundError(f"There is no file '{identity}'.")
+            raise LostError(f"There is no file '{identity}'.")
         return self._folder / identity
 
     def write_file(self, identity: str, content: bytes) -> None:

@@ -13,7 +13,7 @@ from mainspring.infer import sampling as samplings
 from mainspring.infer.base import AnyEngine
 from mainspring.infer.beams import BeamGeneration
 from mainspring.infer.generation import EngineGeneration, Shared, seed_of
-from mainspring.infer.kernels import KernelPlan
+from mainspring.infer.kernel_plan import KernelPlan
 from mainspring.infer.request import Request
 from mainspring.infer.tools.plan import ToolPlan, plan
 from mainspring.protocols import PLAIN, Sink

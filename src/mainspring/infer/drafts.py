@@ -31,17 +31,18 @@ class Guesser:
 
     def __call__(self, sequences: Many[Sequence], tempo: Tempo) -> None:
         left: list[tuple[Sequence, int]] = []
+        row_cost = tempo.row_cost(len(sequences))
         for sequence in sequences:
             most = max(sequence.request.sampling.max_tokens - sequence.num_generated - 1, 0)
             sequence.guess, sequence.pace = [], None
             if sequence.grammar is not None and (forced := sequence.grammar.forced()):
                 sequence.guess = forced[:most]
                 continue
-            limit = min(most, sequence.ngram_pace.limit(tempo.row_cost()))
+            limit = min(most, sequence.ngram_pace.limit(row_cost))
             if limit and (guess := sequence.ngram.propose(sequence.ids, limit)):
                 sequence.guess, sequence.pace = guess, sequence.ngram_pace
             elif self._draft is not None:
-                limit = min(most, sequence.draft_pace.limit(self._draft.id_cost(tempo)))
+                limit = min(most, sequence.draft_pace.limit(row_cost + self._draft.id_cost(tempo)))
                 left += [(sequence, limit)] if limit else []
         if self._draft is not None and left:
             self._draft.guess(left)
@@ -88,8 +89,8 @@ class DraftModel:
         )
 
     def id_cost(self, tempo: Tempo) -> float:
-        """What guessing and checking an id costs, as a share of the engine's step."""
-        return tempo.row_cost() + tempo.share(self._step_s or 0.0)
+        """What guessing an id of every sequence costs, as a share of the engine's step."""
+        return tempo.share(self._step_s or 0.0)
 
     def copy_block(self, source: int, target: int) -> None:
         """See Backend.copy_block."""

@@ -67,10 +67,13 @@ class Engine:
         self._pool = BlockPool(config.num_blocks)
         self._scheduler = Scheduler(
             config.model_copy(update={"max_step_tokens": most}), self._pool, model=backend.fingerprint,
-            window=backend.window, guess=Guesser(draft) if config.speculation and not backend.has_states else None,
+            window=backend.window, grain=backend.grain,
+            guess=Guesser(draft) if config.speculation and not backend.has_states else None,
         )  # fmt: skip
         self._inbox: queue.SimpleQueue[Sequence | Callable[[], None] | None] = queue.SimpleQueue()
         self._num_open = 0
+        self.after_step: Callable[[], None] = lambda: None
+        """Called from the engine's thread when a step's outputs have been handed out."""
         self._lock = threading.Lock()
         self._failure: BaseException | None = None
         self._has_ended = False
@@ -233,6 +236,7 @@ class Engine:
                     self._busy_since = time.monotonic()
                     self._step()
                 self._busy_since = None
+                self.after_step()
         except BaseException as error:  # every open request must hear of it
             logger.exception("The engine has failed; every open request is told, and later ones are refused.")
             self._failure = error
@@ -245,6 +249,7 @@ class Engine:
         for sequence in [*self._scheduler, *arrived]:
             for each in (sequence, *sequence.followers):
                 hand_out(each, output)
+        self.after_step()
 
     def _empty_inbox(self) -> Iterator[Sequence | Callable[[], None] | None]:
         while not self._inbox.empty():
@@ -293,7 +298,7 @@ class Engine:
         start = time.perf_counter()
         scores_NV = self._backend.step(plan.works)
         self._scheduler.done(plan, time.perf_counter() - start)
-        choose_all(plan.works, scores_NV, self._scheduler, self._end)
+        choose_all(plan.works, scores_NV, self._scheduler, self._end, self._backend.summarize)
 
     def _end(self, sequence: Sequence, output: Output | None) -> None:
         self._scheduler.remove(sequence)

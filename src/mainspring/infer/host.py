@@ -7,7 +7,7 @@ from pathlib import Path
 from mainspring.infer.chat_model import EngineChat
 from mainspring.infer.engine import Engine
 from mainspring.infer.grammar import Grammars
-from mainspring.infer.kernels import KernelPlan
+from mainspring.infer.kernel_plan import KernelPlan
 from mainspring.infer.request import EngineConfig
 from mainspring.infer.seats import open_draft, open_seat
 from mainspring.models.model import Model

@@ -16,9 +16,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from mainspring.artifact import fingerprint_of
-from mainspring.config import Config
 from mainspring.errors import MainspringError
+from mainspring.infer.kernel_plan import KernelPlan
 from mainspring.infer.layout import kv_layout
 from mainspring.models.attend import Run
 from mainspring.models.cache import CachedAttend
@@ -41,34 +40,6 @@ NUM_NARROW = 64
 NUM_STATES = (1, 2, 3, 4, 5, 8, 9, 16, 33, 64)
 """Sequences that go through a state side by side are not filled up: a state may be large."""
 NO_TABLES = (torch.empty(0), torch.empty(0))
-
-
-class KernelPlan(Config):
-    """Row counts are padded to a multiple of `multiple`; a step has at most `limit` rows.
-
-    Attention multiplies the query heads of one key-value head together, so it has that many times more rows.
-    """
-
-    mode: str = "exact"
-    multiple: int
-    limit: int
-    machine: str
-    torch: str
-    threads: int
-
-    @property
-    def fingerprint(self) -> str:
-        return fingerprint_of(self.model_dump())
-
-    @property
-    def is_fixed(self) -> bool:
-        """Whether every product must have the very same number of rows."""
-        return self.multiple == self.limit
-
-    def pad(self, num_rows: int) -> int:
-        """The number of rows to compute for `num_rows`."""
-        return -(-num_rows // self.multiple) * self.multiple
-
 
 Product = Callable[[torch.Tensor], torch.Tensor]
 

@@ -16,7 +16,8 @@ from functools import partial
 import torch
 from torch.nn import functional
 
-from mainspring.infer.kernels import ATTENTION_CHUNK, KernelPlan
+from mainspring.infer.kernel_plan import KernelPlan
+from mainspring.infer.kernels import ATTENTION_CHUNK
 from mainspring.infer.layout import kv_layout
 from mainspring.infer.states import Round, StateCache
 from mainspring.models.attend import Run, Scoring

@@ -199,13 +199,14 @@ class EngineProcess:
                     return
                 continue
             if isinstance(message, wire.Given):
-                self._pass_on(message)
+                for piece in message.pieces:
+                    self._pass_on(piece)
             elif isinstance(message, wire.Done):
                 future = self._calls.get(message.call)
                 if future is not None:
                     future.set_result(message)
 
-    def _pass_on(self, given: wire.Given) -> None:
+    def _pass_on(self, given: wire.Piece) -> None:
         ticket, output = self._tickets.get(given.number), given.output
         if ticket is None:
             return

@@ -12,15 +12,18 @@ Shapes: N rows, V vocabulary, K ids to draw from.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
 
 from mainspring.errors import ConfigError
 from mainspring.infer.filters import FAR, Floats, kept, nearest
 from mainspring.schema import Sampling
+
+if TYPE_CHECKING:  # whoever sends requests to another process needs no torch
+    import torch
 
 GREEDY_BELOW = 1e-5
 """A temperature under this takes the best id; so does vLLM."""
@@ -92,28 +95,86 @@ class Chosen:
     alternatives: tuple[tuple[int, float], ...] = ()
 
 
-def choose_rows(scores_NV: torch.Tensor, rows: Sequence[Row]) -> list[Chosen]:
-    """The next id of every row; scores float32, shape (N, V)."""
+class Summary(NamedTuple):
+    """Of rows of scores: the lowest id among those of the greatest score, log sum exp, and the entropy in nats."""
+
+    best: list[int]
+    log_sums: list[float]
+    entropies: list[float]
+
+
+Summarize = Callable[["torch.Tensor", Sequence[int]], Summary]
+"""Sums up the rows of scores_NV at the places given, each by itself."""
+
+
+def summarize(scores_NV: "torch.Tensor", places: Sequence[int]) -> Summary:
+    """In numpy; a backend may have a faster way."""
     array_NV = scores_NV.cpu().numpy()
-    work = _Work(array_NV)
-    with np.errstate(all="ignore"):  # broken scores are told of by a log-probability that is no number
-        return [work.choose(*pair) for pair in zip(array_NV, rows, strict=True)]
+    far_V, weight_V = (np.empty(array_NV.shape[1], array_NV.dtype) for _ in range(2))
+    found = Summary([], [], [])
+    with np.errstate(all="ignore"):  # broken scores are told of by sums that are no numbers
+        for place in places:
+            scores_V = array_NV[place]
+            best = int(scores_V.argmax())
+            np.minimum(np.subtract(scores_V[best], scores_V, out=far_V), FAR, out=far_V)
+            np.exp(np.negative(far_V, out=weight_V), out=weight_V)
+            total = float(weight_V.sum())
+            log_total = math.log(total) if total > 0 else math.nan
+            found.best.append(best)
+            found.log_sums.append(float(scores_V[best]) + log_total)
+            found.entropies.append(
+                log_total + float(np.multiply(weight_V, far_V, out=weight_V).sum()) / total
+            )
+    return found
 
 
-def pick_rows(scores_NV: torch.Tensor, rows: Sequence[Row]) -> list[int]:
-    """The same ids, with nothing said of them."""
+def pick_rows(scores_NV: "torch.Tensor", rows: Sequence[Row]) -> list[int]:
+    """The next ids by each row's wishes, with nothing said of them."""
     with np.errstate(all="ignore"):
         pairs = zip(scores_NV.cpu().numpy(), rows, strict=True)
         return [_pick(_changed(scores_V, row), row) for scores_V, row in pairs]
 
 
-def prompt_logprobs(scores_NV: torch.Tensor, ids: Sequence[int], num_alternatives: int) -> list[Chosen]:
+def choose_rows(
+    scores_NV: "torch.Tensor", places: Sequence[int], rows: Sequence[Row], summarize: Summarize = summarize
+) -> list[Chosen]:
+    """The next id by each row's wishes; scores float32, (N, V); rows[i] is about scores_NV[places[i]]."""
+    array_NV = scores_NV.cpu().numpy()
+    summary = summarize(scores_NV, places)
+    chosen = []
+    with np.errstate(all="ignore"):
+        for place, row, best, log_sum, entropy in zip(places, rows, *summary, strict=True):
+            scores_V, sampling = array_NV[place], row.sampling
+            changed_V = _changed(scores_V, row)
+            is_known = changed_V is scores_V and sampling.temperature < GREEDY_BELOW
+            token_id = best if is_known else _pick(changed_V, row)
+            logprob = math.nan if changed_V[token_id] == -np.inf else float(scores_V[token_id]) - log_sum
+            others = _alternatives(scores_V, log_sum, sampling.logprobs)
+            chosen.append(Chosen(token_id, logprob, entropy, others))
+    return chosen
+
+
+def prompt_logprobs(scores_NV: "torch.Tensor", ids: Sequence[int], num_alternatives: int) -> list[Chosen]:
     """The same said of ids that are given: ids[i] stands where scores_NV[i] was the prediction."""
     array_NV = scores_NV.cpu().numpy()
-    work = _Work(array_NV)
+    summary = summarize(scores_NV, range(len(ids)))
     with np.errstate(all="ignore"):
-        pairs = zip(array_NV, ids, strict=True)
-        return [work.describe(scores_V, given, num_alternatives) for scores_V, given in pairs]
+        return [
+            Chosen(
+                given, float(scores_V[given]) - log_sum, entropy,
+                _alternatives(scores_V, log_sum, num_alternatives),
+            )
+            for scores_V, given, log_sum, entropy in zip(
+                array_NV, ids, summary.log_sums, summary.entropies, strict=True
+            )
+        ]  # fmt: skip
+
+
+def _alternatives(scores_V: Floats, log_sum: float, count: int | None) -> tuple[tuple[int, float], ...]:
+    if not count:
+        return ()
+    ids_K = nearest(scores_V.max() - scores_V, count)
+    return tuple(zip(ids_K.tolist(), (scores_V[ids_K].astype(np.float64) - log_sum).tolist(), strict=True))
 
 
 def check(sampling: Sampling, *, vocab_size: int | None = None) -> None:
@@ -147,39 +208,6 @@ def check(sampling: Sampling, *, vocab_size: int | None = None) -> None:
     for name, (value, expected, is_right) in wrong.items():
         if not is_right:
             raise ConfigError(f"`{name}` is {value}; it must be {expected}. Correct it in the request.")
-
-
-class _Work:
-    """The room that one row after another is worked on in."""
-
-    def __init__(self, scores_NV: np.ndarray) -> None:
-        self._far_V, self._weight_V = (np.empty(scores_NV.shape[1], scores_NV.dtype) for _ in range(2))
-
-    def choose(self, scores_V: Floats, row: Row) -> Chosen:
-        changed_V = _changed(scores_V, row)
-        token_id = _pick(changed_V, row)
-        chosen = self.describe(scores_V, token_id, row.sampling.logprobs or 0)
-        if changed_V[token_id] == -np.inf:
-            chosen.logprob = math.nan
-        return chosen
-
-    def describe(self, scores_V: Floats, token_id: int, num_alternatives: int) -> Chosen:
-        far_V, weight_V = self._far_V, self._weight_V
-        best = scores_V.max()
-        np.subtract(best, scores_V, out=far_V)
-        if far_V.max() > FAR:
-            np.minimum(far_V, FAR, out=far_V)
-        np.exp(np.negative(far_V, out=weight_V), out=weight_V)
-        total = float(weight_V.sum())
-        log_total = math.log(total) if total > 0 else math.nan
-        alternatives: tuple[tuple[int, float], ...] = ()
-        if num_alternatives:
-            ids_K = nearest(far_V, num_alternatives)
-            logprob_K = scores_V[ids_K].astype(np.float64) - float(best) - log_total
-            alternatives = tuple(zip(ids_K.tolist(), logprob_K.tolist(), strict=True))
-        entropy = log_total + float(np.multiply(weight_V, far_V, out=weight_V).sum()) / total
-        logprob = float(scores_V[token_id]) - float(best) - log_total
-        return Chosen(token_id, logprob, entropy, alternatives)
 
 
 def _changed(scores_V: Floats, row: Row) -> Floats:

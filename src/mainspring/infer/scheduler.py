@@ -49,17 +49,17 @@ class Plan:
 
 
 class Scheduler:
-    """`model` names the weights in the cache; `window` is how far back the farthest-looking layer sees."""
+    """`model` names the weights in the cache; for `window` and `grain` see Backend."""
 
     def __init__(
         self, config: EngineConfig, pool: BlockPool, *, model: str = "", window: int | None = None,
-        guess: Guess | None = None,
+        grain: int = 1, guess: Guess | None = None,
     ) -> None:  # fmt: skip
         self._config, self._pool, self._model, self._window = config, pool, model, window
         self._guess = guess or (lambda *_: None)
         self.waiting = Waiting()
         self.running: list[Sequence] = []
-        self.tempo = Tempo(config.max_slowdown, config.block_size)
+        self.tempo = Tempo(config.max_slowdown, grain)
         self.stats = EngineStats()
 
     def __iter__(self) -> Iterator[Sequence]:
@@ -104,13 +104,15 @@ class Scheduler:
 
     def done(self, plan: Plan, seconds: float) -> None:
         """Note that a step has run: its tokens have keys and values, all but the guessed ones for certain."""
-        num_prompt = 0
+        num_prompt = num_drafts = 0
         for work in plan.works:
             known = len(work.ids) - work.num_drafts
-            num_prompt += known if known > 1 else 0
+            num_prompt += known if known > 1 or not work.num_scored else 0
+            num_drafts += work.num_drafts
             self.waiting.served(work.sequence, known)
             self.computed(work.sequence, known)
-        self.tempo.note(plan.num_tokens - num_prompt, num_prompt, seconds)
+        num_decoding = plan.num_tokens - num_prompt - num_drafts
+        self.tempo.note(num_decoding, num_drafts, num_prompt, seconds)
         self.stats.prompt_tokens += num_prompt
         self.stats.num_steps += 1
         self.stats.last_step_s = seconds
@@ -153,7 +155,8 @@ class Scheduler:
             budget = min(budget, MAX_SCORED)
         known = sequence.ids[start : start + min(budget, lacking)]
         is_complete = len(known) == lacking
-        drafts = sequence.guess[: budget - 1] if lacking == 1 else []
+        # With followers nothing is guessed: a block that guesses fill is found by its name, yet they write into it.
+        drafts = sequence.guess[: budget - 1] if lacking == 1 and not sequence.followers else []
         sequence.guess = []
         if not grow(len(known) + len(drafts)):
             return False

@@ -17,7 +17,8 @@ from mainspring.infer.backends.native import Native
 from mainspring.infer.backends.torch_eager import TorchEager
 from mainspring.infer.drafts import DraftModel
 from mainspring.infer.engine import Engine
-from mainspring.infer.kernels import KernelPlan, linears_agree
+from mainspring.infer.kernel_plan import KernelPlan
+from mainspring.infer.kernels import linears_agree
 from mainspring.infer.request import EngineConfig
 from mainspring.models.load import load, read_config
 from mainspring.models.model import Model

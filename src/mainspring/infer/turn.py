@@ -13,7 +13,7 @@ import torch
 from mainspring.errors import MainspringError
 from mainspring.infer import request as requests
 from mainspring.infer.request import Output
-from mainspring.infer.sampling import Chosen, Row, choose_rows, prompt_logprobs
+from mainspring.infer.sampling import Chosen, Row, Summarize, choose_rows, prompt_logprobs
 from mainspring.infer.scheduler import Scheduler, Work
 from mainspring.schema import FinishReason
 
@@ -31,7 +31,9 @@ class Turn:
     num_right: int = 0
 
 
-def choose_all(works: Sequence[Work], scores_NV: torch.Tensor, scheduler: Scheduler, end: End) -> None:
+def choose_all(
+    works: Sequence[Work], scores_NV: torch.Tensor, scheduler: Scheduler, end: End, summarize: Summarize
+) -> None:
     """Choose, hand out and end what has ended.
 
     A draft is right if it is the very id that is chosen in its place, and then the next row counts as well. The
@@ -41,7 +43,8 @@ def choose_all(works: Sequence[Work], scores_NV: torch.Tensor, scheduler: Schedu
     proposed = {id(turn.sequence): turn for turn in going if turn.drafts}
     while going:
         rows = [(turn, row) for turn in going if (row := _row(turn.sequence, end)) is not None]
-        chosen = choose_rows(scores_NV[[turn.row for turn, _ in rows]], [row for _, row in rows])
+        places = [turn.row for turn, _ in rows]
+        chosen = choose_rows(scores_NV, places, [row for _, row in rows], summarize)
         going = [
             turn for (turn, _), each in zip(rows, chosen, strict=True) if _take(turn, each, scheduler, end)
         ]

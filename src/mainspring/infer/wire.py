@@ -79,12 +79,18 @@ class Done(msgspec.Struct, frozen=True, kw_only=True, tag=True):
             raise getattr(errors, self.kind, MainspringError)(self.error)
 
 
-class Given(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+class Piece(msgspec.Struct, frozen=True, kw_only=True):
     """An output of the request of this number."""
 
     number: int
     output: Output
     num_cached: int
+
+
+class Given(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """All that a step has brought: one message, so that the owner wakes once."""
+
+    pieces: list[Piece]
 
 
 Told = Submit | Cancel | Adapter | AskStats

@@ -3,6 +3,7 @@
 It ends when its owner does, because then the pipe is closed.
 """
 
+import gc
 import sys
 import threading
 from multiprocessing.connection import Connection
@@ -27,6 +28,7 @@ class Worker:
         self._connection = connection
         self._lock = threading.Lock()  # the engine's thread and the reading one both send
         self._open: dict[int, Ticket | None] = {}
+        self._given: list[wire.Piece] = []  # by the step that is under way
         start = msgspec.msgpack.decode(connection.recv_bytes(), type=wire.Start)
         torch.set_num_threads(start.threads)
         known = start.kernel_plan()
@@ -36,6 +38,7 @@ class Worker:
 
         self._host = Host(Path(start.folder), start.reference, plan, start.engine_config())
         engine = self._host.engine
+        engine.after_step = self._pass_on
         self._send(
             wire.Ready(
                 backend=engine.backend_name,
@@ -97,12 +100,17 @@ class Worker:
             is_last = output.finish_reason is not None or output.error is not None
             with self._lock:
                 ticket = self._open.pop(number, None) if is_last else self._open.get(number)
-            self._send(
-                wire.Given(number=number, output=output, num_cached=ticket.num_cached if ticket else 0)
-            )
+            num_cached = ticket.num_cached if ticket else 0
+            self._given.append(wire.Piece(number=number, output=output, num_cached=num_cached))
             return False
 
         return sink
+
+    def _pass_on(self) -> None:
+        """Called from the engine's thread, as the sinks are."""
+        if self._given:
+            self._send(wire.Given(pieces=self._given))
+            self._given.clear()
 
     def _send(self, message: wire.Said) -> None:
         with self._lock:
@@ -114,6 +122,7 @@ class Worker:
 
 def main() -> None:
     worker = Worker(Connection(int(sys.argv[1])))
+    gc.freeze()  # what has been loaded stays; looking through it again and again costs a step's hundredth part
     worker.run()
     worker.close()
 

@@ -308,6 +308,16 @@ class ModelConfig(StackSpec):
         return any(block.mixer.state_numbers for block in self.blocks)
 
     @property
+    def task(self) -> Literal["chat", "embedding", "rerank", ""]:
+        """What it can be served for: generating text, vectors of texts, one score of a text; or nothing."""
+        if self.is_served:
+            return "chat"
+        if self.head is None:
+            return "embedding" if self.pooling is not None and self.encoder is None else ""
+        scores_texts = self.head.kind == "classify" and self.head.num_labels == 1
+        return "rerank" if scores_texts and self.head.pooling is not None else ""
+
+    @property
     def is_causal(self) -> bool:
         """Whether no token sees a later one, so that it can be decoded step by step."""
         return all(block.mixer.causal for block in self.blocks)

@@ -65,7 +65,7 @@ class TextEmbedder:
         for begin in range(0, len(texts), TEXTS_A_WINDOW):
             window = self._tokenizer.encode_many(texts[begin : begin + TEXTS_A_WINDOW])
             rows = [[self._first, *ids[: self.max_tokens - 2], self._last] for ids in window]
-            for pack in _packs([len(row) for row in rows]):
+            for pack in packs([len(row) for row in rows]):
                 vectors[[begin + index for index in pack]] = self._embed_pack([rows[i] for i in pack])
                 if advance is not None:
                     advance(len(pack))
@@ -83,7 +83,7 @@ class TextEmbedder:
         return torch.nn.functional.normalize(vector_ND, dim=1).numpy()
 
 
-def _packs(lengths: Sequence[int]) -> Iterator[list[int]]:
+def packs(lengths: Sequence[int]) -> Iterator[list[int]]:
     """Indices of texts, longest first, as many a pack as the token budget allows and one at least."""
     pack: list[int] = []
     num_tokens = 0

@@ -15,17 +15,19 @@ import time
 import zipfile
 from importlib import util
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from mainspring import artifact as artifacts
 from mainspring.artifact import Artifact
 from mainspring.errors import ChecksumError, MainspringError, NotFoundError, WeightsError
-from mainspring.models.published import Published, find, publish
 from mainspring.models.weights.base import PICKLES, pickled
 from mainspring.progress import console, say
 from mainspring.registry import Registry
+
+if TYPE_CHECKING:
+    from mainspring.models.published import Published
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):
@@ -160,6 +162,11 @@ def _make(registry: Registry, name: str, path: Path, scratch: Path, known: Known
     there = _already(registry, name, sha256)
     if there is not None:
         return there
+    from mainspring.models.published import (
+        find,
+        publish,
+    )  # torch comes with it, which a known model does not need
+
     start = time.monotonic()
     say(f"fetch {name}: converting {path.name} to fp32 weights in the published layout")
     found = find(_unpacked(path, scratch))
@@ -213,7 +220,7 @@ def _has_weights(config: str, names: list[str]) -> bool:
     return any(Path(name).parent == folder and name.endswith(".safetensors") for name in names)
 
 
-def _config(found: Published, source: str, sha256: str) -> dict[str, Any]:
+def _config(found: "Published", source: str, sha256: str) -> dict[str, Any]:
     return {
         "family": found.config.family,
         "generates": found.config.is_served,

@@ -41,6 +41,7 @@ class Model(Stack):
         pos_T: torch.Tensor,
         attend: Attend,
         source_SD: torch.Tensor | None = None,
+        types_T: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Hidden states of every token.
 
@@ -49,12 +50,16 @@ class Model(Stack):
             pos_T: position of each token within its segment, int64, below `config.context`.
             attend: who attends to whom.
             source_SD: what `encode` made of the segments' sources, for models with an encoder.
+            types_T: which of two texts a token is of, int64, for encoders that tell them apart; 0 if not given.
 
         Returns:
             hidden_TD, after the final norm, in the weights' dtype.
 
         """
-        return self.front(self.embedding(ids_T), pos_T, attend, partial(self._blocks, source_SD))
+        x_TD = self.embedding(ids_T)
+        if types_T is not None and self.token_types is not None:  # the stack adds type 0 to every token
+            x_TD = x_TD + (self.token_types(types_T) - self.token_types.weight[0])
+        return self.front(x_TD, pos_T, attend, partial(self._blocks, source_SD))
 
     def encode(self, ids_S: torch.Tensor, pos_S: torch.Tensor, attend: Attend) -> torch.Tensor:
         """source_SD: hidden states of the encoder, which `forward` takes."""

@@ -3,9 +3,10 @@
 import json
 import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mainspring import chat
 from mainspring.errors import WeightsError
@@ -78,6 +79,21 @@ def _copy_matching(source: Path, folder: Path, pattern: str) -> None:
         target = folder / path.relative_to(source)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
+
+
+def task_of(folder: Path, facts: Mapping[str, Any]) -> str:
+    """What a model's artifact can be served for, see ModelConfig.task; nothing where its files do not say.
+
+    One score of a text is a reward's as well: `facts` of its training tell, and published rerankers are encoders.
+    """
+    if facts.get("generates"):
+        return "chat"
+    try:
+        config = read_config(folder)
+    except WeightsError:
+        return ""
+    learnt = facts.get("objective", {}).get("kind", "" if config.is_causal else "rerank")
+    return "" if config.task == "rerank" and learnt != "rerank" else config.task
 
 
 def copy_beside(source: Path, folder: Path) -> None:

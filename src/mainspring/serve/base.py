@@ -9,6 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from mainspring import errors
+from mainspring.gateway.drawer import LostError
+from mainspring.gateway.keys import Keys
 from mainspring.infer.stats import EngineStats
 from mainspring.knowledge.scope import Scope
 
@@ -62,9 +64,14 @@ class SlowError(FieldError):
     status = 408
 
 
+class ForbiddenError(FieldError):
+    status = 403
+
+
 KINDS: dict[type[Exception], tuple[str, str | None]] = {
     errors.AuthenticationError: ("authentication_error", "invalid_api_key"),
     errors.NotFoundError: ("invalid_request_error", "not_found"),
+    LostError: ("invalid_request_error", "object_not_found"),
     errors.ContextLengthError: ("invalid_request_error", "context_length_exceeded"),
     errors.ChatError: ("invalid_request_error", "invalid_messages"),
     errors.UserError: ("invalid_request_error", None),
@@ -104,7 +111,10 @@ def respond(value: object, *, status: int = 200, headers: dict[str, str] | None 
 def respond_error(error: Exception, path: str) -> Response:
     """An error as a response to a request at `path`, in the shape of its dialect."""
     status = error.status if isinstance(error, errors.MainspringError) else 500
-    headers = {401: {"WWW-Authenticate": "Bearer"}, 429: {"Retry-After": "1"}}.get(status)
+    headers = {
+        401: {"WWW-Authenticate": "Bearer"},
+        429: {"Retry-After": str(getattr(error, "retry_after_s", 1))},
+    }.get(status)
     fault = fault_of(error)
     if isinstance(error, errors.NotFoundError) and path.startswith("/v1/") and fault.code == "not_found":
         fault = msgspec.structs.replace(fault, code="model_not_found", param="model")
@@ -131,20 +141,27 @@ def bearer(request: Request) -> str | None:
     return request.headers.get("x-api-key", "").strip() or None
 
 
-def page_of(request: Request, rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], bool]:
+def tenant_of(keys: Keys, request: Request) -> str:
+    """Whose objects a request may see."""
+    return keys.authenticate(bearer(request)).tenant
+
+
+def page_of(
+    request: Request, rows: list[dict[str, Any]], order: str = "desc"
+) -> tuple[list[dict[str, Any]], bool]:
     """The part of rows, the oldest first, that a request's query asks for; and whether more come."""
-    after, limit, is_rising = page_query(request)
+    after, limit, is_rising = page_query(request, order=order)
     rows = rows if is_rising else rows[::-1]
     start = next((place + 1 for place, row in enumerate(rows) if row["id"] == after), 0)
     return rows[start : start + limit], len(rows) > start + limit
 
 
-def page_query(request: Request, most: int = 100) -> tuple[str | None, int, bool]:
+def page_query(request: Request, most: int = 100, order: str = "desc") -> tuple[str | None, int, bool]:
     """The fields after, limit and order of a query; is_rising is order=asc."""
     query = request.query_params
-    limit, order = query.get("limit", "20"), query.get("order", "desc")
-    if not (limit.isascii() and limit.isdecimal() and 1 <= int(limit) <= most):
-        raise FieldError(f"`limit` is '{limit}'; it must be between 1 and {most}.", param="limit")
+    limit, order = query.get("limit", "20"), query.get("order", order)
+    if not (limit.isascii() and limit.isdecimal() and len(limit) < 9 and int(limit) <= most):
+        raise FieldError(f"`limit` is '{limit}'; it must be between 0 and {most}.", param="limit")
     if order not in {"asc", "desc"}:
         raise FieldError(f"`order` is '{order}'; it must be asc or desc.", param="order")
     return query.get("after"), int(limit), order == "asc"

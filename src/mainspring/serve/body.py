@@ -131,7 +131,8 @@ def _refusal(name: str, value: Any, known: set[str], neutral: Mapping[str, tuple
 def _explain(reason: str, given: Mapping[str, Any]) -> FieldError:
     """Say a validation error as: the field, what it is, what was expected."""
     expected, _, place = reason.partition(" - at ")
-    path = place.strip("`").removeprefix("$").lstrip(".").replace("[...]", "")
+    named = re.search(r"`\$\.?([^`]*)`$", place)  # before it may stand that it is of a key
+    path = named[1].replace("[...]", "") if named else ""
     missing = re.fullmatch(r"Object missing required field `(\w+)`", expected)
     if missing:
         path = f"{path}.{missing[1]}" if path else missing[1]

@@ -2,8 +2,10 @@
 
 import asyncio
 import threading
+from collections import deque
 from collections.abc import Awaitable, MutableMapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
+from weakref import WeakKeyDictionary
 
 import msgspec
 from starlette.concurrency import run_in_threadpool
@@ -19,6 +21,29 @@ class GoneError(MainspringError):
     """The client left before its answer was whole; nobody reads this."""
 
     status = 499
+
+
+class Post:
+    """Carries deltas from threads to queues of an event loop: all that have come when it wakes, at one waking."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop, self._items, self._is_called = loop, deque[tuple[_Queue, Delta]](), False
+
+    def put(self, queue: "_Queue", delta: Delta) -> None:
+        self._items.append((queue, delta))
+        if not self._is_called:
+            self._is_called = True
+            self._loop.call_soon_threadsafe(self._deliver)
+
+    def _deliver(self) -> None:
+        self._is_called = False  # first: what comes from here on is in the deque before it asks
+        while self._items:
+            queue, delta = self._items.popleft()
+            queue.put_nowait(delta)
+
+
+_Queue = asyncio.Queue[Delta | Literal["gone", "silent"]]
+_posts: WeakKeyDictionary[asyncio.AbstractEventLoop, Post] = WeakKeyDictionary()
 
 
 class Client(Protocol):
@@ -40,7 +65,10 @@ class Bridge:
         self._chats = chats
         self._request = request
         self._loop = asyncio.get_running_loop()
-        self._queue: asyncio.Queue[Delta | None] = asyncio.Queue()
+        self._post = _posts.setdefault(self._loop, Post(self._loop))
+        self._queue: _Queue = asyncio.Queue()
+        self._ticker: asyncio.TimerHandle | None = None
+        self._is_silent = True
         self._watcher: asyncio.Task[None] | None = None
         self._exchanges: list[Exchange] = []
         self._is_closed = False
@@ -69,15 +97,30 @@ class Bridge:
             self.close()
             raise
 
-    async def next(self, patience_s: float | None = None) -> Delta | None:
-        """The next delta, None when there is none for that long; a failed one is raised as the model's own error."""
-        try:
-            async with asyncio.timeout(patience_s):
-                delta = await self._queue.get()
-        except TimeoutError:
+    @property
+    def has_more(self) -> bool:
+        """Whether `next` has a delta at hand."""
+        return not self._queue.empty()
+
+    def tick_every(self, seconds: float) -> None:
+        """From now on `next` returns None where nothing has come for a while: `seconds` to twice as long."""
+
+        def tick() -> None:
+            if self._is_silent:
+                self._queue.put_nowait("silent")
+            self._is_silent = True
+            self._ticker = self._loop.call_later(seconds, tick)
+
+        self._ticker = self._loop.call_later(seconds, tick)
+
+    async def next(self) -> Delta | None:
+        """The next delta; a failed one is raised as the model's own error. See tick_every."""
+        delta = await self._queue.get()
+        if delta == "silent":
             return None
-        if delta is None:
+        if delta == "gone":
             raise GoneError("The client left.")
+        self._is_silent = False
         if delta.error is not None:
             for exchange in self._exchanges:
                 if exchange.error is not None:
@@ -117,8 +160,9 @@ class Bridge:
         with self._lock:
             self._is_closed = True
             exchanges = list(self._exchanges)
-        if self._watcher is not None:
-            self._watcher.cancel()
+        for each in (self._watcher, self._ticker):
+            if each is not None:
+                each.cancel()
         for exchange in exchanges:
             if not exchange.is_done:
                 self._loop.run_in_executor(None, exchange.cancel)
@@ -140,7 +184,7 @@ class Bridge:
     def _receive(self, delta: Delta) -> None:
         """The sink, called from the model's thread."""
         try:
-            self._loop.call_soon_threadsafe(self._queue.put_nowait, delta)
+            self._post.put(self._queue, delta)
         except (
             RuntimeError
         ):  # the loop is closed: the server has stopped, and the model must not fall over that
@@ -149,5 +193,5 @@ class Bridge:
     async def _watch(self) -> None:
         while (await self._request.receive())["type"] != "http.disconnect":
             pass
-        self._queue.put_nowait(None)
+        self._queue.put_nowait("gone")
         self.close()

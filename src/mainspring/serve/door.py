@@ -8,6 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mainspring.errors import MainspringError
@@ -18,6 +19,7 @@ from mainspring.gateway.exchange import CLIENT_REQUEST
 from mainspring.gateway.keys import Keys, is_loopback
 from mainspring.gateway.pipeline import Pipeline
 from mainspring.observe.feedback import Feedback
+from mainspring.serve import openapi
 from mainspring.serve.anthropic import Anthropic
 from mainspring.serve.base import Documents, Fault, Info, respond_error, respond_fault
 from mainspring.serve.completions import Completions
@@ -27,6 +29,7 @@ from mainspring.serve.models import Models
 from mainspring.serve.openai import Chats
 from mainspring.serve.own import Own
 from mainspring.serve.responses import Responses
+from mainspring.serve.stored import Stored
 from mainspring.serve.tokens import Tokens
 from mainspring.trace import new_request_id
 
@@ -53,10 +56,11 @@ def create(
 ) -> Starlette:
     """The application that a server runs; `app.state.batches` works while it does."""
     inward = Inward(pipeline.keys)
-    batches = Batches(drawer, inward)
+    batches, stored = Batches(drawer, inward), Stored(pipeline.keys, drawer)
     app = Starlette(
         routes=[
-            *Chats(pipeline).routes(),
+            *stored.routes(),
+            *Chats(pipeline, stored).routes(),
             *Anthropic(pipeline).routes(),
             *Files(pipeline.keys, drawer, batches).routes(),
             *Responses(pipeline, directory, drawer).routes(),
@@ -64,6 +68,7 @@ def create(
             *Tokens(pipeline, directory).routes(),
             *Models(pipeline, directory).routes(),
             *Own(pipeline.keys, pipeline.meter, feedback, documents, info).routes(),
+            Route("/openapi.json", openapi.show, methods=["GET"]),
         ],
         middleware=[Middleware(Guard, keys=pipeline.keys)],
         exception_handlers={
@@ -137,14 +142,18 @@ async def _on_error(request: Request, error: Exception) -> Response:
 async def _on_http_error(request: Request, error: Exception) -> Response:
     """Starlette's own errors: an unknown path, a wrong method."""
     assert isinstance(error, HTTPException)
-    path, method = request.url.path, request.method
+    path, method, headers = request.url.path, request.method, dict(error.headers or {})
     if error.status_code == 404:
         message = f"There is nothing at {path}. The API begins at /v1/chat/completions, the page at /."
     elif error.status_code == 405:
-        allowed = (error.headers or {}).get("Allow", "")
+        routes = [route for route in request.app.routes if isinstance(route, Route)]
+        there = (route for route in routes if route.path_regex.match(path))
+        allowed = headers["Allow"] = ", ".join(
+            sorted({name for route in there for name in route.methods or ()})
+        )
         message = f"{path} does not take {method}; it takes {allowed}."
     else:
         message = f"{method} {path}: {error.detail}."
     code = {404: "unknown_url", 405: "method_not_allowed"}.get(error.status_code)
     fault = Fault(message=message, type="invalid_request_error", code=code)
-    return respond_fault(fault, error.status_code, path, dict(error.headers or {}))
+    return respond_fault(fault, error.status_code, path, headers)

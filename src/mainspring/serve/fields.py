@@ -20,6 +20,10 @@ Penalty = Annotated[float, Meta(ge=-2, le=2)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Id = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 Name = Annotated[str, Meta(pattern="^[a-zA-Z0-9_.-]{1,128}$")]
+Metadata = Annotated[
+    dict[Annotated[str, Meta(max_length=64)], Annotated[str, Meta(max_length=512)]], Meta(max_length=16)
+]
+KEEP_S = 30 * 86_400  # how long what a client stored is kept
 MAX_STOPS = 4
 MAX_REPLIES = 128
 MAX_TOOLS = 128

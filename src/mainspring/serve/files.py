@@ -20,7 +20,8 @@ from mainspring.gateway.batches import Answered, Batches, file_row, new_batch
 from mainspring.gateway.drawer import Drawer, new_id
 from mainspring.gateway.keys import Keys
 from mainspring.serve import body as bodies
-from mainspring.serve.base import FieldError, bearer, listing, page_query, respond
+from mainspring.serve.base import FieldError, listing, page_query, respond, tenant_of
+from mainspring.serve.fields import Metadata
 
 PURPOSES = ("assistants", "batch", "fine-tune", "vision", "user_data", "evals")
 ENDPOINTS = Literal[
@@ -37,7 +38,7 @@ class BatchBody(msgspec.Struct, frozen=True, kw_only=True):
     input_file_id: str
     endpoint: ENDPOINTS
     completion_window: Literal["24h"]
-    metadata: dict[str, str] | None = None
+    metadata: Metadata | None = None
     output_expires_after: ExpiresAfter | None = None
 
 
@@ -62,7 +63,7 @@ class Files:
 
     async def upload(self, request: Request) -> Response:
         """Keep a file, sent as a form."""
-        tenant = self._tenant(request)
+        tenant = tenant_of(self._keys, request)
         parts = await bodies.read_form(request)
         name, content = parts.get("file", ("", None))
         purpose = parts.get("purpose", ("", b""))[1].decode(errors="replace")
@@ -90,26 +91,30 @@ class Files:
         self._drawer.put("file", row["id"], row, tenant=tenant, expires=expires)
 
     def files(self, request: Request) -> Response:
-        tenant, purpose = self._tenant(request), request.query_params.get("purpose")
+        tenant, purpose = tenant_of(self._keys, request), request.query_params.get("purpose")
         after, limit, is_rising = page_query(request, most=10_000)
-        rows, has_more = self._drawer.page("file", tenant, after=after, limit=limit, is_rising=is_rising)
-        return respond(listing([row for row in rows if purpose in {None, row["purpose"]}], has_more))
+        marks = [("$", "purpose", purpose)] if purpose else []
+        return respond(
+            listing(
+                *self._drawer.page("file", tenant, after=after, limit=limit, is_rising=is_rising, marks=marks)
+            )
+        )
 
     def file(self, request: Request) -> Response:
-        return respond(self._drawer.get("file", request.path_params["file"], self._tenant(request)))
+        return respond(self._drawer.get("file", request.path_params["file"], tenant_of(self._keys, request)))
 
     def delete(self, request: Request) -> Response:
         identity = request.path_params["file"]
-        self._drawer.delete("file", identity, self._tenant(request))
+        self._drawer.delete("file", identity, tenant_of(self._keys, request))
         return respond({"id": identity, "object": "file", "deleted": True})
 
     def content(self, request: Request) -> Response:
-        row = self._drawer.get("file", request.path_params["file"], self._tenant(request))
+        row = self._drawer.get("file", request.path_params["file"], tenant_of(self._keys, request))
         return FileResponse(self._drawer.path(row["id"]), media_type="application/octet-stream")
 
     async def create(self, request: Request) -> Response:
         """Begin a batch; its file is checked when its turn comes."""
-        tenant = self._tenant(request)
+        tenant = tenant_of(self._keys, request)
         body = bodies.parse(BatchBody, await bodies.read(request))
         await run_in_threadpool(self._drawer.get, "file", body.input_file_id, tenant)
         keep_s = body.output_expires_after.seconds if body.output_expires_after else None
@@ -120,23 +125,20 @@ class Files:
     def list(self, request: Request) -> Response:
         after, limit, is_rising = page_query(request)
         rows, has_more = self._drawer.page(
-            "batch", self._tenant(request), after=after, limit=limit, is_rising=is_rising
+            "batch", tenant_of(self._keys, request), after=after, limit=limit, is_rising=is_rising
         )
         return respond(listing([_shown(row) for row in rows], has_more))
 
     def batch(self, request: Request) -> Response:
-        batch = self._drawer.get("batch", request.path_params["batch"], self._tenant(request))
+        batch = self._drawer.get("batch", request.path_params["batch"], tenant_of(self._keys, request))
         if batch["status"] in {"in_progress", "cancelling"}:
             total, failed = self._drawer.count_lines(batch["id"])
             batch["request_counts"] |= {"completed": total - failed, "failed": failed}
         return respond(_shown(batch))
 
     def cancel(self, request: Request) -> Response:
-        batch = self._batches.cancel(request.path_params["batch"], self._tenant(request))
+        batch = self._batches.cancel(request.path_params["batch"], tenant_of(self._keys, request))
         return respond(_shown(batch))
-
-    def _tenant(self, request: Request) -> str:
-        return self._keys.authenticate(bearer(request)).tenant
 
 
 class Inward:

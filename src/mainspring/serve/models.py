@@ -1,4 +1,4 @@
-"""/v1/models, /v1/embeddings, and /v1/rerank in the shapes of Cohere and Jina.
+"""/v1/models, /v1/embeddings, /v1/rerank in the shapes of Cohere and Jina, and why there are no moderations.
 
 Of a model's row one field is ours: `mainspring`, which says what it is for. `user` of embeddings and
 `max_chunks_per_doc`, `max_tokens_per_doc` and `truncate` of rerankings are accepted and change nothing: texts
@@ -22,8 +22,9 @@ from mainspring.errors import NotFoundError
 from mainspring.gateway.base import Directory
 from mainspring.gateway.pipeline import Pipeline
 from mainspring.serve import body as bodies
-from mainspring.serve.base import FieldError, bearer, respond
+from mainspring.serve.base import FieldError, ForbiddenError, bearer, respond
 from mainspring.serve.fields import Id
+from mainspring.serve.openai import UNMODERATED
 
 MAX_INPUTS = 2048
 EMBEDDING_HARMLESS = frozenset({"user"})
@@ -49,6 +50,11 @@ class RerankBody(msgspec.Struct, frozen=True, kw_only=True):
     return_documents: bool = False
 
 
+class ModerationBody(msgspec.Struct, frozen=True, kw_only=True):
+    input: str | list[str | dict[str, Any]]
+    model: str | None = None
+
+
 class Models:
     """The endpoints of what is served besides text that is generated."""
 
@@ -61,6 +67,8 @@ class Models:
         return [
             Route("/v1/models", self.models, methods=["GET"]),
             Route("/v1/models/{name:path}", self.model, methods=["GET"]),
+            Route("/v1/models/{name:path}", self.delete, methods=["DELETE"]),
+            Route("/v1/moderations", self.moderate, methods=["POST"]),
             Route("/v1/embeddings", self.embeddings, methods=["POST"]),
             *(Route(path, self.rerank, methods=["POST"]) for path in ("/v1/rerank", "/v2/rerank", "/rerank")),
         ]
@@ -105,6 +113,21 @@ class Models:
         rows = self._list(request)
         ends = {"first_id": rows[0]["id"], "last_id": rows[-1]["id"]} if rows else {}
         return respond({"object": "list", "data": rows, "has_more": False, **ends})
+
+    async def moderate(self, request: Request) -> Response:
+        """Refused: no judge that is here knows the categories, and a score of nothing would pass for a safe one."""
+        self._pipeline.keys.authenticate(bearer(request))
+        bodies.parse(ModerationBody, await bodies.read(request))
+        raise NotFoundError(UNMODERATED["message"])
+
+    def delete(self, request: Request) -> Response:
+        """Refused: models belong to the workspace, which the server only reads."""
+        self.model(request)
+        raise ForbiddenError(
+            f"The model '{request.path_params['name']}' belongs to the workspace, and this server deletes none. "
+            "Who runs it removes the model's folder there.",
+            code="model_not_deletable",
+        )
 
     def model(self, request: Request) -> Response:
         name = request.path_params["name"]

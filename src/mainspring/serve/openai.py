@@ -6,9 +6,10 @@ One field is ours: `mainspring`, in a whole response and in the chunk of a strea
 
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -22,6 +23,7 @@ from mainspring.serve.bridge import Bridge
 from mainspring.serve.extension import ending, extension, text_of
 from mainspring.serve.fields import logprob_row, prompt_logprob_rows, usage_of
 from mainspring.serve.openai_body import ChatBody, chat_request
+from mainspring.serve.stored import Stored
 
 UNMODERATED = {
     "type": "error",
@@ -33,8 +35,8 @@ UNMODERATED = {
 class Chats:
     """The endpoint of chats."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
-        self._pipeline = pipeline
+    def __init__(self, pipeline: Pipeline, stored: Stored) -> None:
+        self._pipeline, self._stored = pipeline, stored
 
     def routes(self) -> list[Route]:
         return [Route("/v1/chat/completions", self.chat, methods=["POST"])]
@@ -43,19 +45,29 @@ class Chats:
         """Replies, whole or as server-sent events."""
         chat, parsed = chat_request(await bodies.read(request), bearer(request))
         bridge = Bridge(self._pipeline, [chat], request)
+
+        def close(replies: Sequence[Reply]) -> dict[str, Any]:
+            done = completion(bridge.exchange.id, parsed, replies)
+            if parsed.store:
+                self._stored.keep(done, parsed.messages, request)
+            return done
+
         if chat.stream:
-            return await sse.respond(bridge, _Teller(bridge, parsed))
-        replies = await bridge.whole()
-        return respond(
-            completion(bridge.exchange.id, parsed, replies), headers={"x-request-id": bridge.exchange.id}
-        )
+            return await sse.respond(bridge, _Teller(bridge, parsed, close))
+        done = await run_in_threadpool(close, await bridge.whole())
+        return respond(done, headers={"x-request-id": bridge.exchange.id})
 
 
 class _Teller:
-    """The stream: a role, pieces of text and of tool calls, the end with its extension, the usage if asked for."""
+    """The stream: a role, pieces of text and of tool calls, the end with its extension, the usage if asked for.
 
-    def __init__(self, bridge: Bridge, parsed: ChatBody) -> None:
-        self._bridge, self._parsed = bridge, parsed
+    `close` is given the whole replies before the client hears that they are.
+    """
+
+    def __init__(
+        self, bridge: Bridge, parsed: ChatBody, close: Callable[[Sequence[Reply]], dict[str, Any]]
+    ) -> None:
+        self._bridge, self._parsed, self._close = bridge, parsed, close
         self._sent = dict.fromkeys(range(bridge.num_replies), "")
         self._replies: list[Reply] = []
         self._head: dict[str, Any] = {}
@@ -90,6 +102,7 @@ class _Teller:
         yield self._chunk(index, {}, reply.finish_reason, mainspring=more)
 
     def end(self) -> Iterator[bytes]:
+        self._close(sorted(self._replies, key=lambda reply: reply.index))
         if self._parsed.stream_options.include_usage:
             yield sse.event({**self._head, "choices": [], "usage": usage_of(self._replies)})
         yield sse.DONE

@@ -26,7 +26,7 @@ from mainspring.errors import ChatError
 from mainspring.schema import ChatRequest, Message, Role, Tool, ToolCall
 from mainspring.serve import body as bodies
 from mainspring.serve.base import FieldError
-from mainspring.serve.fields import Count, Name, SamplingFields, ask_of, check_tools, overrides
+from mainspring.serve.fields import Count, Metadata, Name, SamplingFields, ask_of, check_tools, overrides
 
 HARMLESS = frozenset({
     "user", "safety_identifier", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention",
@@ -126,7 +126,7 @@ class ChatBody(SamplingFields, frozen=True, kw_only=True):
     functions: tuple[Function, ...] = ()
     function_call: Literal["none"] | None = None
     store: bool = False
-    metadata: dict[str, str] | None = None
+    metadata: Metadata | None = None
     moderation: Moderation | None = None
 
 

@@ -5,9 +5,10 @@ process that began it: after a restart it is found to have failed.
 """
 
 import asyncio
+import contextlib
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -19,14 +20,16 @@ from mainspring.errors import MainspringError, NotFoundError
 from mainspring.gateway.base import Directory
 from mainspring.gateway.drawer import Drawer
 from mainspring.gateway.pipeline import Pipeline
-from mainspring.schema import ChatRequest
+from mainspring.schema import ChatRequest, Message
 from mainspring.serve import body as bodies
 from mainspring.serve import responses_told as told
 from mainspring.serve import sse
-from mainspring.serve.base import FieldError, bearer, listing, page_of, respond
+from mainspring.serve.base import FieldError, bearer, listing, page_of, respond, tenant_of
 from mainspring.serve.bridge import Bridge
+from mainspring.serve.fields import KEEP_S
 from mainspring.serve.responses_body import (
     HARMLESS,
+    CompactBody,
     InputBody,
     ResponseBody,
     ask_of,
@@ -36,7 +39,6 @@ from mainspring.serve.responses_body import (
 )
 
 KIND = "response"
-KEEP_S = 30 * 86_400
 RUNNING = ("queued", "in_progress")
 Kept = dict[str, Any]
 
@@ -46,13 +48,14 @@ class Responses:
 
     def __init__(self, pipeline: Pipeline, directory: Directory, drawer: Drawer) -> None:
         self._pipeline, self._directory, self._drawer = pipeline, directory, drawer
-        self._running: dict[str, asyncio.Task[None]] = {}
+        self._running: dict[str, _Run] = {}
 
     def routes(self) -> list[Route]:
         one = "/v1/responses/{response}"
         return [
             Route("/v1/responses", self.create, methods=["POST"]),
             Route("/v1/responses/input_tokens", self.count, methods=["POST"]),
+            Route("/v1/responses/compact", self.compact, methods=["POST"]),
             Route(one, self.retrieve, methods=["GET"]),
             Route(one, self.delete, methods=["DELETE"]),
             Route(f"{one}/cancel", self.cancel, methods=["POST"]),
@@ -66,7 +69,7 @@ class Responses:
             raise FieldError(
                 "`background` needs `store`; a response that is not kept is lost.", param="background"
             )
-        tenant = self._tenant(request)
+        tenant = tenant_of(self._pipeline.keys, request)
         identity = f"resp_{uuid.uuid4().hex}"
         items = items_of(body, identity.replace("resp_", "msg_in_"))
         model, history = await run_in_threadpool(self._before, body, tenant)
@@ -82,7 +85,7 @@ class Responses:
                 self._drawer.put(KIND, identity, kept, tenant=tenant, expires=time.time() + KEEP_S)
 
         if body.background:
-            await self._begin(response, chat, keep)
+            await self._begin(response, chat, keep, tenant)
             if body.stream:
                 return self._stream(identity, tenant, -1)
             return respond(response)
@@ -97,11 +100,23 @@ class Responses:
     async def count(self, request: Request) -> Response:
         """How many tokens an input is."""
         body = bodies.parse(InputBody, await bodies.read(request), harmless=HARMLESS)
-        model, history = await run_in_threadpool(self._before, body, self._tenant(request))
+        model, history = await run_in_threadpool(self._before, body, tenant_of(self._pipeline.keys, request))
         messages = messages_of(body.instructions, [*history, *items_of(body, "msg")])
         text = await run_in_threadpool(self._pipeline.text_model, model, bearer(request))
         ids = await run_in_threadpool(text.prompt_ids, messages, ask_of(body))
         return respond({"object": "response.input_tokens", "input_tokens": len(ids)})
+
+    async def compact(self, request: Request) -> Response:
+        """A conversation as what its user said and a summary that the model writes, for the next to go on from."""
+        body = bodies.parse(CompactBody, await bodies.read(request), harmless=HARMLESS)
+        model, history = await run_in_threadpool(self._before, body, tenant_of(self._pipeline.keys, request))
+        identity = f"resp_{uuid.uuid4().hex}"
+        items = [*history, *(items_of(body, identity.replace("resp_", "msg_in_")) if body.input else [])]
+        messages = (Message("user", told.transcript(items)),)
+        bridge = Bridge(
+            self._pipeline, [ChatRequest(model=model, messages=messages, key=bearer(request))], request
+        )
+        return respond(told.compacted(identity, items, (await bridge.whole())[0]))
 
     async def retrieve(self, request: Request) -> Response:
         kept, tenant = await self._kept(request)
@@ -141,10 +156,7 @@ class Responses:
         kept, _ = await self._kept(request)
         return respond(listing(*page_of(request, kept["items"])))
 
-    def _tenant(self, request: Request) -> str:
-        return self._pipeline.keys.authenticate(bearer(request)).tenant
-
-    def _before(self, body: InputBody, tenant: str) -> tuple[str, list[dict[str, Any]]]:
+    def _before(self, body: CompactBody, tenant: str) -> tuple[str, list[dict[str, Any]]]:
         """The model that answers, and all that was said before, the oldest first."""
         model, previous, history = body.model, body.previous_response_id, []
         while previous is not None:
@@ -165,7 +177,7 @@ class Responses:
         return model, history
 
     async def _kept(self, request: Request) -> tuple[Kept, str]:
-        tenant, identity = self._tenant(request), request.path_params["response"]
+        tenant, identity = tenant_of(self._pipeline.keys, request), request.path_params["response"]
         kept = await run_in_threadpool(self._drawer.get, KIND, identity, tenant)
         if kept["response"]["status"] in RUNNING and identity not in self._running:
             kept = await run_in_threadpool(self._drawer.change, KIND, identity, tenant, _lose)
@@ -174,7 +186,7 @@ class Responses:
     # --- in the background ------------------------------------------------------------------------------
 
     async def _begin(
-        self, response: dict[str, Any], chat: ChatRequest, keep: Callable[[dict[str, Any]], None]
+        self, response: dict[str, Any], chat: ChatRequest, keep: Callable[[dict[str, Any]], None], tenant: str
     ) -> None:
         """Let the model begin, so that what it refuses is still answered with its own status."""
         bridge = Bridge(self._pipeline, [chat], _Nobody())
@@ -185,35 +197,92 @@ class Responses:
             if isinstance(error, Exception):
                 await run_in_threadpool(keep, told.failing(response, error))
             raise
-        task = asyncio.create_task(self._work(bridge, response, keep))
-        self._running[response["id"]] = task
-        task.add_done_callback(lambda _: self._running.pop(response["id"], None))
+        identity = response["id"]
+        run = self._running[identity] = _Run(bridge, told.Teller(response, lambda: bridge.exchange.id, keep))
 
-    async def _work(
-        self, bridge: Bridge, response: dict[str, Any], keep: Callable[[dict[str, Any]], None]
-    ) -> None:
-        try:
-            reply = (await bridge.rest())[0]
-            done = told.closing(response, reply, bridge.exchange.id)
-        except MainspringError as error:
-            done = told.failing(response, error)
-        await run_in_threadpool(keep, done)
+        def remember(kept: Kept) -> None:
+            kept["events"] = [event.decode() for event in run.events]
+
+        async def work() -> None:
+            await run.work()
+            if chat.stream:  # its client may come back for what it has not seen
+                with contextlib.suppress(NotFoundError):
+                    await run_in_threadpool(self._drawer.change, KIND, identity, tenant, remember)
+
+        def end(_: object) -> None:
+            self._running.pop(identity, None)
+            run.end()
+
+        run.task = asyncio.create_task(work())
+        run.task.add_done_callback(end)
 
     def _stop(self, identity: str) -> None:
-        task = self._running.pop(identity, None)
-        if task is not None:
-            task.cancel()
+        run = self._running.pop(identity, None)
+        if run is not None and run.task is not None:
+            run.task.cancel()
 
     def _stream(self, identity: str, tenant: str, after: int) -> StreamingResponse:
-        async def follow() -> AsyncIterator[bytes]:
-            while identity in self._running:
-                await asyncio.wait([self._running[identity]], timeout=sse.KEEP_ALIVE_S)
-                yield sse.COMMENT
-            kept = await run_in_threadpool(self._drawer.get, KIND, identity, tenant)
-            for piece in told.replay(kept["response"], after):
-                yield piece
+        """The events of a response behind number `after`; of one that is under way as they come."""
+        run, number = self._running.get(identity), max(0, after + 1)
+        follow = run.follow(number) if run is not None else self._again(identity, tenant, number)
+        return StreamingResponse(follow, media_type="text/event-stream", headers=sse.HEADERS)
 
-        return StreamingResponse(follow(), media_type="text/event-stream", headers=sse.HEADERS)
+    async def _again(self, identity: str, tenant: str, number: int) -> AsyncIterator[bytes]:
+        kept = await run_in_threadpool(self._drawer.get, KIND, identity, tenant)
+        for event in kept.get("events") or told.replay(kept["response"]):
+            if number <= 0:
+                yield event if isinstance(event, bytes) else event.encode()
+            number -= 1
+
+
+class _Run:
+    """A response that is made in the background, and its events so far, for who follows it."""
+
+    def __init__(self, bridge: Bridge, teller: told.Teller) -> None:
+        self._bridge, self._teller = bridge, teller
+        self._woken = asyncio.Event()
+        self._is_done = False
+        self.events: list[bytes] = []
+        self.task: asyncio.Task[None] | None = None
+
+    async def work(self) -> None:
+        """Say all events; the response is kept before its last one."""
+        try:
+            self._say(self._teller.begin())
+            delta = None
+            while delta is None or delta.reply is None:
+                delta = await self._bridge.next()
+                self._say(self._teller.take(delta) if delta is not None else ())
+            self._say(await run_in_threadpool(lambda: list(self._teller.end())))
+        except MainspringError as error:
+            failure = error
+            self._say(await run_in_threadpool(lambda: list(self._teller.fail(failure))))
+        finally:
+            self._bridge.close()
+
+    def end(self) -> None:
+        """Nothing more is said, however it ended."""
+        self._is_done = True
+        self._say(())
+
+    def _say(self, events: Iterable[bytes]) -> None:
+        self.events.extend(events)
+        self._woken.set()
+        self._woken = asyncio.Event()
+
+    async def follow(self, number: int) -> AsyncIterator[bytes]:
+        """The events from that number on, until the last."""
+        while True:
+            while number < len(self.events):
+                yield self.events[number]
+                number += 1
+            if self._is_done:
+                return
+            try:
+                async with asyncio.timeout(sse.KEEP_ALIVE_S):
+                    await self._woken.wait()
+            except TimeoutError:
+                yield sse.COMMENT
 
 
 class _Nobody:

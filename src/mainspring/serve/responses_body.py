@@ -13,6 +13,7 @@ provider), image, moderation that blocks, tools other than functions, items and 
 Anything else is refused by name.
 """
 
+import base64
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -21,7 +22,15 @@ from msgspec import Meta
 from mainspring.schema import Ask, Message, Role, Tool, ToolCall
 from mainspring.serve import body as bodies
 from mainspring.serve.base import FieldError
-from mainspring.serve.fields import Count, JsonSchema, Name, StreamOptions, check_tools, format_constraint
+from mainspring.serve.fields import (
+    Count,
+    JsonSchema,
+    Metadata,
+    Name,
+    StreamOptions,
+    check_tools,
+    format_constraint,
+)
 from mainspring.serve.openai_body import Moderation, leading
 
 HARMLESS = frozenset({
@@ -64,7 +73,11 @@ class ReasoningItem(msgspec.Struct, frozen=True, tag_field="type", tag="reasonin
     pass
 
 
-Item = MessageItem | CallItem | ResultItem | ReasoningItem
+class CompactionItem(msgspec.Struct, frozen=True, tag_field="type", tag="compaction"):
+    encrypted_content: str  # only its name says so: the summary's text in base64
+
+
+Item = MessageItem | CallItem | ResultItem | ReasoningItem | CompactionItem
 
 
 class FunctionTool(msgspec.Struct, frozen=True):
@@ -97,11 +110,14 @@ class TextConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     verbosity: str | None = None
 
 
-class InputBody(msgspec.Struct, frozen=True, kw_only=True):
+class CompactBody(msgspec.Struct, frozen=True, kw_only=True):
     model: str | None = None
     input: str | list[dict[str, Any]] = ""
     instructions: str | None = None
     previous_response_id: str | None = None
+
+
+class InputBody(CompactBody, frozen=True, kw_only=True):
     tools: list[dict[str, Any]] = []
     tool_choice: Literal["auto", "none", "required"] | ChosenTool | AllowedTools = "auto"
     parallel_tool_calls: bool = True
@@ -114,7 +130,7 @@ class ResponseBody(InputBody, frozen=True, kw_only=True):
     background: bool = False
     include: list[str] = []
     max_output_tokens: Count | None = None
-    metadata: dict[str, str] | None = None
+    metadata: Metadata | None = None
     moderation: Moderation | None = None
     store: bool = True
     stream: bool = False
@@ -161,7 +177,7 @@ def ask_of(body: InputBody) -> Ask:
     )  # fmt: skip
 
 
-def items_of(body: InputBody, prefix: str) -> list[dict[str, Any]]:
+def items_of(body: CompactBody, prefix: str) -> list[dict[str, Any]]:
     """The input as items that are kept and listed: every one with a type, an id and whole parts."""
     if isinstance(body.input, str):
         given: list[dict[str, Any]] = [{"role": "user", "content": body.input}]
@@ -191,8 +207,12 @@ def parse_item(item: dict[str, Any], index: int) -> Item:
 
 
 def messages_of(instructions: str | None, items: list[dict[str, Any]]) -> tuple[Message, ...]:
-    """The conversation of items; calls that follow each other are one turn of the assistant."""
-    messages = [Message("system", instructions)] if instructions else []
+    """The conversation of items; calls that follow each other are one turn of the assistant.
+
+    A compaction stands for all that is before it.
+    """
+    first = [Message("system", instructions)] if instructions else []
+    messages = list(first)
     for index, given in enumerate(items):
         item = parse_item(given, index)
         if isinstance(item, MessageItem):
@@ -207,7 +227,17 @@ def messages_of(instructions: str | None, items: list[dict[str, Any]]) -> tuple[
                 messages.append(Message("assistant", "", (call,)))
         elif isinstance(item, ResultItem):
             messages.append(Message("tool", _text(item.output), tool_call=item.call_id))
+        elif isinstance(item, CompactionItem):
+            messages = [*first, Message("system", f"What was said before: {_summary(item, index)}")]
     return leading(messages)
+
+
+def _summary(item: CompactionItem, index: int) -> str:
+    try:
+        return base64.b64decode(item.encrypted_content, validate=True).decode()
+    except ValueError:
+        path = f"input[{index}].encrypted_content"
+        raise FieldError(f"`{path}` is no compaction of this server. Leave it out.", param=path) from None
 
 
 def _text(content: str | list[Any]) -> str:

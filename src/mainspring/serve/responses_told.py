@@ -1,5 +1,6 @@
 """A response as it is written: the whole object, and the events of its stream with their numbers."""
 
+import base64
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -7,13 +8,13 @@ from typing import Any
 import msgspec
 
 from mainspring.errors import MainspringError
-from mainspring.schema import Delta, Reply
+from mainspring.schema import Delta, Reply, Usage
 from mainspring.serve import sse
 from mainspring.serve.base import fault_of
-from mainspring.serve.extension import ending, extension, text_of
+from mainspring.serve.extension import extension, text_of
 from mainspring.serve.fields import logprob_row
 from mainspring.serve.openai import UNMODERATED
-from mainspring.serve.responses_body import ResponseBody
+from mainspring.serve.responses_body import ResponseBody, messages_of
 
 Items = list[dict[str, Any]]
 
@@ -38,19 +39,38 @@ def opening(identity: str, body: ResponseBody, model: str) -> dict[str, Any]:
 def closing(response: dict[str, Any], reply: Reply, request: str) -> dict[str, Any]:
     """The response with its reply; one that its limit cut is incomplete."""
     is_cut = reply.finish_reason == "length"
-    usage = reply.usage
     return {
         **response, "status": "incomplete" if is_cut else "completed",
         "completed_at": None if is_cut else int(time.time()),
         "incomplete_details": {"reason": "max_output_tokens"} if is_cut else None,
         "output": _output(response["id"], reply, "incomplete" if is_cut else "completed"),
-        "usage": {
-            "input_tokens": usage.prompt_tokens, "output_tokens": usage.completion_tokens,
-            "input_tokens_details": {"cached_tokens": usage.cached_tokens, "cache_write_tokens": 0},
-            "output_tokens_details": {"reasoning_tokens": 0},
-            "total_tokens": usage.prompt_tokens + usage.completion_tokens,
-        },
-        "mainspring": extension(request, reply),
+        "usage": _usage(reply.usage), "mainspring": extension(request, reply),
+    }  # fmt: skip
+
+
+def transcript(items: Items) -> str:
+    """A conversation as one text, for the model that sums it up."""
+    said = [f"{message.role}: {message.content}" for message in messages_of(None, items) if message.content]
+    return "\n".join(["Sum up this conversation in a few sentences, with all that was agreed.", "", *said])
+
+
+def compacted(identity: str, items: Items, reply: Reply) -> dict[str, Any]:
+    """What the user said, and behind it the item that stands for the whole conversation."""
+    kept = [item for item in items if item.get("role") == "user" and item["type"] == "message"]
+    summary = base64.b64encode(text_of(reply).encode()).decode()
+    item = {"id": identity.replace("resp_", "cmp_"), "type": "compaction", "encrypted_content": summary}
+    return {
+        "id": identity, "object": "response.compaction", "created_at": int(time.time()),
+        "output": [*kept, item], "usage": _usage(reply.usage),
+    }  # fmt: skip
+
+
+def _usage(usage: Usage) -> dict[str, Any]:
+    return {
+        "input_tokens": usage.prompt_tokens, "output_tokens": usage.completion_tokens,
+        "input_tokens_details": {"cached_tokens": usage.cached_tokens, "cache_write_tokens": 0},
+        "output_tokens_details": {"reasoning_tokens": 0},
+        "total_tokens": usage.prompt_tokens + usage.completion_tokens,
     }  # fmt: skip
 
 
@@ -80,7 +100,7 @@ class Teller:
 
     def take(self, delta: Delta) -> Iterator[bytes]:
         if delta.reply is not None:
-            yield from self._finish(delta.reply)
+            yield from self.close(closing(self._response, delta.reply, self._request()))
             return
         if delta.text:
             yield from self._say(delta.text, [logprob_row(one) for one in delta.logprobs])
@@ -89,8 +109,7 @@ class Teller:
 
     def end(self) -> Iterator[bytes]:
         self._keep(self._done)
-        kind = "completed" if self._done["status"] == "completed" else "incomplete"
-        yield self._event(f"response.{kind}", response=self._done)
+        yield self._event(f"response.{self._done['status']}", response=self._done)
 
     def fail(self, error: Exception) -> Iterator[bytes]:
         done = failing(self._response, error)
@@ -119,15 +138,21 @@ class Teller:
         place = self._calls[index]
         yield self._event("response.function_call_arguments.delta", **place, delta=arguments)
 
-    def _finish(self, reply: Reply) -> Iterator[bytes]:
-        missing, _ = ending(self._request(), reply, self._sent)
-        for number, call in enumerate(reply.tool_calls):
-            if number not in self._calls:
-                yield from self._call(number, call.id, call.name, call.arguments)
-        if missing or (not self._sent and not reply.tool_calls):
-            yield from self._say(missing, [])
-        self._done = closing(self._response, reply, self._request())
-        for index, item in enumerate(self._done["output"]):
+    def close(self, done: dict[str, Any]) -> Iterator[bytes]:
+        """What of a whole response has not been said yet, and the ends of its items."""
+        self._done = done
+        calls = 0
+        for item in done["output"]:
+            if item["type"] == "message":
+                text, logprobs = item["content"][0]["text"], item["content"][0]["logprobs"]
+                missing = text.removeprefix(self._sent) if text.startswith(self._sent) else ""
+                if missing or not self._sent:
+                    yield from self._say(missing, [] if self._sent else logprobs)
+            else:
+                if calls not in self._calls:
+                    yield from self._call(calls, item["call_id"], item["name"], item["arguments"])
+                calls += 1
+        for index, item in enumerate(done["output"]):
             place = {"item_id": item["id"], "output_index": index}
             if item["type"] == "message":
                 part = item["content"][0]
@@ -148,28 +173,13 @@ class Teller:
         return sse.event({"type": kind, "sequence_number": self._number, **fields}, kind)
 
 
-def replay(response: dict[str, Any], after: int) -> Iterator[bytes]:
-    """The stream of a response that is kept, from behind the event of number `after`."""
+def replay(response: dict[str, Any]) -> Iterator[bytes]:
+    """The stream of a response that is kept, each of its texts in one piece."""
     begun = {**response, "status": "in_progress", "output": [], "usage": None}
-    events: Items = [{"type": "response.created", "response": begun}]
-    for index, item in enumerate(response["output"]):
-        empty = {**item, "status": "in_progress"} | ({"content": []} if item["type"] == "message" else {})
-        events.append({"type": "response.output_item.added", "output_index": index, "item": empty})
-        if item["type"] == "message":
-            place = {"item_id": item["id"], "output_index": index, "content_index": 0}
-            text = item["content"][0]["text"]
-            part = item["content"][0]
-            events += [
-                {"type": "response.content_part.added", **place, "part": _part("", [])},
-                {"type": "response.output_text.delta", **place, "delta": text, "logprobs": part["logprobs"]},
-                {"type": "response.output_text.done", **place, "text": text, "logprobs": part["logprobs"]},
-                {"type": "response.content_part.done", **place, "part": part},
-            ]
-        events.append({"type": "response.output_item.done", "output_index": index, "item": item})
-    events.append({"type": f"response.{response['status']}", "response": response})
-    for number, event in enumerate(events):
-        if number > after:
-            yield sse.event({**event, "sequence_number": number}, event["type"])
+    teller = Teller(begun, lambda: response["id"], lambda _: None)
+    yield from teller.begin()
+    yield from teller.close(response)
+    yield from teller.end()
 
 
 def _output(identity: str, reply: Reply, status: str) -> Items:

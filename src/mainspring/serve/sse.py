@@ -1,11 +1,13 @@
 """Server-sent events: one loop for every dialect, which tells what the events are."""
 
-from collections.abc import AsyncIterator, Iterator
+import contextlib
+from collections.abc import AsyncGenerator, Iterator
 from typing import Protocol
 
 import msgspec
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import StreamingResponse
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from mainspring.errors import MainspringError
 from mainspring.schema import Delta
@@ -13,7 +15,9 @@ from mainspring.serve.bridge import Bridge, GoneError
 
 KEEP_ALIVE_S = 15.0  # proxies cut connections that are silent for about a minute
 COMMENT = b": keep-alive\n\n"
-HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
+HEADERS = {
+    "cache-control": "no-store", "content-type": "text/event-stream; charset=utf-8", "x-accel-buffering": "no",
+}  # fmt: skip
 DONE = b"data: [DONE]\n\n"
 
 
@@ -38,42 +42,59 @@ def event(value: object, name: str | None = None) -> bytes:
     return head + b"data: " + msgspec.json.encode(value) + b"\n\n"
 
 
-async def respond(bridge: Bridge, teller: Teller) -> StreamingResponse:
+class EventStream(Response):
+    """Sends events as they come. Who has started the Bridge hears of a client that leaves; nobody listens here."""
+
+    def __init__(self, events: AsyncGenerator[bytes], headers: dict[str, str]) -> None:
+        self._events, self.background = events, None
+        self.status_code = 200
+        self.init_headers({**HEADERS, **headers})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        async with contextlib.aclosing(self._events) as events:
+            async for piece in events:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def respond(bridge: Bridge, teller: Teller) -> EventStream:
     """Begin the replies and stream them.
 
     The response waits a while for the first delta: until then an error can still be answered with its own
     status. After that, comments keep the connection alive.
     """
     await bridge.start()
+    bridge.tick_every(KEEP_ALIVE_S)
     try:
-        first = await bridge.next(KEEP_ALIVE_S)
+        first = await bridge.next()
     except BaseException:
         bridge.close()
         raise
-    headers = {**HEADERS, "x-request-id": bridge.exchange.id}
-    return StreamingResponse(_tell(bridge, teller, first), media_type="text/event-stream", headers=headers)
+    return EventStream(_tell(bridge, teller, first), {"x-request-id": bridge.exchange.id})
 
 
-async def _tell(bridge: Bridge, teller: Teller, delta: Delta | None) -> AsyncIterator[bytes]:
+async def _tell(bridge: Bridge, teller: Teller, delta: Delta | None) -> AsyncGenerator[bytes]:
     num_open = bridge.num_replies
     try:
-        for piece in teller.begin():
-            yield piece
+        pieces = [*teller.begin()]
         while True:
-            for piece in teller.take(delta) if delta is not None else (COMMENT,):
-                yield piece
+            pieces += teller.take(delta) if delta is not None else [COMMENT]
             num_open -= delta is not None and delta.reply is not None
             if not num_open:
                 break
-            delta = await bridge.next(KEEP_ALIVE_S)
-        for piece in await run_in_threadpool(lambda: list(teller.end())):  # it may write to a disk
-            yield piece
+            if not bridge.has_more:  # what has come at once goes at once
+                yield b"".join(pieces)
+                pieces = []
+            delta = await bridge.next()
+        yield b"".join(
+            [*pieces, *await run_in_threadpool(lambda: list(teller.end()))]
+        )  # it may write to a disk
     except GoneError:
         return
     except Exception as error:
         failure = error
-        for piece in await run_in_threadpool(lambda: list(teller.fail(failure))):
-            yield piece
+        yield b"".join(await run_in_threadpool(lambda: list(teller.fail(failure))))
         if not isinstance(error, MainspringError):
             raise
     finally:

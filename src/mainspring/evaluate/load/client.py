@@ -82,24 +82,56 @@ async def ask(target: Target, asked: Asked) -> Answered:
 
 
 async def _stream(target: Target, asked: Asked, answered: Answered) -> None:
-    host, port = target.address
-    reader, writer = await asyncio.open_connection(host, port)
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[None] = loop.create_future()
+    transport, _ = await loop.create_connection(lambda: _Reader(answered, ended), *target.address)
     try:
-        writer.write(_request(target, asked))
-        status = (await reader.readline()).split()
-        if len(status) < 2 or status[1] != b"200":
-            answered.error = f"HTTP {status[1].decode() if len(status) > 1 else 'nothing'}"
-            return
-        decoder = msgspec.json.Decoder(_Event)
-        while line := await reader.readline():
-            if not line.startswith(b"data:"):
-                continue
-            data = line[5:].strip()
-            if data == b"[DONE]":
-                return
-            _take(decoder.decode(data), answered)
+        transport.write(_request(target, asked))
+        await ended
     finally:
-        writer.close()
+        transport.close()
+
+
+class _Reader(asyncio.Protocol):
+    """Takes the events of one response as they come, a line each; lines of other kinds say nothing here."""
+
+    def __init__(self, answered: Answered, ended: "asyncio.Future[None]") -> None:
+        self._answered, self._ended = answered, ended
+        self._rest, self._has_begun = b"", False
+
+    def data_received(self, data: bytes) -> None:
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        try:
+            for line in lines:
+                self._read(line)
+        except msgspec.DecodeError as error:
+            self._end(error)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end(exc or EOFError("the stream ended before its last event"))
+
+    def _read(self, line: bytes) -> None:
+        if not self._has_begun:
+            status = line.split()[1:2]
+            self._has_begun = True
+            if status != [b"200"]:
+                self._answered.error = f"HTTP {b''.join(status).decode() or 'nothing'}"
+                self._end(None)
+        elif line.startswith(b"data: [DONE]"):
+            self._end(None)
+        elif line.startswith(b"data:"):
+            _take(_decoder.decode(line[5:]), self._answered)
+
+    def _end(self, error: Exception | None) -> None:
+        if self._ended.done():
+            return
+        if error is None:
+            self._ended.set_result(None)
+        else:
+            self._ended.set_exception(error)
+
+
+_decoder = msgspec.json.Decoder(_Event)
 
 
 def _request(target: Target, asked: Asked) -> bytes:

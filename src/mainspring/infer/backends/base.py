@@ -5,6 +5,7 @@ from typing import Protocol
 
 import torch
 
+from mainspring.infer.sampling import Summary
 from mainspring.infer.scheduler import Work
 
 
@@ -12,8 +13,9 @@ class Backend(Protocol):
     """Holds the weights and the cache. Called from the engine's thread alone.
 
     `is_exact`: a sequence's scores depend on its own ids alone. `fingerprint` names weights and kernels: equal ones
-    give equal bits. `window`: how far back the farthest-looking layer sees, None where one sees all. `has_states`: what
-    was computed cannot be taken back, so that nothing is guessed.
+    give equal bits. `window`: how far back the farthest-looking layer sees, None where one sees all. `grain`: pieces
+    of a prompt that have fewer tokens take no less time. `has_states`: what was computed cannot be taken back, so that
+    nothing is guessed.
     """
 
     name: str
@@ -22,15 +24,20 @@ class Backend(Protocol):
     context: int
     max_step_tokens: int
     window: int | None
+    grain: int
     has_states: bool
 
     def step(self, works: Sequence[Work]) -> torch.Tensor:
         """Compute keys and values of all the works' ids.
 
         Returns:
-            scores_NV: float32, for the last `num_scored` ids of every work, in order.
+            scores_NV: float32, for the last `num_scored` ids of every work, in order; good until the next step.
 
         """
+        ...
+
+    def summarize(self, scores_NV: torch.Tensor, places: Sequence[int]) -> Summary:
+        """Sum up rows of scores that `step` has returned, each by itself."""
         ...
 
     def has_adapter(self, name: str) -> bool:

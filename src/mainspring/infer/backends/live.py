@@ -9,7 +9,7 @@ import torch
 
 from mainspring.adapt.virtual import check_served
 from mainspring.infer.backends.torch_eager import TorchEager
-from mainspring.infer.kernels import KernelPlan
+from mainspring.infer.kernel_plan import KernelPlan
 from mainspring.infer.request import EngineConfig
 from mainspring.infer.scheduler import Work
 from mainspring.models.model import Model

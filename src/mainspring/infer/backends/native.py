@@ -15,10 +15,11 @@ import torch
 from mainspring.adapt.lora import LoraPair
 from mainspring.errors import ConfigError
 from mainspring.infer.layout import window_of
-from mainspring.infer.native.build import build, library
+from mainspring.infer.native.build import build
 from mainspring.infer.native.packing import FolderSource, Packing, Source, of_model
 from mainspring.infer.native.structs import ACTIVATIONS, LANES, NO_ADAPTER, Batch, Library, Sizes
 from mainspring.infer.request import EngineConfig, NativeSettings
+from mainspring.infer.sampling import Summary
 from mainspring.infer.scheduler import Work
 from mainspring.models.config import AttentionSpec, BlockSpec, FfnSpec, ModelConfig
 from mainspring.models.load import load, read_config
@@ -46,6 +47,7 @@ class Native:
 
     name = "native"
     is_exact = True
+    grain = 1
     has_states = False
 
     def __init__(
@@ -65,6 +67,7 @@ class Native:
         self.context, self.max_step_tokens = config.context, engine.max_step_tokens
         self.window = window_of(config)
         self._vocab_size = config.vocab_size
+        self._scores_NV = torch.empty(0, config.vocab_size)  # kept: new memory would be cleared in every step
         self._adapters: dict[str, int] = {}
         self._num_adapters = 0
         self._library = Library(_sizes(config, engine, settings), settings.march)
@@ -104,7 +107,9 @@ class Native:
         starts = np.cumsum([0, *(len(work.ids) for work in works)])
         ends = zip(works, starts[1:].tolist(), strict=True)
         scored = [row for work, end in ends for row in range(end - work.num_scored, end)]
-        scores_NV = torch.empty(len(scored), self._vocab_size)
+        if len(scored) > len(self._scores_NV):
+            self._scores_NV = torch.empty(len(scored), self._vocab_size)
+        scores_NV = self._scores_NV[: len(scored)]
         sequences = [work.sequence for work in works]
         arrays = {
             "ids": [token_id for work in works for token_id in work.ids],
@@ -122,6 +127,16 @@ class Native:
         )  # fmt: skip
         self._library.call("step", batch)
         return scores_NV
+
+    def summarize(self, scores_NV: torch.Tensor, places: Sequence[int]) -> Summary:
+        """See Backend.summarize; `scores_NV` as `step` returned it."""
+        count = len(places)
+        rows_N, best_N = np.asarray(places, np.int32), np.empty(count, np.int32)
+        log_sums_N, entropies_N = np.empty(count), np.empty(count)
+        arrays = (each.ctypes.data for each in (rows_N, best_N, log_sums_N, entropies_N))
+        pointers = [ctypes.c_void_p(each) for each in (scores_NV.data_ptr(), *arrays)]
+        self._library.call_void("summarize", count, scores_NV.shape[1], *pointers)
+        return Summary(best_N.tolist(), log_sums_N.tolist(), entropies_N.tolist())
 
     def has_adapter(self, name: str) -> bool:
         return name in self._adapters
@@ -160,19 +175,6 @@ class Native:
 
     def _index_of(self, adapter: str | None) -> int:
         return NO_ADAPTER if adapter is None else self._adapters[adapter]
-
-
-def choose(scores_NV: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Of every row: the id of the greatest score, the lowest among equals, int32; log sum exp, float64; (N,) each."""
-    assert scores_NV.is_contiguous(), "rows one behind the other"
-    assert scores_NV.dtype == torch.float32, "as a backend gives them"
-    count, vocab_size = scores_NV.shape
-    ids_N, log_sums_N = np.empty(count, np.int32), np.empty(count, np.float64)
-    pointers = [
-        ctypes.c_void_p(each) for each in (scores_NV.data_ptr(), ids_N.ctypes.data, log_sums_N.ctypes.data)
-    ]
-    library().mainspring_choose(pointers[0], count, vocab_size, *pointers[1:])
-    return ids_N, log_sums_N
 
 
 def _hashed(source: Source, digest: "hashlib._Hash") -> Source:

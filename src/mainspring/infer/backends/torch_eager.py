@@ -9,8 +9,10 @@ from collections.abc import Sequence
 import torch
 
 from mainspring.adapt import base as adapters
+from mainspring.infer import sampling
 from mainspring.infer.blocks import SCRATCH
-from mainspring.infer.kernels import ATTENTION_CHUNK, KernelPlan
+from mainspring.infer.kernel_plan import KernelPlan
+from mainspring.infer.kernels import ATTENTION_CHUNK
 from mainspring.infer.layout import window_of
 from mainspring.infer.paged import Group, KvCache, PagedAttend
 from mainspring.infer.request import EngineConfig
@@ -27,7 +29,9 @@ class TorchEager:
 
     name = "torch_eager"
     is_exact = True
+    summarize = staticmethod(sampling.summarize)
     chunk = ATTENTION_CHUNK
+    grain = 16
     state_chunk = 1
     """Tokens of a sequence that go through a state at once: the bits change with their number."""
 

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "model.h"
+#include "summary.h"
 
 using namespace mainspring;
 
@@ -89,8 +90,12 @@ int64_t mainspring_cache_bytes(Model* model) { return model->cache_bytes(); }
 
 void mainspring_copy_block(Model* model, int source, int target) { model->copy_block(source, target); }
 
-void mainspring_choose(const float* scores, int rows, int count, int32_t* best, double* log_sums) {
-  for (int row = 0; row < rows; ++row) choose(scores + (size_t)row * count, count, best + row, log_sums + row);
+void mainspring_summarize(Model* model, int count, int vocab, const float* scores, const int32_t* rows, int32_t* best,
+                          double* log_sums, double* entropies) {
+  model->threads().run(count, [&](int i, int) {
+    const Summary found = summarize(scores + (size_t)rows[i] * vocab, vocab);
+    best[i] = found.best, log_sums[i] = found.log_sum, entropies[i] = found.entropy;
+  });
 }
 
 }  // extern "C"

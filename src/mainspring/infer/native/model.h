@@ -70,6 +70,7 @@ class Model {
   void step(const Batch& batch);
   void copy_block(int source, int target);
   int64_t cache_bytes() const;
+  Threads& threads() { return threads_; }
 
  private:
   struct Tile {
@@ -111,8 +112,5 @@ class Model {
   std::vector<Tile> tiles_;
   std::vector<AttentionRoom> rooms_;  // of every thread
 };
-
-// The greatest of a row of scores, the first among equals, and the logarithm of the sum of all their exponentials.
-void choose(const float* scores, int count, int32_t* best, double* log_sum);
 
 }  // namespace mainspring

@@ -76,7 +76,7 @@ class Library:
         held = [_held(each) for each in arguments]
         self._raise(name, getattr(self._calls, f"mainspring_{name}")(self._model, *held))
 
-    def call_void(self, name: str, *arguments: int) -> None:
+    def call_void(self, name: str, *arguments: int | ctypes.c_void_p) -> None:
         """The same for one that cannot fail."""
         getattr(self._calls, f"mainspring_{name}")(self._model, *arguments)
 

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
-
-import torch
+from typing import TYPE_CHECKING, Protocol
 
 from mainspring.errors import WeightsError
+
+if TYPE_CHECKING:
+    import torch
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
@@ -16,7 +17,7 @@ class Weights(Protocol):
 
     shapes: Mapping[str, tuple[int, ...]]
 
-    def read(self, name: str) -> torch.Tensor:
+    def read(self, name: str) -> "torch.Tensor":
         """One tensor, of the shape in `shapes`."""
         ...
 

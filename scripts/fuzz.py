@@ -1,0 +1,64 @@
+"""Let schemathesis try whatever the OpenAPI document of our server allows, and what it forbids.
+
+python scripts/fuzz.py TOKENIZER [--schemathesis COMMAND] [--seconds 240]     (make fuzz)
+
+TOKENIZER is the folder of a model, whose tokenizer a very small model of random weights is given: it answers in a
+moment, and nothing about the answers' form depends on what it says. schemathesis is no dependency; install it
+anywhere (pip install schemathesis) and name its command. Found failures are server errors, statuses and content
+types that the document does not name, and answers that do not match their schema. (What the document forbids is
+refused but for two things: a name that is not known may be null, and a part of the only kind may leave out `type`.)
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from conformance import start_server
+from mainspring.models.families.base import family
+from mainspring.models.load import understand
+from mainspring.models.model import Model
+from mainspring.models.save import save
+from mainspring.tokenizer.base import Tokenizer
+
+CHECKS = (
+    "not_a_server_error", "status_code_conformance", "content_type_conformance", "response_headers_conformance",
+    "response_schema_conformance", "unsupported_method",
+)  # fmt: skip
+CONTEXT = 256
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("tokenizer", type=Path)
+    parser.add_argument("--schemathesis", default="schemathesis", help="The command.")
+    parser.add_argument("--seconds", type=int, default=240, help="How long it may try.")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        for name in ("llama", "bert"):
+            _write_model(Path(scratch) / name, name, args.tokenizer)
+        workspace = Path(scratch) / "workspace"
+        fetch = ["fetch", "embedder", "--from", f"{scratch}/bert", "--workspace", str(workspace)]
+        subprocess.run([sys.executable, "-m", "mainspring", *fetch], check=True, stdout=subprocess.DEVNULL)
+        server, url = start_server(Path(scratch) / "llama", workspace)
+        try:
+            limits = ["--max-time", str(args.seconds), "--request-timeout", "60", "--seed", "1"]
+            command = [args.schemathesis, "run", f"{url}/openapi.json", "-c", ",".join(CHECKS), *limits]
+            return subprocess.run(command, cwd=scratch, check=False).returncode
+        finally:
+            server.terminate()
+            server.wait()
+
+
+def _write_model(folder: Path, name: str, source: Path) -> None:
+    tokenizer, kind = Tokenizer.load(source), family(name)
+    sizes = {"vocab_size": tokenizer.vocab_size, "max_position_embeddings": CONTEXT}
+    save(Model(understand({**kind.published(kind.tiny()), **sizes}, folder)), folder)
+    tokenizer.save(folder)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,159 @@
+"""/openapi.json: every route of the application, with the very structs that bodies are decoded into.
+
+What an operation does is said by its endpoint's docstring. A body's schema holds the fields that are accepted and
+change nothing as well, and nothing else: what it does not name is refused by name. A field that need not be given
+may be null, which says the same. openapi.json beside this file
+holds what no struct says: queries, the fields that answers always have, media types.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Mount, Route
+
+from mainspring import __version__
+from mainspring.serve import (
+    anthropic_body,
+    completions,
+    files,
+    models,
+    openai_body,
+    own,
+    responses_body,
+    stored,
+    tokens,
+)
+from mainspring.serve.base import Fault, respond
+
+Schema = dict[str, Any]
+Body = tuple[type[msgspec.Struct], Iterable[str]]
+
+RERANK: Body = (models.RerankBody, models.RERANK_HARMLESS)
+BODIES: dict[str, Body] = {
+    "/v1/chat/completions": (openai_body.ChatBody, {*openai_body.HARMLESS, *openai_body.NEUTRAL}),
+    "/v1/chat/completions/{completion}": (stored.UpdateBody, ()),
+    "/v1/completions": (completions.CompletionBody, {*completions.HARMLESS, *completions.NEUTRAL}),
+    "/v1/responses": (responses_body.ResponseBody, responses_body.HARMLESS),
+    "/v1/responses/input_tokens": (responses_body.InputBody, responses_body.HARMLESS),
+    "/v1/responses/compact": (responses_body.CompactBody, responses_body.HARMLESS),
+    "/v1/messages": (anthropic_body.MessagesBody, anthropic_body.HARMLESS),
+    "/v1/messages/count_tokens": (anthropic_body.CountBody, anthropic_body.HARMLESS),
+    "/v1/embeddings": (models.EmbeddingBody, models.EMBEDDING_HARMLESS),
+    "/v1/moderations": (models.ModerationBody, ()),
+    "/v1/rerank": RERANK, "/v2/rerank": RERANK, "/rerank": RERANK,
+    "/v1/batches": (files.BatchBody, ()),
+    "/tokenize": (tokens.TokenizeBody, tokens.NEUTRAL),
+    "/detokenize": (tokens.DetokenizeBody, ()),
+    "/feedback": (own.FeedbackBody, ()),
+}  # fmt: skip
+INNER = {
+    ("ChatBody", "messages"): openai_body.WireMessage,
+    ("TokenizeBody", "messages"): openai_body.WireMessage,
+}
+PARTS = msgspec.json.decode((Path(__file__).parent / "openapi.json").read_bytes())
+QUERIES, PARAMETERS, ANSWERS = PARTS["queries"], PARTS["parameters"], PARTS["answers"]
+MEDIA, EVENTS = PARTS["media"], PARTS["events"]
+TYPES = {name: kind for kind, names in PARTS["types"].items() for name in names}
+REFUSALS = (400, 401, 403, 404, 405, 500)
+BODY_REFUSALS = (408, 413, 429)
+REF = "#/components/schemas/{name}"
+
+
+def show(request: Request) -> Response:
+    """This document."""
+    return respond(document(request.app.routes))
+
+
+def document(routes: Iterable[BaseRoute]) -> dict[str, Any]:
+    """The OpenAPI document of an application's routes."""
+    paths: dict[str, dict[str, Any]] = {}
+    for method, path, says in _operations(routes):
+        paths.setdefault(path, {})[method.lower()] = _operation(method, path, says)
+    return {
+        "openapi": "3.1.0", "info": {"title": "Mainspring", "version": __version__}, "paths": paths,
+        "security": [{}, {"key": []}],
+        "components": {"schemas": _schemas(), "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}}},
+    }  # fmt: skip
+
+
+def _operations(routes: Iterable[BaseRoute]) -> Iterator[tuple[str, str, str]]:
+    for route in routes:
+        if isinstance(route, Mount):
+            yield "GET", f"{route.path}/{{path}}", "A file of the page."
+        elif isinstance(route, Route):
+            for method in sorted((route.methods or set()) - {"HEAD"}):
+                yield method, route.path.replace(":path}", "}"), (route.endpoint.__doc__ or "").split("\n")[0]
+
+
+def _operation(method: str, path: str, says: str) -> dict[str, Any]:
+    named = re.findall(r"{(\w+)}", path)
+    given: list[Schema] = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in named
+    ]
+    for name in QUERIES.get(path, ()) if method == "GET" else ():
+        style = {"style": "deepObject", "explode": True} if name == "metadata" else {}
+        schema = PARAMETERS.get(f"{path} {name}") or PARAMETERS.get(name, {"type": "string"})
+        given.append({"name": name, "in": "query", "schema": schema, **style})
+    operation: dict[str, Any] = {
+        "operationId": "_".join([method.lower(), *re.findall(r"\w+", path)]), "parameters": given,
+        "responses": _responses(method, path),
+    }  # fmt: skip
+    operation |= {"summary": says} if says else {}
+    if method == "POST" and path in BODIES:
+        schema = {"$ref": REF.format(name=BODIES[path][0].__name__)}
+        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+    elif (method, path) == ("POST", "/v1/files"):
+        operation["requestBody"] = {
+            "required": True,
+            "content": {"multipart/form-data": {"schema": PARTS["form"]}},
+        }
+    return operation
+
+
+def _responses(method: str, path: str) -> dict[str, Any]:
+    answer: Schema = {"type": "string"} if path in MEDIA else {"type": "object"}
+    if names := ANSWERS.get(f"{method} {path}"):
+        answer |= {"required": list(names), "properties": {name: _typed(name) for name in names}}
+    content: dict[str, Any] = {MEDIA.get(path, "application/json"): {"schema": answer}}
+    if f"{method} {path}" in EVENTS:
+        content["text/event-stream"] = {}
+    error = {"$ref": REF.format(name="MessagesError" if path.startswith("/v1/messages") else "Error")}
+    refusal = {"description": "Why not.", "content": {"application/json": {"schema": error}}}
+    statuses = (*REFUSALS, *BODY_REFUSALS) if method == "POST" else REFUSALS
+    responses: dict[str, Any] = {"200": {"description": "Done.", "content": content}}
+    if path in {"/health", "/health/ready"}:
+        responses["503"] = {"description": "Not ready.", "content": content}
+    return responses | {str(status): refusal for status in statuses}
+
+
+def _typed(name: str) -> Schema:
+    return {"type": TYPES.get(name, "string")}
+
+
+def _schemas() -> dict[str, Schema]:
+    """The structs' schemas, strict as they are read; and errors in both dialects' shapes."""
+    kinds = dict(BODIES.values())
+    _, found = msgspec.json.schema_components([*kinds, *INNER.values(), Fault], ref_template=REF)
+    schemas: dict[str, Schema] = dict(found)
+    for kind, accepted in kinds.items():
+        schema = schemas[kind.__name__]
+        required, known = schema.get("required", ()), schema["properties"].items()
+        free = {name: {"anyOf": [one, {"type": "null"}]} for name, one in known if name not in required}
+        schema["properties"] |= free | {name: {} for name in accepted}
+        schema["additionalProperties"] = False
+    for (kind, field), inner in INNER.items():
+        items = {"type": "array", "items": {"$ref": REF.format(name=inner.__name__)}}
+        schemas[kind]["properties"][field] = items
+    schemas["Error"] = _wrapped({"$ref": REF.format(name="Fault")})
+    kind_and_message = {"type": "object", "required": ["type", "message"]}
+    schemas["MessagesError"] = _wrapped(kind_and_message) | {"title": "an error of the Messages dialect"}
+    return schemas
+
+
+def _wrapped(error: Mapping[str, Any]) -> Schema:
+    return {"type": "object", "required": ["error"], "properties": {"error": error}}
