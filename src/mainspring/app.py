@@ -115,14 +115,14 @@ class Workspace:
             artifact = self.registry.get(reference)
             if artifact.reference not in self._hosts:
                 from mainspring.infer.host import Host
-                from mainspring.infer.request import EngineConfig
+                from mainspring.infer.request import EngineConfig, find_draft
 
                 artifacts.check(artifact, self.registry.folder(artifact))
                 self._hosts[artifact.reference] = Host(
                     self.registry.folder(artifact),
                     artifact.reference,
                     lambda model: self.kernel_plan(artifact, model),
-                    self._with_draft(artifact, self._engine or EngineConfig()),
+                    find_draft(self._engine or EngineConfig(), artifact, self.registry),
                 )
             return self._hosts[artifact.reference]
 
@@ -132,11 +132,12 @@ class Workspace:
             artifact = self.registry.get(reference)
             if artifact.reference not in self._remote_hosts:
                 from mainspring.infer.remote_host import RemoteHost
+                from mainspring.infer.request import find_draft
 
                 assert self._engine is not None, "settings have asked for a process"
                 artifacts.check(artifact, self.registry.folder(artifact))
                 known = None if self._engine.backend == "native" else self._known_plan(artifact)
-                config = self._with_draft(artifact, self._engine)
+                config = find_draft(self._engine, artifact, self.registry)
                 host = RemoteHost(self.registry.folder(artifact), artifact.reference, known, config)
                 if known is None and self._engine.backend != "native":
                     self._save_plan(artifact, host.plan)
@@ -159,16 +160,6 @@ class Workspace:
 
         known = self._known_plan(artifact)
         return known or self._save_plan(artifact, probe(model, device.describe()))
-
-    def _with_draft(self, artifact: Artifact, config: "EngineConfig") -> "EngineConfig":
-        """The engine's settings with the draft model's folder for its reference; none guesses for itself."""
-        if config.draft_model is None:
-            return config
-        draft = self.registry.get(config.draft_model, verify=True)
-        is_itself = draft.reference == artifact.reference
-        return config.model_copy(
-            update={"draft_model": None if is_itself else str(self.registry.folder(draft))}
-        )
 
     def _known_plan(self, artifact: Artifact) -> "KernelPlan | None":
         import torch

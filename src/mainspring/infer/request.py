@@ -8,10 +8,12 @@ from typing import Literal
 import msgspec
 from pydantic import Field
 
+from mainspring.artifact import Artifact
 from mainspring.config import Config
 from mainspring.infer.grammar import GrammarState
 from mainspring.infer.sampling import Chosen, Seen
 from mainspring.infer.speculate import NGram, Pace
+from mainspring.registry import Registry
 from mainspring.schema import Constraint, FinishReason, Sampling
 
 
@@ -56,6 +58,15 @@ class EngineConfig(Config):
         default=None,
         description="A smaller model of the same tokenizer, `model/NAME`, that guesses what the text does not tell.",
     )
+
+
+def find_draft(config: EngineConfig, artifact: Artifact, registry: Registry) -> EngineConfig:
+    """An artifact's settings, with the folder of the draft model for its reference; none guesses for itself."""
+    if config.draft_model is None:
+        return config
+    draft = registry.get(config.draft_model, verify=True)
+    is_itself = draft.reference == artifact.reference
+    return config.model_copy(update={"draft_model": None if is_itself else str(registry.folder(draft))})
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
