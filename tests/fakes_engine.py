@@ -13,6 +13,7 @@ from mainspring.infer.engine import Engine
 from mainspring.infer.kernel_plan import KernelPlan
 from mainspring.infer.request import EngineConfig, Request
 from mainspring.models.families import llama
+from mainspring.models.families.base import family
 from mainspring.models.model import Model
 from mainspring.schema import Sampling
 
@@ -50,6 +51,17 @@ def make_model(seed=0):
         if "norm" not in name:
             torch.nn.init.normal_(weight, std=0.2)
     return model.requires_grad_(False)
+
+
+def lively(name):
+    """A tiny model whose next ids differ from prompt to prompt."""
+    torch.manual_seed(3)
+    model = Model(family(name).tiny())
+    with torch.no_grad():
+        for parameter_name, parameter in model.named_parameters():
+            if parameter.dim() > 1 and "norm" not in parameter_name:
+                parameter.normal_(std=0.2)
+    return model.eval().requires_grad_(False)
 
 
 def give_adapter(model, name, seed):

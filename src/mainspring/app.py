@@ -10,6 +10,7 @@ workspace/
 
 import threading
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -115,15 +116,12 @@ class Workspace:
             artifact = self.registry.get(reference)
             if artifact.reference not in self._hosts:
                 from mainspring.infer.host import Host
-                from mainspring.infer.request import EngineConfig
+                from mainspring.infer.request import EngineConfig, find_draft
 
-                artifacts.check(artifact, self.registry.folder(artifact))
-                self._hosts[artifact.reference] = Host(
-                    self.registry.folder(artifact),
-                    artifact.reference,
-                    lambda model: self.kernel_plan(artifact, model),
-                    self._engine or EngineConfig(),
-                )
+                artifacts.check(artifact, folder := self.registry.folder(artifact))
+                config = find_draft(self._engine or EngineConfig(), artifact, self.registry)
+                plan = partial(self.kernel_plan, artifact)
+                self._hosts[artifact.reference] = Host(folder, artifact.reference, plan, config)
             return self._hosts[artifact.reference]
 
     def remote_host(self, reference: str) -> "RemoteHost":
@@ -132,11 +130,13 @@ class Workspace:
             artifact = self.registry.get(reference)
             if artifact.reference not in self._remote_hosts:
                 from mainspring.infer.remote_host import RemoteHost
+                from mainspring.infer.request import find_draft
 
                 assert self._engine is not None, "settings have asked for a process"
-                artifacts.check(artifact, self.registry.folder(artifact))
+                artifacts.check(artifact, folder := self.registry.folder(artifact))
                 known = None if self._engine.backend == "native" else self._known_plan(artifact)
-                host = RemoteHost(self.registry.folder(artifact), artifact.reference, known, self._engine)
+                config = find_draft(self._engine, artifact, self.registry)
+                host = RemoteHost(folder, artifact.reference, known, config)
                 if known is None and self._engine.backend != "native":
                     self._save_plan(artifact, host.plan)
                 self._remote_hosts[artifact.reference] = host
@@ -217,8 +217,7 @@ class Workspace:
         with self._lock:
             artifact = self.registry.get(f"model/{name}")
             if artifact.reference not in self._readers:
-                folder = self.registry.folder(artifact)
-                artifacts.check(artifact, folder)
+                artifacts.check(artifact, folder := self.registry.folder(artifact))
                 self._readers[artifact.reference] = load(folder, artifact)
             return self._readers[artifact.reference]
 

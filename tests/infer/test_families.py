@@ -3,29 +3,17 @@
 import pytest
 import torch
 
-from fakes_engine import FIXED, PLAN, make_request, run_alone, run_together, running
+from fakes_engine import FIXED, PLAN, lively, make_request, run_alone, run_together, running
 from mainspring.adapt import base as adapters
 from mainspring.adapt import lora
 from mainspring.infer.kernels import probe
 from mainspring.models.attend import PackedAttend
 from mainspring.models.families.base import FAMILIES, family
-from mainspring.models.model import Model
 
 pytestmark = pytest.mark.slow
 
 SERVED = [name for name in FAMILIES if family(name).tiny().is_served]
 LENGTHS = [1, 7, 16, 30, 61]
-
-
-def lively(name):
-    """A tiny model whose next ids differ from prompt to prompt."""
-    torch.manual_seed(3)
-    model = Model(family(name).tiny())
-    with torch.no_grad():
-        for parameter_name, parameter in model.named_parameters():
-            if parameter.dim() > 1 and "norm" not in parameter_name:
-                parameter.normal_(std=0.2)
-    return model.eval().requires_grad_(False)
 
 
 def greedy(model, ids, count):

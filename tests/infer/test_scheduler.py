@@ -104,11 +104,13 @@ def test_every_sequence_ends_reads_its_own_text_alone_and_all_blocks_come_back(
 ):
     chance = random.Random(seed)
 
-    def propose(sequence, limit, cost):
-        right = [(len(sequence.ids) + ahead) % 3 for ahead in range(max(min(limit, 4), 0))]
-        return [each if chance.random() < 0.8 else 7 for each in right]
+    def guess(sequences, tempo):
+        for each in sequences:
+            left = each.request.sampling.max_tokens - each.num_generated - 1
+            right = [(len(each.ids) + ahead) % 3 for ahead in range(max(min(left, 4), 0))]
+            each.guess = [token_id if chance.random() < 0.8 else 7 for token_id in right]
 
-    scheduler, pool = make_scheduler(num_blocks, budget, max_running, window=window, propose=propose)
+    scheduler, pool = make_scheduler(num_blocks, budget, max_running, window=window, guess=guess)
     shadow = Shadow(scheduler, window)
     todo = []
     for length, max_tokens, adapter, first, priority, tenant, num_followers in arrivals:
@@ -269,10 +271,12 @@ def test_the_longest_known_prefix_goes_first_but_nobody_is_passed_over_for_ever(
 
 
 def test_a_follower_does_not_write_over_a_block_that_is_known_by_what_its_leader_wrote():
-    def propose(sequence, limit, cost):
-        return [(len(sequence.ids) + ahead) % 3 for ahead in range(limit)]
+    def guess(sequences, tempo):
+        for each in sequences:
+            left = each.request.sampling.max_tokens - each.num_generated - 1
+            each.guess = [(len(each.ids) + ahead) % 3 for ahead in range(left)]
 
-    scheduler, _ = make_scheduler(propose=propose)
+    scheduler, _ = make_scheduler(guess=guess)
     shadow = Shadow(scheduler)
     leader, follower = make_sequence(1, max_tokens=SIZE), make_sequence(1, max_tokens=SIZE)
     leader.followers = [follower]

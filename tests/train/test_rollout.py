@@ -26,6 +26,9 @@ from mainspring.train.sources.prompts import Prompts, raw_prompt
 SERVED = [name for name in FAMILIES if family(name).tiny().is_served]
 QUICK = ("llama",)
 TOLERANCE = 1e-5
+TOLERANCES = {
+    "qwen3_next": 5e-5
+}  # the trainer computes its states in chunks of 64 tokens, blocks are shorter
 LENGTHS = (1, 5, 5, 19, 40)
 END = 7
 
@@ -92,7 +95,7 @@ def test_recorded_log_probabilities_are_the_trainers_and_follow_its_steps(name, 
     said = []
     for step in range(3):
         items = say(items_of(source), step)
-        assert largest_difference(model, items) <= TOLERANCE
+        assert largest_difference(model, items) <= TOLERANCES.get(name, TOLERANCE)
         said.append([segment.ids for item in items for segment in item])
         (batch, *_) = pack(items, 512)
         run_model(model, batch).logp_T.sum().backward()
@@ -201,7 +204,7 @@ def test_what_cannot_be_answered_or_compared_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="`answers` is 1"):
         rollouts(lively("llama"), tmp_path, answers=1)
     with pytest.raises(ConfigError, match="cannot answer in the engine"):
-        rollouts(Model(family("mamba2").tiny()), tmp_path)(items_of(prompts()), 0)
+        rollouts(Model(family("mpt").tiny()), tmp_path)(items_of(prompts()), 0)
     with pytest.raises(ContextLengthError, match="is the limit"):
         rollouts(lively("llama"), tmp_path, max_tokens=1000)(items_of(prompts()), 0)
     answers = rollouts(lively("llama"), tmp_path)(items_of(prompts()), 0)

@@ -16,7 +16,7 @@ from mainspring.errors import ConfigError, ContextLengthError, MainspringError, 
 from mainspring.infer import sampling
 from mainspring.infer.backends.base import Backend
 from mainspring.infer.blocks import BlockPool
-from mainspring.infer.drafts import propose
+from mainspring.infer.drafts import DraftModel, Guesser
 from mainspring.infer.grammar import Grammars
 from mainspring.infer.request import EngineConfig, Output, OutputSink, Request, Sequence
 from mainspring.infer.sampling import Seen
@@ -54,16 +54,21 @@ class Engine:
         backend: computes the scores.
         config: sizes and manners.
         grammars: compiles what replies must match; without it constraints are refused.
+        draft: a smaller model that guesses.
 
     """
 
-    def __init__(self, backend: Backend, config: EngineConfig, grammars: Grammars | None = None) -> None:
-        self._backend, self._config, self._grammars = backend, config, grammars
+    def __init__(
+        self, backend: Backend, config: EngineConfig, grammars: Grammars | None = None,
+        draft: DraftModel | None = None,
+    ) -> None:  # fmt: skip
+        self._backend, self._config, self._grammars, self._draft = backend, config, grammars, draft
         most = min(config.max_step_tokens, backend.max_step_tokens)
         self._pool = BlockPool(config.num_blocks)
         self._scheduler = Scheduler(
             config.model_copy(update={"max_step_tokens": most}), self._pool, model=backend.fingerprint,
-            window=backend.window, grain=backend.grain, propose=propose if config.speculation else None,
+            window=backend.window, grain=backend.grain,
+            guess=Guesser(draft) if config.speculation and not backend.has_states else None,
         )  # fmt: skip
         self._inbox: queue.SimpleQueue[Sequence | Callable[[], None] | None] = queue.SimpleQueue()
         self._num_open = 0
@@ -286,6 +291,8 @@ class Engine:
         plan = self._scheduler.plan()
         for source, target in plan.copies:
             self._backend.copy_block(source, target)
+            if self._draft is not None:
+                self._draft.copy_block(source, target)
         if not plan.works:
             return
         start = time.perf_counter()

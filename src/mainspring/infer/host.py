@@ -9,7 +9,7 @@ from mainspring.infer.engine import Engine
 from mainspring.infer.grammar import Grammars
 from mainspring.infer.kernel_plan import KernelPlan
 from mainspring.infer.request import EngineConfig
-from mainspring.infer.seats import open_seat
+from mainspring.infer.seats import open_draft, open_seat
 from mainspring.models.model import Model
 from mainspring.schema import Sampling
 from mainspring.tokenizer.base import Tokenizer
@@ -22,7 +22,7 @@ class Host:
         folder: the artifact's folder.
         reference: its name, for traces.
         plan: finds the kernel plan of a loaded model.
-        config: sizes of the engine.
+        config: sizes of the engine; its draft model, if there is one, as a folder.
 
     """
 
@@ -33,7 +33,12 @@ class Host:
         self.tokenizer = Tokenizer.load(folder)
         self._seat = open_seat(folder, reference, plan, config)
         self.plan = self._seat.plan
-        self.engine = Engine(self._seat.backend, config, Grammars(self.tokenizer))
+        self.engine = Engine(
+            self._seat.backend,
+            config,
+            Grammars(self.tokenizer),
+            open_draft(folder, reference, self.tokenizer, config),
+        )
         self._adapters: set[str] = set()
         self._lock = threading.Lock()
 

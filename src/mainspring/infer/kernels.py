@@ -9,7 +9,7 @@ an artifact and named in every trace. The whole claim (1 to
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -19,18 +19,27 @@ from torch.nn import functional
 from mainspring.errors import MainspringError
 from mainspring.infer.kernel_plan import KernelPlan
 from mainspring.infer.layout import kv_layout
+from mainspring.models.attend import Run
+from mainspring.models.cache import CachedAttend
 from mainspring.models.config import AttentionSpec, FfnSpec, MixerSpec, MoeSpec
+from mainspring.models.mixer_specs import DeltaSpec, Mamba2Spec
 from mainspring.models.model import Model
+from mainspring.models.parts.base import Pass
 from mainspring.models.parts.ffn import ACTIVATIONS
 from mainspring.models.parts.latent import LatentAttention
 from mainspring.models.parts.moe import route
 from mainspring.models.parts.norm import build_norm
 
-MULTIPLE = 8
 COUNTS = (8, 16, 24, 32, 40, 48, 56, 64, 96, 128, 192, 256, 384, 512)
 NUM_SEQUENCES = (1, 2, 3, 8, 32)
 ATTENTION_CHUNK = 128
+STATE_ROWS = 64
+"""Sequences that go through states side by side at most: there may be many numbers in a state."""
 HOSTILE_EVERY = 5
+NUM_NARROW = 64
+NUM_STATES = (1, 2, 3, 4, 5, 8, 9, 16, 33, 64)
+"""Sequences that go through a state side by side are not filled up: a state may be large."""
+NO_TABLES = (torch.empty(0), torch.empty(0))
 
 Product = Callable[[torch.Tensor], torch.Tensor]
 
@@ -51,7 +60,7 @@ def probe(model: Model, machine: str) -> KernelPlan:
         MainspringError: not even products of one fixed size keep rows apart on this machine.
 
     """
-    for multiple, limit in [(MULTIPLE, limit) for limit in (512, 256, 128, 64, 32)] + [(32, 32), (8, 8)]:
+    for multiple, limit in [(8, 512), (8, 256), (8, 128), (8, 64), (8, 32), (32, 512), (32, 32), (8, 8)]:
         plan = KernelPlan(
             multiple=multiple, limit=limit, machine=machine, torch=torch.__version__,
             threads=torch.get_num_threads(),
@@ -108,7 +117,7 @@ def _cases(model: Model, plan: KernelPlan) -> Iterator[Case]:
         yield from _ffn_cases(ffn, every_count)
     for norm in dict.fromkeys(block.norm for block in model.config.blocks):
         yield Case(build_norm(norm, model.config.width), model.config.width, every_count)
-    for mixer in dict.fromkeys(block.mixer for block in model.config.blocks):
+    for mixer in dict.fromkeys(block.mixer for block in model.config.blocks if not block.mixer.state_numbers):
         yield from _attention_cases(mixer, plan)
     if model.config.head is not None and model.config.head.softcap is not None:
         yield Case(torch.tanh, model.config.vocab_size, _counts(plan))
@@ -118,9 +127,28 @@ def _cases(model: Model, plan: KernelPlan) -> Iterator[Case]:
             weights.setdefault(module.weight.shape, module.weight)
     for weight in weights.values():
         yield Case(partial(functional.linear, weight=weight), weight.shape[1], _counts(plan))
+    yield from _state_cases(model, plan)
     latent = {module.spec: module for module in model.modules() if isinstance(module, LatentAttention)}
     for module in latent.values():
         yield from _absorbed_cases(module, _counts(plan))
+
+
+def _state_cases(model: Model, plan: KernelPlan) -> Iterator[Case]:
+    """One for every kind of mixer with a state, and what it does to its few numbers a head."""
+    stateful = {
+        spec.mixer: block.get_submodule("mixer")
+        for spec, block in zip(model.config.blocks, model.blocks, strict=True)
+        if spec.mixer.state_numbers
+    }
+    every_count = range(plan.multiple, plan.limit + 1, plan.multiple)
+    for spec, module in stateful.items():
+        yield Case(partial(_some_tokens, mixer=module, plan=plan), 2 * model.config.width, NUM_STATES)
+        if isinstance(spec, Mamba2Spec | DeltaSpec):
+            for function, counts in (
+                (functional.softplus, every_count), (torch.sigmoid, every_count), (torch.exp, NUM_STATES),
+            ):  # fmt: skip
+                product = partial(_narrow, function=function, width=spec.num_heads)
+                yield Case(product, NUM_NARROW * spec.num_heads, counts)
 
 
 def _ffn_cases(ffn: FfnSpec | MoeSpec, counts: Sequence[int]) -> Iterator[Case]:
@@ -137,6 +165,36 @@ def _routed(x_RE: torch.Tensor, spec: MoeSpec) -> torch.Tensor:
     """Where a row goes and with what weights, side by side."""
     chosen_RC, weight_RC = route(x_RE, spec)
     return torch.cat([chosen_RC.float(), weight_RC], dim=1)
+
+
+class _Stepwise(CachedAttend):
+    """R sequences beside each other, token by token, in products of the plan's numbers of rows."""
+
+    def __init__(self, num_rows: int, plan: KernelPlan) -> None:
+        super().__init__(num_rows)
+        self.pad = plan.pad
+
+    def runs(self, layer: int) -> Iterator[Run]:
+        for run in super().runs(layer):
+            yield replace(run, rows=slice(0, self.num_segments), length=1)
+
+
+def _some_tokens(x_RW: torch.Tensor, mixer: nn.Module, plan: KernelPlan) -> torch.Tensor:
+    """What a mixer with a state says of two tokens of R sequences, one after the other."""
+    around = Pass(pos_T=torch.empty(0), attend=_Stepwise(len(x_RW), plan), rope=lambda *_: NO_TABLES)
+    x_TW = functional.pad(x_RW, (0, 0, 0, plan.pad(len(x_RW)) - len(x_RW)))
+    y_TW = torch.cat([mixer(x_TD.contiguous(), around) for x_TD in x_TW.chunk(2, dim=1)], dim=1)
+    return y_TW[: len(x_RW)]
+
+
+def _narrow(x_RW: torch.Tensor, function: Product, width: int) -> torch.Tensor:
+    """Of rows so short that a vector holds several. Few numbers show a difference, so there are many of them."""
+    return torch.cat([function(part.contiguous()) for part in x_RW.split(width, dim=1)], dim=1)
+
+
+def _gates(x_RW: torch.Tensor, spec: AttentionSpec) -> torch.Tensor:
+    """As they lie between the queries."""
+    return x_RW.view(len(x_RW), spec.num_heads, 2, spec.head_size)[:, :, 1].sigmoid().flatten(1)
 
 
 def _absorbed_cases(module: LatentAttention, counts: Sequence[int]) -> Iterator[Case]:
@@ -163,6 +221,8 @@ def _attention_cases(spec: MixerSpec, plan: KernelPlan) -> Iterator[Case]:
         yield Case(torch.tanh, ATTENTION_CHUNK, counts)
     if isinstance(spec, AttentionSpec) and spec.head_norm is not None:
         yield Case(build_norm(spec.head_norm, spec.head_size), spec.head_size, counts)
+    if isinstance(spec, AttentionSpec) and spec.has_gate:
+        yield Case(partial(_gates, spec=spec), 2 * spec.num_heads * spec.head_size, _counts(plan))
     for other in (keys_GCK.transpose(1, 2), keys_GCK[..., : layout.value_size].contiguous()):
         yield Case(partial(_many_rows, other=other), other.shape[1], counts)
         yield Case(partial(_many_sequences, other=other, rows=rows), other.shape[1], NUM_SEQUENCES)

@@ -1,8 +1,11 @@
-"""What a mixer keeps in the engine's cache, one key and one value a token and key-value head."""
+"""What a mixer keeps in the engine's cache: one key and one value a token and key-value head, or none of them."""
 
 from dataclasses import dataclass
 
 from mainspring.models.config import AttentionSpec, LatentSpec, MixerSpec, ModelConfig
+
+STATE_WINDOW = 1
+"""A layer with a state needs what the last token left, and nothing before it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,9 +28,8 @@ def kv_layout(mixer: MixerSpec) -> KvLayout:
             value_size=mixer.kv_rank,
             values_in_keys=True,
         )
-    assert isinstance(mixer, AttentionSpec), (
-        f"a mixer of kind '{mixer.kind}' keeps no keys; is_served says so"
-    )
+    if not isinstance(mixer, AttentionSpec):
+        return KvLayout(num_kv_heads=0, repeat=1, key_size=0, value_size=0, values_in_keys=True)
     return KvLayout(
         num_kv_heads=mixer.num_kv_heads,
         repeat=mixer.num_heads // mixer.num_kv_heads,
@@ -39,7 +41,11 @@ def kv_layout(mixer: MixerSpec) -> KvLayout:
 
 def window_of(config: ModelConfig) -> int | None:
     """How far back the layer looks that looks farthest; None where one sees everything."""
-    windows = [
-        block.mixer.window if isinstance(block.mixer, AttentionSpec) else None for block in config.blocks
-    ]
+    windows = [_window_of(block.mixer) for block in config.blocks]
     return None if None in windows else max(window for window in windows if window is not None)
+
+
+def _window_of(mixer: MixerSpec) -> int | None:
+    if mixer.state_numbers:
+        return STATE_WINDOW
+    return mixer.window if isinstance(mixer, AttentionSpec) else None

@@ -9,8 +9,9 @@ it, so it does not matter how many chunks the neighbors need. Reads beyond a seq
 scratch block.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch.nn import functional
@@ -18,6 +19,7 @@ from torch.nn import functional
 from mainspring.infer.kernel_plan import KernelPlan
 from mainspring.infer.kernels import ATTENTION_CHUNK
 from mainspring.infer.layout import kv_layout
+from mainspring.infer.states import Round, StateCache
 from mainspring.models.attend import Run, Scoring
 from mainspring.models.config import ModelConfig
 
@@ -26,12 +28,16 @@ LOWEST = -1e30  # below every score, and finite, so that a difference of two of 
 
 
 class KvCache:
-    """Keys (G, S, K) and values (G, S, V) of every layer, in the precision they are computed in.
+    """Keys (G, S, K), values (G, S, V) and states of every layer, in the precision they are computed in.
 
     Where keys hold the values as their first numbers, the values are a view of them.
     """
 
-    def __init__(self, config: ModelConfig, num_slots: int, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self, config: ModelConfig, num_blocks: int, block_size: int, dtype: torch.dtype = torch.float32
+    ) -> None:
+        num_slots, self._block_size = num_blocks * block_size, block_size
+        self.states = [StateCache(num_blocks) for _ in config.blocks]
         layouts = [kv_layout(block.mixer) for block in config.blocks]
         self.keys = [
             torch.zeros(each.num_kv_heads, num_slots, each.key_size, dtype=dtype) for each in layouts
@@ -41,12 +47,15 @@ class KvCache:
             for each, keys_GSK in zip(layouts, self.keys, strict=True)
         ]
 
-    def copy(self, source: slice, target: slice) -> None:
-        """Copy the keys and values of a run of slots to another."""
+    def copy_block(self, source: int, target: int) -> None:
+        size = self._block_size
+        here, there = (slice(block * size, (block + 1) * size) for block in (source, target))
         for keys_GSK, values_GSV in zip(self.keys, self.values, strict=True):
-            keys_GSK[:, target] = keys_GSK[:, source]
+            keys_GSK[:, there] = keys_GSK[:, here]
             if values_GSV.data_ptr() != keys_GSK.data_ptr():
-                values_GSV[:, target] = values_GSV[:, source]
+                values_GSV[:, there] = values_GSV[:, here]
+        for states in self.states:
+            states.copy(source, target)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,13 +81,19 @@ class Chunk:
 
 
 class PagedAttend:
-    """The engine's Attend for one step: store the step's keys and values, then attend group by group."""
+    """The engine's Attend for one step: store the step's keys and values, then attend group by group.
+
+    `through` are the rounds in which its tokens go through states, if the model has any.
+    """
 
     is_cache = True
 
-    def __init__(self, cache: KvCache, slots_T: torch.Tensor, groups: list[Group], plan: KernelPlan) -> None:
+    def __init__(
+        self, cache: KvCache, slots_T: torch.Tensor, groups: list[Group], plan: KernelPlan,
+        through: Sequence[Round] = (),
+    ) -> None:  # fmt: skip
         self._cache, self._slots_T, self._plan = cache, slots_T, plan
-        self._groups = groups
+        self._groups, self._through = groups, through
         self._chunks_of: dict[tuple[int, int, int | None], list[Chunk]] = {}
 
     def __call__(
@@ -109,7 +124,10 @@ class PagedAttend:
         raise AssertionError("models with an encoder do not come into the engine; serves() keeps them out")
 
     def runs(self, layer: int) -> Iterator[Run]:
-        raise AssertionError("models with states do not come into the engine; serves() keeps them out")
+        states = self._cache.states[layer]
+        for each in self._through:
+            state = states.read(each.before)
+            yield Run(each.rows_R, len(each.before), each.length, state, partial(states.keep, each.after))
 
     def pad(self, num_rows: int) -> int:
         return self._plan.pad(num_rows)

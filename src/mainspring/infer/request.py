@@ -8,10 +8,12 @@ from typing import Literal
 import msgspec
 from pydantic import Field
 
+from mainspring.artifact import Artifact
 from mainspring.config import Config
 from mainspring.infer.grammar import GrammarState
 from mainspring.infer.sampling import Chosen, Seen
 from mainspring.infer.speculate import NGram, Pace
+from mainspring.registry import Registry
 from mainspring.schema import Constraint, FinishReason, Sampling
 
 
@@ -52,6 +54,19 @@ class EngineConfig(Config):
     speculation: bool = Field(
         default=True, description="Guess ids from the text so far and check many at once."
     )
+    draft_model: str | None = Field(
+        default=None,
+        description="A smaller model of the same tokenizer, `model/NAME`, that guesses what the text does not tell.",
+    )
+
+
+def find_draft(config: EngineConfig, artifact: Artifact, registry: Registry) -> EngineConfig:
+    """An artifact's settings, with the folder of the draft model for its reference; none guesses for itself."""
+    if config.draft_model is None:
+        return config
+    draft = registry.get(config.draft_model, verify=True)
+    is_itself = draft.reference == artifact.reference
+    return config.model_copy(update={"draft_model": None if is_itself else str(registry.folder(draft))})
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,7 +119,8 @@ class Sequence:
 
     `names` are those of the full blocks that `ids` make, as far as they were asked for; `num_named` blocks are
     known to the pool by them. `num_told` ids of the prompt have been scored for who asked for it. `followers` are
-    requests for the same ids that take over what this one computes of them.
+    requests for the same ids that take over what this one computes of them. `guess` are the ids that the next step
+    may check behind those that there are, `pace` is that of whoever guessed them.
     """
 
     request: Request
@@ -114,7 +130,10 @@ class Sequence:
     grammar: GrammarState | None = None
     seen: Seen | None = None
     ngram: NGram = field(default_factory=NGram)
-    pace: Pace = field(default_factory=Pace)
+    ngram_pace: Pace = field(default_factory=Pace)
+    draft_pace: Pace = field(default_factory=Pace)
+    guess: list[int] = field(default_factory=list)
+    pace: Pace | None = None
     arrived: float = field(default_factory=time.monotonic)
     num_computed: int = 0
     num_cached: int = 0

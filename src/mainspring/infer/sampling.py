@@ -128,6 +128,13 @@ def summarize(scores_NV: "torch.Tensor", places: Sequence[int]) -> Summary:
     return found
 
 
+def pick_rows(scores_NV: "torch.Tensor", rows: Sequence[Row]) -> list[int]:
+    """The next ids by each row's wishes, with nothing said of them."""
+    with np.errstate(all="ignore"):
+        pairs = zip(scores_NV.cpu().numpy(), rows, strict=True)
+        return [_pick(_changed(scores_V, row), row) for scores_V, row in pairs]
+
+
 def choose_rows(
     scores_NV: "torch.Tensor", places: Sequence[int], rows: Sequence[Row], summarize: Summarize = summarize
 ) -> list[Chosen]:
@@ -139,10 +146,8 @@ def choose_rows(
         for place, row, best, log_sum, entropy in zip(places, rows, *summary, strict=True):
             scores_V, sampling = array_NV[place], row.sampling
             changed_V = _changed(scores_V, row)
-            if sampling.temperature >= GREEDY_BELOW:
-                token_id = _draw(changed_V, row)
-            else:
-                token_id = best if changed_V is scores_V else int(changed_V.argmax())
+            is_known = changed_V is scores_V and sampling.temperature < GREEDY_BELOW
+            token_id = best if is_known else _pick(changed_V, row)
             logprob = math.nan if changed_V[token_id] == -np.inf else float(scores_V[token_id]) - log_sum
             others = _alternatives(scores_V, log_sum, sampling.logprobs)
             chosen.append(Chosen(token_id, logprob, entropy, others))
@@ -236,6 +241,10 @@ def _bits(mask: np.ndarray, size: int) -> np.ndarray:
         np.bool_
     )
     return bits if len(bits) == size else np.pad(bits, (0, size - len(bits)))
+
+
+def _pick(changed_V: Floats, row: Row) -> int:
+    return int(changed_V.argmax()) if row.sampling.temperature < GREEDY_BELOW else _draw(changed_V, row)
 
 
 def _draw(scores_V: Floats, row: Row) -> int:

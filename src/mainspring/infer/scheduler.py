@@ -18,7 +18,8 @@ from mainspring.infer.waiting import Waiting
 MAX_SCORED = 64
 """Rows of a prompt that are scored in one step: every one is as wide as the vocabulary."""
 
-Propose = Callable[[Sequence, int, float], list[int]]
+Guess = Callable[[list[Sequence], Tempo], None]
+"""Sets what it guesses of sequences that decode."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +53,13 @@ class Scheduler:
 
     def __init__(
         self, config: EngineConfig, pool: BlockPool, *, model: str = "", window: int | None = None,
-        grain: int = 1, propose: Propose | None = None,
+        grain: int = 1, guess: Guess | None = None,
     ) -> None:  # fmt: skip
         self._config, self._pool, self._model, self._window = config, pool, model, window
-        self._propose = propose or (lambda *_: [])
+        self._guess = guess or (lambda *_: None)
         self.waiting = Waiting()
         self.running: list[Sequence] = []
         self.tempo = Tempo(config.max_slowdown, grain)
-        self._row_cost = 0.0
         self.stats = EngineStats()
 
     def __iter__(self) -> Iterator[Sequence]:
@@ -91,7 +91,7 @@ class Scheduler:
         plan = Plan()
         self.running.sort(key=lambda each: (-each.request.priority, each.arrived))
         decoding = [each for each in self.running if each.num_lacking == 1]
-        self._row_cost = self.tempo.row_cost(len(decoding))
+        self._guess(decoding, self.tempo)
         for sequence in decoding:
             self._go_on(sequence, plan, self._config.max_step_tokens)
         most = self._config.max_step_tokens
@@ -155,11 +155,9 @@ class Scheduler:
             budget = min(budget, MAX_SCORED)
         known = sequence.ids[start : start + min(budget, lacking)]
         is_complete = len(known) == lacking
-        drafts: list[int] = []
         # With followers nothing is guessed: a block that guesses fill is found by its name, yet they write into it.
-        if is_complete and lacking == 1 and budget > 1 and not sequence.followers:
-            left = sequence.request.sampling.max_tokens - sequence.num_generated - 1
-            drafts = self._propose(sequence, min(budget - 1, left), self._row_cost)
+        drafts = sequence.guess[: budget - 1] if lacking == 1 and not sequence.followers else []
+        sequence.guess = []
         if not grow(len(known) + len(drafts)):
             return False
         scored = len(known) if sequence.wants_prompt else 1 if is_complete else 0

@@ -3,6 +3,7 @@
 A seat's `model` is the one that torch knows: the weights that answer, or those that were packed to answer.
 """
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,14 +12,19 @@ from mainspring.adapt import lora, store
 from mainspring.adapt.lora import LoraPair
 from mainspring.errors import ConfigError, MainspringError, WeightsError
 from mainspring.infer.backends.base import Backend
+from mainspring.infer.backends.live import Live
 from mainspring.infer.backends.native import Native
 from mainspring.infer.backends.torch_eager import TorchEager
+from mainspring.infer.drafts import DraftModel
 from mainspring.infer.engine import Engine
 from mainspring.infer.kernel_plan import KernelPlan
 from mainspring.infer.kernels import linears_agree
 from mainspring.infer.request import EngineConfig
 from mainspring.models.load import load, read_config
 from mainspring.models.model import Model
+from mainspring.tokenizer.base import Tokenizer
+
+FP32_BYTES = 4
 
 
 class TorchSeat:
@@ -34,6 +40,7 @@ class TorchSeat:
     ) -> None:
         self.model = load(folder).requires_grad_(False)
         _check_served(self.model, reference)
+        _check_room(self.model, reference, config)
         self.plan = plan(self.model)
         weights = adapters.base_fingerprint(self.model)
         self.backend: Backend = TorchEager(
@@ -104,6 +111,35 @@ def open_seat(
     return TorchSeat(folder, reference, plan, config)
 
 
+def open_draft(folder: Path, reference: str, tokenizer: Tokenizer, config: EngineConfig) -> DraftModel | None:
+    """The model that guesses for the one in `folder`, if the settings name one.
+
+    Raises:
+        ConfigError: one that cannot guess for it, or that would never be asked.
+
+    """
+    if config.draft_model is None:
+        return None
+    if not config.speculation:
+        raise ConfigError("`draft_model` is set and `speculation` is off; one of them must go.")
+    name, draft_folder = config.draft_model, Path(config.draft_model)
+    if Tokenizer.load(draft_folder).source != tokenizer.source:
+        raise ConfigError(
+            f"`draft_model` is {name}, whose tokenizer is another than that of {reference}, so its ids mean "
+            "other texts. Name a model with the same tokenizer, or none."
+        )
+    draft, model = read_config(draft_folder), read_config(folder)
+    if not draft.is_served or draft.has_states or model.has_states:
+        raise ConfigError(
+            f"`draft_model` is {name}, a {draft.family} model, which is to guess for {reference}, a {model.family} "
+            "model. Both must be language models of attention alone: states cannot be taken back."
+        )
+    sizes = DraftModel.sizes(config)
+    is_native = config.backend == "native" and Native.serves(draft) is None
+    backend = Native.load(draft_folder, sizes) if is_native else Live(load(draft_folder), sizes)
+    return DraftModel(backend, config, min(draft.vocab_size, model.vocab_size))
+
+
 def _check_exact(factors: dict[str, LoraPair], plan: KernelPlan, reference: str) -> None:
     if not linears_agree([w for pair in factors.values() for w in (pair.a_RI, pair.b_OR)], plan):
         raise MainspringError(
@@ -124,9 +160,20 @@ def _factors(model: Model, reference: str) -> dict[str, LoraPair]:
         ) from error
 
 
+def _check_room(model: Model, reference: str, config: EngineConfig) -> None:
+    """Every block keeps the states behind it; where those are large, blocks must be few and long."""
+    needed = FP32_BYTES * config.num_blocks * sum(block.mixer.state_numbers for block in model.config.blocks)
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > there / 2:
+        raise ConfigError(
+            f"The states of {reference} at {config.num_blocks} blocks take {needed / 1e9:,.1f} GB, and there are "
+            f"{there / 1e9:,.1f} GB of memory. Set fewer and longer blocks: engine.num_blocks and engine.block_size."
+        )
+
+
 def _check_served(model: Model, reference: str) -> None:
     if not model.config.is_served:
         raise WeightsError(
             f"{reference} is a {model.config.family} model that the engine does not generate with: it "
-            "serves language models whose layers look back by attention. Ask another model."
+            "serves language models whose layers look back, and know no distances. Ask another model."
         )

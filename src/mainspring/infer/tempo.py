@@ -39,17 +39,22 @@ class Tempo:
             return 1.0
         return row_s * num_decoding / self._decode_s
 
+    def share(self, seconds: float) -> float:
+        """A time as a share of a step that decodes; 0 while none has been measured."""
+        return 0.0 if self._decode_s is None else seconds / self._decode_s
+
     def note(self, num_decoding: int, num_drafts: int, num_prompt: int, seconds: float) -> None:
         """Learn from a step."""
         decode_s = (self._decode_s or 0.0) if num_decoding else 0.0
         if num_prompt:
             rest = seconds - decode_s - num_drafts * (self._draft_s or 0.0)
-            self._token_s = _mean(self._token_s, max(rest, seconds * LEAST) / num_prompt)
+            self._token_s = mean(self._token_s, max(rest, seconds * LEAST) / num_prompt)
         elif num_drafts:
-            self._draft_s = _mean(self._draft_s, max(seconds - decode_s, seconds * LEAST) / num_drafts)
+            self._draft_s = mean(self._draft_s, max(seconds - decode_s, seconds * LEAST) / num_drafts)
         elif num_decoding:
-            self._decode_s = _mean(self._decode_s, seconds)
+            self._decode_s = mean(self._decode_s, seconds)
 
 
-def _mean(before: float | None, value: float) -> float:
+def mean(before: float | None, value: float) -> float:
+    """The running mean after one more value."""
     return value if before is None else (1 - WEIGHT) * before + WEIGHT * value

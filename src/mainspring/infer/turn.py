@@ -49,7 +49,8 @@ def choose_all(
             turn for (turn, _), each in zip(rows, chosen, strict=True) if _take(turn, each, scheduler, end)
         ]
     for turn in proposed.values():
-        turn.sequence.pace.note(len(turn.drafts), turn.num_right)
+        if turn.sequence.pace is not None:
+            turn.sequence.pace.note(len(turn.drafts), turn.num_right)
         scheduler.stats.draft_tokens += len(turn.drafts)
         scheduler.stats.accepted_tokens += turn.num_right
 

@@ -62,7 +62,7 @@ class Run:
     what it leaves now. States have the segment as their first dimension.
     """
 
-    rows: slice
+    rows: slice | torch.Tensor
     count: int
     length: int
     state: State | None = None

@@ -89,7 +89,7 @@ class AttentionSpec(Config):
     @property
     def is_paged(self) -> bool:
         """Whether the engine's paged cache knows how to score it, and its probe every step behind."""
-        return self.alibi is None and not self.has_gate
+        return self.alibi is None
 
     @property
     def cached_numbers(self) -> int:
@@ -298,9 +298,14 @@ class ModelConfig(StackSpec):
 
     @property
     def is_served(self) -> bool:
-        """Whether the engine can generate with it: a language model of attention that looks back only."""
+        """Whether the engine can generate with it: a language model whose layers look back only."""
         is_language_model = self.head is not None and self.head.kind == "lm" and self.encoder is None
         return is_language_model and self.is_causal and all(block.mixer.is_paged for block in self.blocks)
+
+    @property
+    def has_states(self) -> bool:
+        """Whether some layer carries a state from token to token, which cannot be taken back."""
+        return any(block.mixer.state_numbers for block in self.blocks)
 
     @property
     def task(self) -> Literal["chat", "embedding", "rerank", ""]:

@@ -23,8 +23,8 @@ class StateSpec(Config, ABC):
 
     @property
     def is_paged(self) -> bool:
-        """Whether the engine's paged cache serves them: it holds keys, not states."""
-        return False
+        """Whether the engine serves it: its cache holds states beside the blocks of keys."""
+        return True
 
     @property
     def cached_numbers(self) -> int:
@@ -202,8 +202,8 @@ class LstmSpec(Config):
 
     @property
     def is_paged(self) -> bool:
-        """Whether the engine's paged cache serves it: it holds keys, not states."""
-        return False
+        """Whether the engine serves it: its cache holds states beside the blocks of keys."""
+        return True
 
     @property
     def cached_numbers(self) -> int:

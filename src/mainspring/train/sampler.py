@@ -65,7 +65,7 @@ def sample(
     if not model.config.is_served:
         raise ConfigError(
             f"A {model.config.family} model cannot answer in the engine, so it cannot learn from its own answers. "
-            "Take a language model whose layers all look back by attention."
+            "Take a language model whose layers all look back, without scores by distance."
         )
     config = _engine_config(asks, max_tokens, at_once)
     receivers = [_Receiver() for _ in asks]

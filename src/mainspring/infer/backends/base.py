@@ -14,7 +14,8 @@ class Backend(Protocol):
 
     `is_exact`: a sequence's scores depend on its own ids alone. `fingerprint` names weights and kernels: equal ones
     give equal bits. `window`: how far back the farthest-looking layer sees, None where one sees all. `grain`: pieces
-    of a prompt that have fewer tokens take no less time.
+    of a prompt that have fewer tokens take no less time. `has_states`: what was computed cannot be taken back, so that
+    nothing is guessed.
     """
 
     name: str
@@ -24,6 +25,7 @@ class Backend(Protocol):
     max_step_tokens: int
     window: int | None
     grain: int
+    has_states: bool
 
     def step(self, works: Sequence[Work]) -> torch.Tensor:
         """Compute keys and values of all the works' ids.

@@ -21,6 +21,7 @@ class Live(TorchEager):
     name = "live"
     is_exact = False
     chunk = 16
+    state_chunk = 1 << 30
 
     def __init__(self, model: Model, config: EngineConfig) -> None:
         check_served(model)

@@ -48,6 +48,7 @@ class Native:
     name = "native"
     is_exact = True
     grain = 1
+    has_states = False
 
     def __init__(
         self,

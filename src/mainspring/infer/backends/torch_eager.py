@@ -17,6 +17,7 @@ from mainspring.infer.layout import window_of
 from mainspring.infer.paged import Group, KvCache, PagedAttend
 from mainspring.infer.request import EngineConfig
 from mainspring.infer.scheduler import Work
+from mainspring.infer.states import Round, rounds
 from mainspring.models.model import Model
 
 
@@ -31,14 +32,18 @@ class TorchEager:
     summarize = staticmethod(sampling.summarize)
     chunk = ATTENTION_CHUNK
     grain = 16
+    state_chunk = 1
+    """Tokens of a sequence that go through a state at once: the bits change with their number."""
 
     def __init__(
         self, model: Model, plan: KernelPlan, config: EngineConfig, *, fingerprint: str = ""
     ) -> None:
         self._model, self._plan = model.eval(), plan
         self._block_size = config.block_size
-        num_slots = config.num_blocks * config.block_size
-        self._cache = KvCache(model.config, num_slots, model.embedding.weight.dtype)
+        self._cache = KvCache(
+            model.config, config.num_blocks, config.block_size, model.embedding.weight.dtype
+        )
+        self.has_states = model.config.has_states
         self.context, self.max_step_tokens = model.config.context, plan.limit
         self.fingerprint, self.window = fingerprint or plan.fingerprint, window_of(model.config)
 
@@ -62,10 +67,9 @@ class TorchEager:
     def has_adapter(self, name: str) -> bool:
         return name in adapters.adapters_of(self._model).configs
 
+    @torch.inference_mode()
     def copy_block(self, source: int, target: int) -> None:
-        self._cache.copy(
-            *(slice(block * self._block_size, (block + 1) * self._block_size) for block in (source, target))
-        )
+        self._cache.copy_block(source, target)
 
     def _step(self, works: Sequence[Work], adapter: str | None) -> torch.Tensor:
         padded = self._plan.pad(sum(len(work.ids) for work in works))
@@ -78,7 +82,10 @@ class TorchEager:
             pos_T[group.rows_NT] = group.last_NT
             slots_T[group.rows_NT] = group.slots_NS.gather(1, group.last_NT)
         self._switch(adapter)
-        hidden_TD = self._model(ids_T, pos_T, PagedAttend(self._cache, slots_T, groups, self._plan))
+        through: list[Round] = []
+        if self.has_states:
+            through = list(rounds(works, self._block_size, self.state_chunk))
+        hidden_TD = self._model(ids_T, pos_T, PagedAttend(self._cache, slots_T, groups, self._plan, through))
         return self._scores(works, hidden_TD)
 
     def _switch(self, adapter: str | None) -> None:

@@ -8,6 +8,7 @@ Shapes: T tokens, B segments of L (and M, the earlier ones) tokens, D model widt
 K key size, V value size, X convolved channels.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -55,22 +56,30 @@ class Delta(nn.Module):
         *qkv, z_TGX = qkvz_TGX.split([spec.key_size, spec.key_size, values, values], dim=2)
         b_TH, a_TH = (each.flatten(1) for each in self.ba(x_TD).unflatten(1, (groups, 2, -1)).unbind(2))
         x_TX = torch.cat([each.flatten(1) for each in qkv], dim=1)
-        z_THV = z_TGX.reshape(len(x_TD), spec.num_heads, spec.value_size)
-        y_THV = mix_runs(around, self.layer, (z_THV, x_TX, b_TH, a_TH), self._mix)
+        gate_THV = functional.silu(z_TGX.reshape(len(x_TD), spec.num_heads, spec.value_size))
+        log_TH = -self.a_log.float().exp() * functional.softplus(a_TH.float() + self.dt_bias)
+        y_THV = mix_runs(
+            around,
+            self.layer,
+            (gate_THV, x_TX, log_TH, b_TH.float().sigmoid()),
+            partial(self._mix, around=around),
+        )
         return self.out(y_THV.flatten(1))
 
     def _mix(
         self,
         state: State | None,
-        z_BLHV: torch.Tensor,
+        gate_BLHV: torch.Tensor,
         x_BLX: torch.Tensor,
-        b_BLH: torch.Tensor,
-        a_BLH: torch.Tensor,
+        log_BLH: torch.Tensor,
+        beta_BLH: torch.Tensor,
+        *,
+        around: Pass,
     ) -> tuple[torch.Tensor, State]:
         """The state is computed in fp32, as by the reference implementation."""
         spec = self.spec
         last_BKX, state_BHKV = state or (None, None)
-        x_BLX, last_BKX = self.conv(x_BLX, last_BKX)
+        x_BLX, last_BKX = self.conv(around, x_BLX, last_BKX)
         keys = spec.num_key_heads * spec.key_size
         q, k, v = x_BLX.float().split([keys, keys, spec.num_heads * spec.value_size], dim=2)
         q_BLHK, k_BLHK = (self._unit(each) for each in (q, k))
@@ -78,16 +87,15 @@ class Delta(nn.Module):
             q_BLHK=q_BLHK * spec.key_size**-0.5,
             k_BLHK=k_BLHK,
             v_BLHV=v.unflatten(2, (spec.num_heads, -1)),
-            log_BLH=-self.a_log.float().exp() * functional.softplus(a_BLH.float() + self.dt_bias),
-            beta_BLH=b_BLH.float().sigmoid(),
+            log_BLH=log_BLH,
+            beta_BLH=beta_BLH,
         )
         if state_BHKV is None:
             state_BHKV = x_BLX.new_zeros(
                 len(x_BLX), spec.num_heads, spec.key_size, spec.value_size, dtype=torch.float32
             )
         y_BLHV, state_BHKV = scan_chunks(steps, state_BHKV)
-        normed_BLHV = self.norm(y_BLHV.to(z_BLHV.dtype))
-        return normed_BLHV * functional.silu(z_BLHV), (last_BKX, state_BHKV)
+        return self.norm(y_BLHV.to(gate_BLHV.dtype)) * gate_BLHV, (last_BKX, state_BHKV)
 
     def _unit(self, x_BLX: torch.Tensor) -> torch.Tensor:
         """Heads of length one, each for all of its value heads."""

@@ -3,13 +3,15 @@
 Shapes: T tokens of packed segments, B segments of L tokens, D model width, H hidden numbers.
 """
 
+from functools import partial
+
 import torch
 from torch import nn
 
 from mainspring.models.attend import State
 from mainspring.models.mixer_specs import LstmSpec
 from mainspring.models.parts.base import Pass
-from mainspring.models.parts.recurrent import mix_runs
+from mainspring.models.parts.recurrent import filled_up, mix_runs
 
 
 class Lstm(nn.Module):
@@ -21,9 +23,10 @@ class Lstm(nn.Module):
         self.cell = nn.LSTM(width, spec.hidden, batch_first=True)
 
     def forward(self, x_TD: torch.Tensor, around: Pass) -> torch.Tensor:
-        return mix_runs(around, self.layer, [x_TD], self._mix)
+        return mix_runs(around, self.layer, [x_TD], partial(self._mix, around))
 
-    def _mix(self, state: State | None, x_BLD: torch.Tensor) -> tuple[torch.Tensor, State]:
-        before = None if state is None else tuple(each.unsqueeze(0) for each in state)
-        y_BLH, (hidden_1BH, cell_1BH) = self.cell(x_BLD, before)
-        return y_BLH, (hidden_1BH[0], cell_1BH[0])
+    def _mix(self, around: Pass, state: State | None, x_BLD: torch.Tensor) -> tuple[torch.Tensor, State]:
+        count = len(x_BLD)
+        before = None if state is None else tuple(filled_up(each, around).unsqueeze(0) for each in state)
+        y_BLH, (hidden_1BH, cell_1BH) = self.cell(filled_up(x_BLD, around), before)
+        return y_BLH[:count], (hidden_1BH[0, :count], cell_1BH[0, :count])

@@ -7,6 +7,7 @@ y * silu(gate) -> out
 Shapes: T tokens, B segments of L tokens, D model width, I channels, N state size, R rank of the time steps.
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -17,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from mainspring.models.attend import State
 from mainspring.models.mixer_specs import MambaSpec
 from mainspring.models.parts.base import Pass
-from mainspring.models.parts.recurrent import CausalConv, mix_runs, time_step_bias
+from mainspring.models.parts.recurrent import CausalConv, filled_up, mix_runs, time_step_bias
 
 CHUNK = 32  # tokens whose states are held at once, few enough for the processor's cache
 WIDE = (
@@ -54,20 +55,21 @@ class Mamba(nn.Module):
 
     def forward(self, x_TD: torch.Tensor, around: Pass) -> torch.Tensor:
         x_TI, gate_TI = self.up(x_TD).chunk(2, dim=1)
-        y_TI = mix_runs(around, self.layer, (x_TI,), self._mix)
+        y_TI = mix_runs(around, self.layer, (x_TI,), partial(self._mix, around))
         return self.out(y_TI * functional.silu(gate_TI))
 
-    def _mix(self, state: State | None, x_BLI: torch.Tensor) -> tuple[torch.Tensor, State]:
+    def _mix(self, around: Pass, state: State | None, x_BLI: torch.Tensor) -> tuple[torch.Tensor, State]:
         """The state is computed in fp32, as by the reference implementation."""
         spec = self.spec
         last_BKI, state_BIN = state or (None, None)
-        x_BLI, last_BKI = self.conv(x_BLI, last_BKI)
-        dt_TR, in_TN, out_TN = self.select(x_BLI.flatten(0, 1)).split(
+        x_BLI, last_BKI = self.conv(around, x_BLI, last_BKI)
+        x_TI = x_BLI.flatten(0, 1)
+        dt_TR, in_TN, out_TN = self.select(filled_up(x_TI, around)).split(
             [spec.dt_rank, spec.state_size, spec.state_size], dim=1
         )
         dt_TI = functional.softplus(self.dt(self.dt_norm(dt_TR)).float())
         dt_BLI, in_BLN, out_BLN = (
-            each.float().unflatten(0, x_BLI.shape[:2])
+            each[: len(x_TI)].float().unflatten(0, x_BLI.shape[:2])
             for each in (dt_TI, self.in_norm(in_TN), self.out_norm(out_TN))
         )
         steps = Steps(x_BLI=x_BLI.float(), dt_BLI=dt_BLI, in_BLN=in_BLN, out_BLN=out_BLN)
@@ -99,7 +101,9 @@ def _chunk(steps: Steps, a_IN: torch.Tensor, state_BIN: torch.Tensor) -> tuple[t
     decay_BLIN = (steps.dt_BLI.unsqueeze(-1) * a_IN).exp()
     added_BLIN = (steps.dt_BLI * steps.x_BLI).unsqueeze(-1) * steps.in_BLN.unsqueeze(2)
     states_BLIN = Scan.apply(decay_BLIN, added_BLIN, state_BIN)
-    return (states_BLIN @ steps.out_BLN.unsqueeze(-1)).squeeze(-1), states_BLIN[:, -1].clone()
+    # Row times matrix: the bits of matrix times column change with the number of segments.
+    y_BLI = (steps.out_BLN.unsqueeze(2) @ states_BLIN.transpose(2, 3)).squeeze(2)
+    return y_BLI, states_BLIN[:, -1].clone()
 
 
 class Scan(torch.autograd.Function):

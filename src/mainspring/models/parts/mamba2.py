@@ -9,6 +9,7 @@ Shapes: T tokens, B segments of L (and M, the earlier ones) tokens, D model widt
 P head size, N state size, I = H * P, X convolved channels.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -47,21 +48,27 @@ class Mamba2(nn.Module):
     def forward(self, x_TD: torch.Tensor, around: Pass) -> torch.Tensor:
         spec = self.spec
         gate_TI, x_TX, dt_TH = self.up(x_TD).split([spec.inner, spec.num_channels, spec.num_heads], dim=1)
-        y_TI = mix_runs(around, self.layer, (gate_TI, x_TX, dt_TH), self._mix)
+        dt_TH = functional.softplus(dt_TH.float() + self.dt_bias).clamp(spec.dt_min, spec.dt_max)
+        y_TI = mix_runs(around, self.layer, (gate_TI, x_TX, dt_TH), partial(self._mix, around))
         return self.out(y_TI)
 
     def _mix(
-        self, state: State | None, gate_BLI: torch.Tensor, x_BLX: torch.Tensor, dt_BLH: torch.Tensor
+        self,
+        around: Pass,
+        state: State | None,
+        gate_BLI: torch.Tensor,
+        x_BLX: torch.Tensor,
+        dt_BLH: torch.Tensor,
     ) -> tuple[torch.Tensor, State]:
         """The state is computed in fp32, as by the reference implementation."""
         spec = self.spec
         last_BKX, state_BHPN = state or (None, None)
-        x_BLX, last_BKX = self.conv(x_BLX, last_BKX)
+        x_BLX, last_BKX = self.conv(around, x_BLX, last_BKX)
         shared = spec.num_groups * spec.state_size
         x_BLI, in_BLS, out_BLS = x_BLX.float().split([spec.inner, shared, shared], dim=2)
         steps = Steps(
             x_BLHP=x_BLI.unflatten(2, (spec.num_heads, spec.head_size)),
-            dt_BLH=functional.softplus(dt_BLH.float() + self.dt_bias).clamp(spec.dt_min, spec.dt_max),
+            dt_BLH=dt_BLH,
             in_BLGN=in_BLS.unflatten(2, (spec.num_groups, spec.state_size)),
             out_BLGN=out_BLS.unflatten(2, (spec.num_groups, spec.state_size)),
         )

@@ -26,6 +26,7 @@ from mainspring.models.parts.base import Pass
 from mainspring.models.parts.ffn import build_ffn
 
 SCORES_A_GROUP = 2
+LANES = 32  # numbers that a processor's loop computes at once, or a multiple of them
 TINY = 1e-20  # keeps the quotient of scores that are all zero finite
 
 
@@ -58,7 +59,10 @@ class Mixture(nn.Module):
 
     def _share(self, shared: nn.Module, x_TD: torch.Tensor) -> torch.Tensor:
         y_TD = shared(x_TD)
-        return y_TD if self.shared_gate is None else self.shared_gate(x_TD).sigmoid() * y_TD
+        if self.shared_gate is None:
+            return y_TD
+        # A column of single numbers is computed in vectors but for its end, so a row's bits would depend on its place.
+        return self.shared_gate(x_TD).expand(-1, LANES).sigmoid()[:, :1] * y_TD
 
     def _run_experts(self, x_SD: torch.Tensor, counts: list[int], around: Pass) -> torch.Tensor:
         """Every expert over its rows. One without rows runs only to get a gradient, which is zero then."""

@@ -23,15 +23,28 @@ def mix_runs(around: Pass, layer: int, rows: Sequence[torch.Tensor], mix: Mix) -
     What stands behind the last segment gets zeros.
     """
     out: list[torch.Tensor] = []
+    numbered: list[torch.Tensor] = []
     for run in around.attend.runs(layer):
         parts = [each[run.rows].unflatten(0, (run.count, run.length)) for each in rows]
         y_BLX, state = mix(run.state, *parts)
         run.keep(state)
         out.append(y_BLX.flatten(0, 1))
+        if isinstance(run.rows, torch.Tensor):
+            numbered.append(run.rows)
+    if numbered:
+        y_TX = torch.zeros_like(rows[0])
+        y_TX[torch.cat(numbered)] = torch.cat(out)
+        return y_TX
     done = sum(len(each) for each in out)
     if done < len(rows[0]):
         out.append(torch.zeros_like(rows[0][done:]))
     return torch.cat(out)
+
+
+def filled_up(x_BX: torch.Tensor, around: Pass) -> torch.Tensor:
+    """Rows for a kernel that is to have more of them in the engine's exact mode."""
+    missing = around.attend.pad(len(x_BX)) - len(x_BX)
+    return functional.pad(x_BX, (0, 0) * (x_BX.dim() - 1) + (0, missing)) if missing else x_BX
 
 
 class CausalConv(nn.Module):
@@ -44,7 +57,7 @@ class CausalConv(nn.Module):
         self.bias = nn.Parameter(torch.empty(num_channels).uniform_(-bound, bound)) if bias else None
 
     def forward(
-        self, x_BLX: torch.Tensor, last_BKX: torch.Tensor | None
+        self, around: Pass, x_BLX: torch.Tensor, last_BKX: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Silu of the sums, and the last tokens that the next ones need; before the first there are zeros."""
         size = self.weight.shape[2]
@@ -57,7 +70,8 @@ class CausalConv(nn.Module):
             sum_BLX = torch.addcmul(sum_BLX, seen_BMX[:, back : back + length], self.weight[:, 0, back])
         if self.bias is not None:
             sum_BLX = sum_BLX + self.bias
-        return functional.silu(sum_BLX), seen_BMX[:, length:].clone()
+        count = len(x_BLX)
+        return functional.silu(filled_up(sum_BLX, around))[:count], seen_BMX[:, length:].clone()
 
 
 def decay_between(log_BLH: torch.Tensor) -> torch.Tensor:
@@ -67,6 +81,8 @@ def decay_between(log_BLH: torch.Tensor) -> torch.Tensor:
     Paper: arXiv:2405.21060, listing 1 (segsum).
     """
     length = log_BLH.shape[1]
+    if length == 1:  # nothing is between a token and itself
+        return torch.ones_like(log_BLH).transpose(1, 2).unsqueeze(-1)
     steps_BHLM = log_BLH.transpose(1, 2).unsqueeze(-1).expand(-1, -1, -1, length).tril(-1)
     return steps_BHLM.cumsum(2).exp().tril()
 
