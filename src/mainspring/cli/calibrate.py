@@ -48,7 +48,10 @@ def calibrate(
         named = {"assistant": artifact.reference, "confidence": saved.reference}
         show.result({**named, "fit": fit, "report": report, "items": graded})
         return
-    print(f"{artifact.reference} wrote {len(graded)} answers to {report.num_asked} questions itself")
+    num_shown = sum(each.is_shown for each in graded)
+    print(
+        f"{artifact.reference} wrote {len(graded)} answers to {report.num_asked} questions; {num_shown} were shown"
+    )
     print(f"fitted on {report.num_fitted}, reported on {report.num_reported} others\n")
     _print_report(report)
     show.end(workspace, folder, 'ask "QUESTION"', "serve")
@@ -59,9 +62,8 @@ def _print_report(report: "Report") -> None:
         return f"{figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})"
 
     names = {"ece": "calibration error", "brier": "Brier score", "auroc": "AUROC"}
-    rows = [
-        [name, shown(getattr(report.before, field)), shown(getattr(report.after, field))]
-        for field, name in names.items()
-    ]
-    heads = ["with 95 % intervals", "exp(log-probability)", "calibrated"]
-    show.table([*rows, ["right answers", shown(report.accuracy), ""]], heads)
+    systems = [each for each in (report.before, report.after, report.shown) if each is not None]
+    rows = [[name, *(shown(getattr(each, field)) for each in systems)] for field, name in names.items()]
+    heads = ["", "exp(log-probability)", "calibrated", f"calibrated, the {report.num_shown} shown"]
+    show.table(rows, heads[: 1 + len(systems)])
+    print(f"\nright: {shown(report.accuracy)} of the reported; in brackets 95 % intervals")

@@ -1,6 +1,6 @@
 """From how sure a model was of its words to the chance that its answer is right, and how well that is met.
 
-Shapes: N answers, F features (2).
+Shapes: N answers, F features (FEATURES).
 """
 
 import itertools
@@ -15,19 +15,25 @@ L2 = 1.0
 STEPS = 50
 NUM_BINS = 10
 RESAMPLES = 2_000
-SIGNS = (1.0, -1.0)  # a higher log-probability may only raise the confidence, a higher entropy only lower it
+FEATURES = {"logprob": 1.0, "entropy": -1.0, "shown": 1.0}
+"""Which way each may move the confidence: more log-probability never lowers it, more entropy never raises it."""
 
 
 class Fit(msgspec.Struct, frozen=True, kw_only=True):
-    """confidence = sigmoid(bias + logprob * mean log-probability + entropy * mean entropy), in nats."""
+    """confidence = sigmoid(bias + logprob * mean log-probability + entropy * mean entropy + shown), in nats.
+
+    `shown` is added for an answer whose sentences had support and were shown.
+    """
 
     bias: float
     logprob: float
     entropy: float
+    shown: float
 
-    def confidence(self, logprob: float, entropy: float) -> float:
+    def confidence(self, logprob: float, entropy: float, shown: float = 1.0) -> float:
         """The chance of being right, 0 to 1."""
-        return 0.5 * (1.0 + math.tanh(0.5 * (self.bias + self.logprob * logprob + self.entropy * entropy)))
+        score = self.bias + self.logprob * logprob + self.entropy * entropy + self.shown * shown
+        return 0.5 * (1.0 + math.tanh(0.5 * score))
 
 
 class Figure(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,28 +53,30 @@ class Quality(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def fit(x_NF: np.ndarray, right_N: np.ndarray) -> Fit:
-    """Logistic regression of being right on log-probability and entropy, each with the sign that it must have.
+    """Logistic regression of being right on FEATURES, each with the sign that it must have.
 
     Source: Platt, Probabilistic Outputs for Support Vector Machines (1999), with an L2 penalty on the weights of
     standardized features instead of his smoothed labels, so that few answers do not break it. The loss is convex,
     so the best weights with the right signs are the best ones of some subset of the features, the others zero.
 
     Args:
-        x_NF: mean log-probability and mean entropy of each answer.
+        x_NF: mean log-probability and mean entropy of each answer, and 1 where it was shown, else 0.
         right_N: 1 for a right answer, else 0; both must occur.
 
     """
     mean_F, scale_F = x_NF.mean(0), x_NF.std(0)
     scale_F[scale_F < 1e-9] = 1.0  # a feature that never changes says nothing
     z_NF = (x_NF - mean_F) / scale_F
-    best_loss, best_w = np.inf, np.zeros(3)
-    for kept in itertools.product((True, False), repeat=2):
+    best_loss, best_w = np.inf, np.zeros(1 + len(FEATURES))
+    for kept in itertools.product((True, False), repeat=len(FEATURES)):
         w, loss = _newton(z_NF * np.array(kept), right_N)
-        if loss < best_loss and all(sign * each >= 0 for sign, each in zip(SIGNS, w[1:], strict=True)):
+        if loss < best_loss and all(
+            sign * each >= 0 for sign, each in zip(FEATURES.values(), w[1:], strict=True)
+        ):
             best_loss, best_w = loss, w
     weight_F = best_w[1:] / scale_F
     bias = best_w[0] - weight_F @ mean_F
-    return Fit(bias=float(bias), logprob=float(weight_F[0]), entropy=float(weight_F[1]))
+    return Fit(bias=float(bias), **dict(zip(FEATURES, weight_F.tolist(), strict=True)))
 
 
 def quality(p_N: np.ndarray, right_N: np.ndarray, *, seed: int = 0) -> Quality:
@@ -113,13 +121,13 @@ def auroc(p_N: np.ndarray, right_N: np.ndarray) -> float:
 def _newton(z_NF: np.ndarray, right_N: np.ndarray) -> tuple[np.ndarray, float]:
     """Weights (bias first) with the least loss, and that loss: Newton's method with halved steps."""
     a = np.column_stack([np.ones(len(z_NF)), z_NF])
-    penalty = L2 * np.array([0.0, 1.0, 1.0])
+    penalty = L2 * np.array([0.0, *np.ones(z_NF.shape[1])])
 
     def loss_of(w: np.ndarray) -> float:
         score = a @ w
         return float((np.logaddexp(0.0, score) - right_N * score).sum() + 0.5 * penalty @ w**2)
 
-    w = np.zeros(3)
+    w = np.zeros(len(penalty))
     for _ in range(STEPS):
         p = _sigmoid(a @ w)
         slope = a.T @ (p - right_N) + penalty * w

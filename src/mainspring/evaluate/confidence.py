@@ -1,6 +1,9 @@
 """The confidence of an assistant's generated answers: fitted, held against other questions, kept, found again.
 
-gold questions -> answers that were generated -> right or wrong -> by a hash of the id -> fit    -> artifact
+Answers that were written and not shown, for want of support, are learnt from as well: with few wrong ones among
+those that were shown there would be nothing to tell apart. That an answer was shown is a feature of its own.
+
+gold questions -> answers that were written   -> right or wrong -> by a hash of the id -> fit    -> artifact
                                                                                        -> report ->
 """
 
@@ -16,6 +19,7 @@ from mainspring import artifact as artifacts
 from mainspring.artifact import Artifact
 from mainspring.errors import MissingExtraError, UserError
 from mainspring.evaluate import calibration
+from mainspring.evaluate.answers import GENERATED
 from mainspring.evaluate.calibration import Figure, Fit, Quality
 from mainspring.evaluate.gold import Gold
 from mainspring.evaluate.metrics import token_f1, words
@@ -31,25 +35,31 @@ RIGHT_F1 = 0.5
 
 
 class Graded(msgspec.Struct, frozen=True, kw_only=True):
-    """A generated answer, whether it is right, and the means over its ids."""
+    """What the model wrote, whether it is right and was shown, and the means over its ids."""
 
     id: str
     text: str
     is_right: bool
+    is_shown: bool
     logprob: float
     entropy: float
     half: str
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What the confidences of the reported half are worth: `before` is exp(mean log-probability), `after` the fit's."""
+    """What the confidences of the reported half are worth: `before` is exp(mean log-probability), `after` the fit's.
+
+    `shown` is `after` of the answers that were shown, None where all of them are right or all wrong.
+    """
 
     num_asked: int
     num_fitted: int
     num_reported: int
+    num_shown: int
     accuracy: Figure
     before: Quality
     after: Quality
+    shown: Quality | None
 
 
 def is_right(text: str, wanted: str | None) -> bool:
@@ -61,15 +71,20 @@ def is_right(text: str, wanted: str | None) -> bool:
 
 
 def grade(pairs: Sequence[tuple[Gold, Reply]]) -> list[Graded]:
-    """The answers that the model wrote itself: only these are given a confidence."""
-    return [
-        Graded(
-            id=item.id, text=reply.text, is_right=is_right(reply.text, item.answer), logprob=reply.logprob,
-            entropy=reply.entropy, half=half_of(item.id),
-        )
-        for item, reply in pairs
-        if reply.ids and (reply.answer is None or reply.answer.kind == "generated")
-    ]  # fmt: skip
+    """What the model wrote to each question, but for those where it abstained."""
+    graded: list[Graded] = []
+    for item, reply in pairs:
+        if reply.answer is None or reply.answer.kind == "abstained" or not reply.ids:
+            continue
+        is_shown = reply.answer.kind == "generated"
+        text = reply.text if is_shown else reply.attributes[GENERATED]
+        graded.append(
+            Graded(
+                id=item.id, text=text, is_right=is_right(text, item.answer), is_shown=is_shown,
+                logprob=reply.logprob, entropy=reply.entropy, half=half_of(item.id),
+            )
+        )  # fmt: skip
+    return graded
 
 
 def half_of(identity: str) -> str:
@@ -90,12 +105,15 @@ def calibrate(graded: Sequence[Graded], num_asked: int) -> tuple[Fit, Report]:
     )
     found = calibration.fit(x_fit, right_fit)
     after = np.array([found.confidence(*row) for row in x])
+    shown = x[:, 2] == 1
+    has_both = 0 < right[shown].sum() < shown.sum()
     draws = np.random.default_rng(0).choice(right, (calibration.RESAMPLES, len(right))).mean(1)
     low, high = np.quantile(draws, (0.025, 0.975))
     report = Report(
-        num_asked=num_asked, num_fitted=len(x_fit), num_reported=len(x),
+        num_asked=num_asked, num_fitted=len(x_fit), num_reported=len(x), num_shown=int(shown.sum()),
         accuracy=Figure(value=float(right.mean()), low=float(low), high=float(high)),
         before=calibration.quality(np.exp(x[:, 0]), right), after=calibration.quality(after, right),
+        shown=calibration.quality(after[shown], right[shown]) if has_both else None,
     )  # fmt: skip
     return found, report
 
@@ -159,7 +177,7 @@ def _name(reference: str) -> str:
 
 
 def _arrays(graded: Sequence[Graded]) -> tuple[np.ndarray, np.ndarray]:
-    x_NF = np.array([[each.logprob, each.entropy] for each in graded])
+    x_NF = np.array([[each.logprob, each.entropy, each.is_shown] for each in graded])
     return x_NF, np.array([float(each.is_right) for each in graded])
 
 
@@ -169,7 +187,7 @@ def _check(graded: Sequence[Graded]) -> None:
         least = min(found.count("fit"), found.count("report"))
         if len(found) < MIN_OUTCOME or least < MIN_HALF:
             raise UserError(
-                f"{len(found)} generated answers are {what} (of {len(graded)}; {least} in the smaller half), expected "
+                f"{len(found)} of {len(graded)} written answers are {what} ({least} in the smaller half), expected "
                 f"at least {MIN_OUTCOME}, and {MIN_HALF} in either half. Add held-out questions that the assistant "
                 f"answers {'rightly' if is_good else 'wrongly, such as harder ones'}."
             )

@@ -19,7 +19,7 @@ def mean(scores: Sequence[Span], start: int, end: int) -> Span | None:
 
     An id on the border of two sentences counts in both.
     """
-    inside = [each for each in scores if each.start < end and each.end > start]
+    inside = [each for each in scores if max(each.start, start) < min(each.end, end)]
     if not inside:
         return None
     return Span(
