@@ -80,7 +80,10 @@ def fit(x_NF: np.ndarray, right_N: np.ndarray) -> Fit:
 
 
 def quality(p_N: np.ndarray, right_N: np.ndarray, *, seed: int = 0) -> Quality:
-    """Calibration error, Brier score and AUROC of confidences, with percentile bootstrap intervals."""
+    """Calibration error, Brier score and AUROC of confidences, with percentile bootstrap intervals.
+
+    Those of the calibration error lie too high with few answers: resampling repeats some, which widens every gap.
+    """
     picks = np.random.default_rng(seed).integers(0, len(p_N), (RESAMPLES, len(p_N)))
     measures = {"ece": ece, "brier": brier, "auroc": auroc}
     return Quality(**{name: _figure(measure, p_N, right_N, picks) for name, measure in measures.items()})

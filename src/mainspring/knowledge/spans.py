@@ -1,5 +1,6 @@
 """How sure a model was of each sentence that it wrote, from what is known of its ids anyway."""
 
+import bisect
 from collections.abc import Sequence
 
 from mainspring.knowledge import sentences
@@ -19,7 +20,9 @@ def mean(scores: Sequence[Span], start: int, end: int) -> Span | None:
 
     An id on the border of two sentences counts in both.
     """
-    inside = [each for each in scores if max(each.start, start) < min(each.end, end)]
+    first = bisect.bisect_right(scores, start, key=lambda each: each.end)
+    last = bisect.bisect_left(scores, end, key=lambda each: each.start)
+    inside = [each for each in scores[first:last] if each.end > each.start]
     if not inside:
         return None
     return Span(
