@@ -74,7 +74,8 @@ def grade(pairs: Sequence[tuple[Gold, Reply]]) -> list[Graded]:
     """What the model wrote to each question, but for those where it abstained."""
     graded: list[Graded] = []
     for item, reply in pairs:
-        if reply.answer is None or reply.answer.kind == "abstained" or not reply.ids:
+        is_written = reply.ids and math.isfinite(reply.logprob + reply.entropy)
+        if reply.answer is None or reply.answer.kind == "abstained" or not is_written:
             continue
         is_shown = reply.answer.kind == "generated"
         text = reply.text if is_shown else reply.attributes[GENERATED]
