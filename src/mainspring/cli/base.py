@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mainspring.config import Config
     from mainspring.evaluate.gold import Gold
     from mainspring.infer.request import EngineConfig
+    from mainspring.schema import Reply
 
 VARIABLE = "MAINSPRING_WORKSPACE"
 DEFAULT = Path("workspace")
@@ -33,6 +34,10 @@ Settings = Annotated[
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="A run, as `mainspring runs list` shows them.")]
 GoldFile = Annotated[
     Path, typer.Option("--gold", help="Questions with known answers, as JSON lines; the held-out ones count.")
+]
+AnyAssistant = Annotated[
+    str | None,
+    typer.Argument(metavar="[ASSISTANT]", help="assistant/NAME@VERSION; the one in production if none."),
 ]
 
 C = TypeVar("C", bound="Config")
@@ -110,3 +115,16 @@ def held_out(gold: Path) -> "list[Gold]":
     if not items:
         raise UserError(f'{gold} has no held-out questions; add some with "split": "heldout".')
     return items
+
+
+def ask_held_out(
+    workspace: "Workspace", reference: str | None, items: "list[Gold]"
+) -> "tuple[Artifact, list[tuple[Gold, Reply]]]":
+    """All questions put to an assistant, that in production if none is named."""
+    from mainspring.evaluate.answers import ask_all
+    from mainspring.progress import bar
+
+    artifact = find_assistant(workspace, reference) if reference else production(workspace)
+    model = workspace.assistant(artifact.reference)
+    with bar("ask", len(items), "questions") as advance:
+        return artifact, ask_all(model, items, advance=advance)

@@ -1,19 +1,17 @@
 """mainspring calibrate: what the confidence of an assistant's answers is worth, and from then on shown."""
 
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from mainspring.cli import show
 from mainspring.cli.base import (
     DEFAULT,
+    AnyAssistant,
     AsJson,
     GoldFile,
     WorkspacePath,
-    find_assistant,
+    ask_held_out,
     held_out,
     open_workspace,
-    production,
 )
 
 if TYPE_CHECKING:
@@ -23,24 +21,17 @@ if TYPE_CHECKING:
 
 def calibrate(
     gold: GoldFile,
-    assistant: Annotated[
-        str | None,
-        typer.Argument(metavar="[ASSISTANT]", help="assistant/NAME@VERSION; the one in production if none."),
-    ] = None,
+    assistant: AnyAssistant = None,
     workspace: WorkspacePath = DEFAULT,
     as_json: AsJson = False,
 ) -> None:
     """Fit an assistant's confidence to half of the held-out questions and report on the other half."""
     from mainspring.evaluate import confidence
-    from mainspring.evaluate.answers import ask_all
-    from mainspring.progress import bar
 
     items = held_out(gold)
     with open_workspace(workspace) as opened:
-        artifact = find_assistant(opened, assistant) if assistant else production(opened)
-        model = opened.assistant(artifact.reference)
-        with bar("ask", len(items), "questions") as advance:
-            graded = confidence.grade(ask_all(model, items, advance=advance))
+        artifact, pairs = ask_held_out(opened, assistant, items)
+        graded = confidence.grade(pairs)
         fit, report = confidence.calibrate(graded, len(items))
         saved = confidence.save(opened.registry, artifact, fit, report, graded)
         folder = opened.registry.folder(saved)

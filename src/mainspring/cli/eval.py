@@ -1,19 +1,17 @@
 """mainspring eval: an assistant asked all held-out questions."""
 
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from mainspring.cli import show
 from mainspring.cli.base import (
     DEFAULT,
+    AnyAssistant,
     AsJson,
     GoldFile,
     WorkspacePath,
-    find_assistant,
+    ask_held_out,
     held_out,
     open_workspace,
-    production,
 )
 
 if TYPE_CHECKING:
@@ -25,23 +23,16 @@ NUM_LOWEST = 5
 
 def evaluate(
     gold: GoldFile,
-    assistant: Annotated[
-        str | None,
-        typer.Argument(metavar="[ASSISTANT]", help="assistant/NAME@VERSION; the one in production if none."),
-    ] = None,
+    assistant: AnyAssistant = None,
     workspace: WorkspacePath = DEFAULT,
     as_json: AsJson = False,
 ) -> None:
     """Ask an assistant all held-out questions and compare its answers with the wanted ones."""
-    from mainspring.evaluate.answers import ask_all, judge, summarize
-    from mainspring.progress import bar
+    from mainspring.evaluate.answers import judge, summarize
 
     items = held_out(gold)
     with open_workspace(workspace) as opened:
-        artifact = find_assistant(opened, assistant) if assistant else production(opened)
-        model = opened.assistant(artifact.reference)
-        with bar("ask", len(items), "questions") as advance:
-            pairs = ask_all(model, items, advance=advance)
+        artifact, pairs = ask_held_out(opened, assistant, items)
     judged = [judge(item, reply) for item, reply in pairs]
     summary = summarize(judged)
     if as_json:

@@ -166,9 +166,8 @@ class _Writer:
         self._text = ""
         self._citations: list[Citation] = []
         self._confidence = confidence
-        self._written: list[
-            tuple[int, int, int, int]
-        ] = []  # start and end in the answer, and in the raw text
+        # Of each sentence let pass: start and end in the answer, and in the raw text.
+        self._written: list[tuple[int, int, int, int]] = []
         self.done = threading.Event()
         self.reply: Reply | None = None
 
