@@ -98,6 +98,7 @@ def train(
         say(_opening(session))
         session.resume(accept=accept)
         resumed_at, loss = session.state.step, None
+        first_end = 0.0
         metrics = Metrics(state_dir, resumed_at, is_kept=is_first())
         for report in session.steps():
             metrics.write(report)
