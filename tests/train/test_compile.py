@@ -125,7 +125,7 @@ def test_batches_of_any_length_are_computed_by_what_was_compiled_for_the_first(f
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["clm", "dpo"])  # all weights; an adapter beside its reference
+@pytest.mark.parametrize("kind", ["dpo", "grpo"])  # beside its reference: an adapter; all weights
 def test_twenty_steps_are_those_without_the_compiler(kind, tmp_path):
     plain = run(KINDS[kind], {}, "fp32", 20, tmp_path / "plain")
     found = run(KINDS[kind], {"compile": True, "micro_batch_tokens": 24}, "fp32", 20, tmp_path / "compiled")
@@ -133,7 +133,9 @@ def test_twenty_steps_are_those_without_the_compiler(kind, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_stopped_run_goes_on_to_the_same_bits_and_drops_what_it_drops_without_the_compiler(tmp_path, source):
+def test_a_stopped_run_goes_on_to_the_same_bits_and_drops_what_it_drops_without_the_compiler(
+    tmp_path, source
+):
     whole, parts, plain = adapted(), adapted(), adapted()
     train(whole, source, Sft(), config(), tmp_path / "whole")
     with pytest.raises(StopError):

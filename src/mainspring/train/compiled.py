@@ -19,8 +19,8 @@ from mainspring.models.parts.half import RmsNorm
 from mainspring.models.parts.moe import Mixture
 from mainspring.models.parts.norm import OffsetRmsNorm
 
-Forward = Callable[[nn.Module, torch.Tensor], torch.Tensor]
-KINDS = (Glu, Mlp, RmsNorm, OffsetRmsNorm, nn.LayerNorm)
+Forward = Callable[..., torch.Tensor]
+KINDS: tuple[type[nn.Module], ...] = (Glu, Mlp, RmsNorm, OffsetRmsNorm, nn.LayerNorm)
 
 
 @contextmanager
@@ -54,8 +54,13 @@ def compiled(model: nn.Module) -> Iterator[None]:
 
 
 def _parts(model: nn.Module) -> list[nn.Module]:
-    """Without experts, which have other numbers of rows every time, and what is in 4 bits, which would be kept whole."""
-    apart = {id(each) for mixture in model.modules() if isinstance(mixture, Mixture) for each in mixture.modules()}
+    """What is compiled.
+
+    No experts, which may have no rows at all, and nothing in 4 bits, which would be kept whole for the gradient.
+    """
+    apart = {
+        id(each) for mixture in model.modules() if isinstance(mixture, Mixture) for each in mixture.modules()
+    }
     return [
         each
         for each in model.modules()

@@ -98,8 +98,7 @@ def train(
         say(_opening(session))
         session.resume(accept=accept)
         resumed_at, loss = session.state.step, None
-        pace = _Pace(resumed_at, began)
-        metrics = Metrics(state_dir, resumed_at, is_kept=is_first())
+        pace, metrics = _Pace(resumed_at, began), Metrics(state_dir, resumed_at, is_kept=is_first())
         for report in session.steps():
             metrics.write(report)
             loss = report.loss
@@ -117,7 +116,7 @@ def train(
 
 
 class _Pace:
-    """How long a step takes: the first one of a process allocates and compiles, so it stops counting with the second."""
+    """How long a step takes; the first of a process, which allocates and compiles, counts until there is a second."""
 
     def __init__(self, step: int, began: float) -> None:
         self._first, self._since, self._step = step + 1, began, step
