@@ -37,7 +37,7 @@ from mainspring.train.objectives.sft import Sft
 from mainspring.train.sources.chats import ChatSource
 from pretrain import Enough, published
 from report import row, show
-from tuning import problems
+from tuning_data import problems
 
 PADDED_ITEMS, MAX_TOKENS = 8, 1024
 NUM_ITEMS = 400

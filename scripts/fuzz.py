@@ -5,8 +5,8 @@ python scripts/fuzz.py TOKENIZER [--schemathesis COMMAND] [--seconds 240]     (m
 TOKENIZER is the folder of a model, whose tokenizer a very small model of random weights is given: it answers in a
 moment, and nothing about the answers' form depends on what it says. schemathesis is no dependency; install it
 anywhere (pip install schemathesis) and name its command. Found failures are server errors, statuses and content
-types that the document does not name, and answers that do not match their schema. (What the document forbids is
-refused but for two things: a name that is not known may be null, and a part of the only kind may leave out `type`.)
+types that the document does not name, answers that do not match their schema, and what the document forbids but the
+server takes.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from mainspring.tokenizer.base import Tokenizer
 
 CHECKS = (
     "not_a_server_error", "status_code_conformance", "content_type_conformance", "response_headers_conformance",
-    "response_schema_conformance", "unsupported_method",
+    "response_schema_conformance", "unsupported_method", "negative_data_rejection",
 )  # fmt: skip
 CONTEXT = 256
 

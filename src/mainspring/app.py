@@ -257,11 +257,9 @@ class Workspace:
 
         report = sync(self.store(name), sources, self.embedder, settings)
         config = {
-            "version": report.version,
-            "documents": report.documents,
-            "chunks": report.chunks,
+            "version": report.version, "documents": report.documents, "chunks": report.chunks,
             "embedder": self.embedder.fingerprint,
-        }
+        }  # fmt: skip
         return report, self.save(
             "index", name, config, {"embedder": self.registry.get(f"model/{EMBEDDER}").reference}
         )
@@ -286,6 +284,7 @@ class Workspace:
 
     def build_assistant(self, spec: AssistantSpec, reference: str) -> "Assistant":
         """An assistant from its parts, stored or not."""
+        from mainspring.evaluate.confidence import finder
         from mainspring.knowledge.answer import Assistant, Limits
         from mainspring.prompts.template import GroundedPrompt
 
@@ -300,6 +299,7 @@ class Workspace:
             limits=Limits(threshold=spec.threshold, support=spec.support, relevance=spec.relevance),
             k=spec.k,
             reference=reference,
+            confidence=finder(self.registry, reference),
         )
 
     # --- artifacts without files ------------------------------------------------------------------------

@@ -31,6 +31,7 @@ Kind = Literal[
     "assistant",
     "kernel-plan",
     "evaluation",
+    "confidence",
     "scaling-law",
 ]
 MANIFEST = "manifest.json"

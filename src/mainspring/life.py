@@ -37,7 +37,9 @@ STAGES = (
         room="knowledge", purpose="documents to chunks, search and cited answers", commands=("index", "ask")
     ),
     Stage(room="prompts", purpose="what the model is told, with examples", commands=()),
-    Stage(room="evaluate", purpose="metrics, paired comparison, gates", commands=("eval", "gate")),
+    Stage(
+        room="evaluate", purpose="metrics, paired comparison, gates", commands=("eval", "calibrate", "gate")
+    ),
     Stage(room="observe", purpose="what users say of answers", commands=()),
     Stage(room="flywheel", purpose="feedback to the next promoted version", commands=("flywheel", "promote")),
 )

@@ -147,12 +147,25 @@ class Citation(msgspec.Struct, frozen=True, kw_only=True):
     support: float
 
 
+class Span(msgspec.Struct, frozen=True, kw_only=True):
+    """Characters of a text with the means, over the ids that wrote them, of log-probability and entropy (nats).
+
+    Both are of the model's unmodified distribution, whatever the sampling made of it.
+    """
+
+    start: int
+    end: int
+    logprob: float
+    entropy: float
+
+
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """What the assistant says to a question, and why it may be believed.
 
     kind: "generated" (by the model, every sentence supported), "extracted" (the fallback: the best cited
     sentence itself) or "abstained" (nothing stored supports an answer). `assistant` is the artifact that
-    answered.
+    answered. `spans` are the sentences that the model wrote; `confidence` is the chance that a generated answer
+    is right, None where that was not calibrated for this very assistant.
     """
 
     text: str
@@ -160,13 +173,16 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     citations: tuple[Citation, ...] = ()
     hits: tuple[Hit, ...] = ()
     assistant: str = ""
+    spans: tuple[Span, ...] = ()
+    confidence: float | None = None
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
     """A whole answer of a model, with the ids that went in and came out.
 
     `logprob` and `entropy` are means over the generated ids under the unmodified distribution, in nats;
-    `logprobs` and `prompt_logprobs` are there where they were asked for (a prompt's first id has none).
+    `scores` has one span an id, of the characters that it wrote (none for a stop that is not shown). `logprobs`
+    and `prompt_logprobs` are there where they were asked for (a prompt's first id has none).
     `attributes` is what the trace keeps of how the reply came about; `answer` is there when an assistant
     replied. `index` counts the replies to one request.
     """
@@ -180,6 +196,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     tool_calls: tuple[ToolCall, ...] = ()
     logprob: float = 0.0
     entropy: float = 0.0
+    scores: tuple[Span, ...] = ()
     logprobs: tuple[TokenLogprob, ...] = ()
     prompt_logprobs: tuple[TokenLogprob | None, ...] = ()
     stopped_by: str | int | None = None

@@ -30,6 +30,10 @@ ENGINE_BACKEND = "mainspring.engine.backend"
 KERNEL_PLAN = "mainspring.engine.kernel_plan"
 MODEL_ARTIFACT = "mainspring.model"
 SEED = "mainspring.engine.seed"
+LOGPROB = "mainspring.output.logprob"
+ENTROPY = "mainspring.output.entropy"
+SPANS = "mainspring.output.spans"
+CONFIDENCE = "mainspring.output.confidence"
 RECORDINGS = "mainspring.engine.recordings"
 
 

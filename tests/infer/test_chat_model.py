@@ -173,3 +173,15 @@ def test_a_call_streams_out_of_a_reply_and_ends_it_where_only_one_may_come():
         pieces = [piece for delta in deltas for piece in delta.tool_calls]
         assert len(pieces) > 5 * num_calls
         assert [piece.id for piece in pieces if piece.id] == [call.id for call in reply.tool_calls]
+
+
+@pytest.mark.parametrize("said", ["Wind süß 😀 漢字.", "one two\n\nUser: three", "ends with\n\nUs", ""])
+def test_every_id_is_told_with_the_characters_that_it_wrote(said):
+    reply, _ = collect(Script(said), stop=("\n\nUser:",))
+    assert len(reply.scores) == len(reply.ids)
+    assert reply.logprob == pytest.approx(-0.5 if said else 0.0)
+    edges = sorted({(each.start, each.end) for each in reply.scores if each.end > each.start})
+    assert "".join(reply.text[start:end] for start, end in edges) == reply.text
+    if "😀" in said:  # the four bytes of one character share its place
+        place = said.index("😀")
+        assert [each.start for each in reply.scores].count(place) == 4

@@ -56,7 +56,9 @@ def long_assistant(name="mainspring", kind="generated", **more):
         )
 
     model.answer = msgspec.structs.replace(
-        model.answer, citations=tuple(moved(citation) for citation in model.answer.citations)
+        model.answer,
+        citations=tuple(moved(citation) for citation in model.answer.citations),
+        confidence=0.723,
     )
     return model
 
@@ -131,6 +133,7 @@ def test_a_user_asks_checks_the_source_and_corrects_the_answer(page, house):
     page.until(is_done)
     assert len({text for text in seen if text}) > 2, "the answer came in one piece"
     assert page.find(".answer .text").text.startswith("A fine question 🪨. It was built in 1890.")
+    assert [each.text for each in page.all(".answer .remark")] == ["Confidence 0.72"]
     assert page.find(".sentence").text.split() == ["It", "was", "built", "in", "1890.", "1"]
 
     page.find(".answer .text .cite").click()
@@ -158,6 +161,7 @@ def test_a_user_is_told_when_the_model_was_too_weak_and_sees_what_was_found(page
     page.choose(model)
     page.ask("When?")
     assert words in page.find(".notice").text
+    assert page.all(".answer .remark") == [], "no confidence was calibrated"
     assert TOWER in page.find(".passage").text
     page.find(".passage").click()
     assert page.until(lambda: page.find("#source mark")).text == TOWER

@@ -85,7 +85,9 @@ def test_the_schemas_are_those_of_the_structs_and_name_all_that_is_accepted(docu
     assert {"user", "modalities"} <= set(chat["properties"])
     assert {kind for kind, _ in INNER} <= set(schemas)
     for kind, _ in BODIES.values():
-        assert schemas[kind.__name__]["additionalProperties"] is False
+        assert schemas[kind.__name__]["additionalProperties"] == {"type": "null"}
+    assert schemas["TextBlock"]["required"] == ["type", "text"]
+    assert schemas["TextBlockAlone"]["required"] == ["text"]
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,8 @@ def test_metadata_beyond_its_bounds_is_refused(ai):
         ask(ai, metadata={"a": "x" * 513})
     with pytest.raises(openai.BadRequestError, match=r"`metadata` is .* length <= 64"):
         ask(ai, metadata={"x" * 65: "a"})
+    with pytest.raises(openai.BadRequestError, match="names no key"):
+        ai.chat.completions.list(extra_query={"metadata[]": "a"})
 
 
 def test_who_is_told_to_wait_is_told_how_long(spoken, spoken_url):

@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from mainspring.cli import (
     ask,
     bench,
+    calibrate,
     constitution,
     data,
     demo,
@@ -81,6 +82,7 @@ app.add_typer(bench.app, name="bench")
 app.command("index")(index.index)
 app.command("ask")(ask.ask)
 app.command("eval")(evaluate.evaluate)
+app.command("calibrate")(calibrate.calibrate)
 app.command("gate")(gate.gate)
 app.add_typer(flywheel.app, name="flywheel")
 app.command("promote")(promote.promote)

@@ -82,13 +82,29 @@ def _screen(*, is_quiet: bool) -> Iterator[Callable[[str], None]]:
 
 
 def _values(request: str, reply: "Reply") -> dict[str, object]:
+    from mainspring.knowledge.spans import spans_of
+
     return {
         "request": request,
         "text": reply.answer.text if reply.answer else reply.text,
         "finish_reason": reply.finish_reason,
         "usage": reply.usage,
         "answer": reply.answer,
+        "logprob": reply.logprob,
+        "entropy": reply.entropy,
+        "spans": spans_of(reply),
     }
+
+
+def _print_sureness(reply: "Reply") -> None:
+    from mainspring.knowledge.spans import spans_of
+
+    spans = spans_of(reply)
+    rows = [(f"sentence {number}", span) for number, span in enumerate(spans, start=1)]
+    for name, each in [("answer", reply), *(rows if len(rows) > 1 else ())]:
+        print(f"{name}: log-probability {each.logprob:.3f}, entropy {each.entropy:.3f} (nats a token)")
+    if reply.answer is not None and reply.answer.confidence is not None:
+        print(f"confidence {reply.answer.confidence:.2f}")
 
 
 def _print(request: str, reply: "Reply") -> None:
@@ -98,6 +114,8 @@ def _print(request: str, reply: "Reply") -> None:
             place = f"{each.title} ({each.document}, characters {each.start:,} to {each.end:,})"
             print(f"[{each.number}] {place}\n    “{' '.join(each.quote.split())}”")
         print(NOTES[reply.answer.kind])
+    if reply.ids and (reply.answer is None or reply.answer.kind == "generated"):
+        _print_sureness(reply)
     if reply.finish_reason == "length":
         print("cut off: the answer reached its limit of tokens")
     print(f"request {request}")

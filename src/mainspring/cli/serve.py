@@ -32,14 +32,18 @@ def serve(
 
     MAINSPRING_API_KEY is the key that clients must send; without it only this machine is served.
     """
+    from mainspring.infer import spare
+    from mainspring.serve.settings import ServeSettings
+
+    settings = load_config(ServeSettings, config, option)
+    if settings.engine.isolate:
+        spare.prepare()
     from mainspring.app import Door
     from mainspring.gateway.keys import Keys
     from mainspring.gateway.pipeline import Pipeline
     from mainspring.serve.door import create
     from mainspring.serve.run import serve as run
-    from mainspring.serve.settings import ServeSettings
 
-    settings = load_config(ServeSettings, config, option)
     with open_workspace(workspace, begin=model is not None, engine=settings.engine) as opened:
         named = None if model is None else _bring(opened, model)
         door = Door(opened)

@@ -21,6 +21,7 @@ from mainspring.gateway.base import ANSWER, AnswerRecord, Directory, is_text_mod
 from mainspring.gateway.exchange import Exchange
 from mainspring.gateway.keys import Keys
 from mainspring.gateway.meter import Meter
+from mainspring.knowledge.spans import spans_of
 from mainspring.protocols import Embedder, Sink, TextModel
 from mainspring.schema import ChatRequest, Message, Reply, Sampling
 from mainspring.trace import Tracer
@@ -261,6 +262,11 @@ def _reply_attributes(replies: Sequence[Reply]) -> dict[str, Any]:
         trace.PROMPT_IDS: list(first.prompt_ids),
         trace.OUTPUT_IDS: list(first.ids),
     }
+    if first.ids:
+        attributes |= {trace.LOGPROB: first.logprob, trace.ENTROPY: first.entropy}
+        attributes[trace.SPANS] = [msgspec.to_builtins(span) for span in spans_of(first)]
+    if first.answer is not None and first.answer.confidence is not None:
+        attributes[trace.CONFIDENCE] = first.answer.confidence
     if len(replies) > 1:
         attributes["mainspring.output.all_ids"] = [list(reply.ids) for reply in replies]
         recorded = [each for reply in replies for each in reply.attributes.get(trace.RECORDINGS, ())]

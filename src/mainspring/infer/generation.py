@@ -6,7 +6,7 @@ Output -> ids -> StreamDecoder -> stop strings -> tool calls -> Delta -> sink
 
 import secrets
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +21,7 @@ from mainspring.infer.sampling import Chosen
 from mainspring.infer.stops import StopFilter
 from mainspring.infer.tools.base import Calls, Parser
 from mainspring.protocols import Sink
-from mainspring.schema import Delta, FinishReason, Reply, Sampling, TokenLogprob, Usage
+from mainspring.schema import Delta, FinishReason, Reply, Sampling, Span, TokenLogprob, Usage
 from mainspring.tokenizer.base import Tokenizer
 from mainspring.tokenizer.stream import Decoder, StreamDecoder
 
@@ -76,6 +76,7 @@ class Stream:
         self._parser, self._calls = parser, Calls()
         self._chosen: list[Chosen] = []
         self._text: list[str] = []
+        self._sent: list[int] = []  # how many ids there were when each piece of text went out
         self._num_sent = 0
         self._end: tuple[int, float] | None = None
 
@@ -135,12 +136,21 @@ class Stream:
             ),
             index=self.index, tool_calls=calls, stopped_by=stopped_by,
             logprob=sum(each.logprob for each in chosen) / num,
-            entropy=sum(each.entropy for each in chosen) / num,
+            entropy=sum(each.entropy for each in chosen) / num, scores=tuple(self._scores()),
             logprobs=tuple(to_logprob(each, shared.tokenizer) for each in scored),
             prompt_logprobs=(None, *shared.prompt) if shared.sampling.prompt_logprobs is not None else (),
             attributes=shared.attributes | {trace.SEED: seed} | self._recorded(seed),
         )  # fmt: skip
         self._send(Delta(index=self.index, reply=self.reply))
+
+    def _scores(self) -> Iterator[Span]:
+        """A span an id; ids whose text went out together, such as halves of a character, share theirs."""
+        start = first = 0
+        for text, last in zip(self._text, self._sent, strict=True):
+            end = start + len(text)
+            for each in self._chosen[first:last]:
+                yield Span(start=start, end=end, logprob=each.logprob, entropy=each.entropy)
+            start, first = end, last
 
     def _recorded(self, seed: int | None) -> dict[str, Any]:
         """What a replay needs; of beams, which are many requests, there is none."""
@@ -169,6 +179,7 @@ class Stream:
             return
         self._text.append(shown)
         self._num_sent = len(self._chosen)
+        self._sent.append(self._num_sent)
         if self._sink is not None:
             scored = ids if self._shared.sampling.logprobs is not None else []
             logprobs = tuple(to_logprob(each, self._shared.tokenizer) for each in scored)

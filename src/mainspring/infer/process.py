@@ -7,20 +7,17 @@ had been given, and get the ids that they would have got; else they end with an 
 import itertools
 import logging
 import secrets
-import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 import msgspec
 
 from mainspring.errors import MainspringError
-from mainspring.infer import wire
+from mainspring.infer import spare, wire
 from mainspring.infer.kernel_plan import KernelPlan
 from mainspring.infer.request import EngineConfig, Output, OutputSink, Request
 from mainspring.infer.stats import EngineStats
@@ -141,11 +138,7 @@ class EngineProcess:
             self._process.wait()
 
     def _launch(self) -> wire.Ready:
-        ours, theirs = socket.socketpair()
-        command = [sys.executable, "-m", "mainspring.infer.worker", str(theirs.fileno())]
-        self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()])  # noqa: S603 - our own module
-        theirs.close()
-        self._connection = Connection(ours.detach())
+        self._process, self._connection = spare.take()
         wire.send(self._connection, self._start)
         if not self._connection.poll(START_S):
             self._process.kill()

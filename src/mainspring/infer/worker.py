@@ -124,7 +124,10 @@ def main() -> None:
     signal.signal(
         signal.SIGINT, signal.SIG_IGN
     )  # Ctrl+C is the owner's to hear; it lets answers finish first
-    worker = Worker(Connection(int(sys.argv[1])))
+    try:
+        worker = Worker(Connection(int(sys.argv[1])))
+    except (EOFError, ConnectionResetError):
+        return  # the owner ended before it needed an engine
     gc.freeze()  # what has been loaded stays; looking through it again and again costs a step's hundredth part
     worker.run()
     worker.close()

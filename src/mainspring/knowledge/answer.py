@@ -8,7 +8,7 @@ question -> retrieve -> nothing near enough -> "I don't know"
 
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,12 +19,16 @@ from mainspring.errors import ChatError, ConfigError, ContextLengthError
 from mainspring.knowledge import cite, sentences
 from mainspring.knowledge.retrieve import Retriever
 from mainspring.knowledge.scope import Scope
+from mainspring.knowledge.spans import mean
 from mainspring.prompts.template import GroundedPrompt
 from mainspring.protocols import PLAIN, ChatModel, Generation, Sink
-from mainspring.schema import Answer, Ask, Citation, Delta, Hit, Message, Reply, Sampling, Usage
+from mainspring.schema import Answer, Ask, Citation, Delta, Hit, Message, Reply, Sampling, Span, Usage
 
 ABSTENTION = "I don't know. Nothing in the documents answers this."
 MAX_QUESTION_CHARACTERS = 8_000  # about 2,000 tokens; a search needs a fraction of that
+Confidence = Callable[[Reply], float | None]
+"""The chance that a generated answer is right, by the model's reply; None where that is not known."""
+
 AnswerKind = Literal["generated", "extracted", "abstained"]
 REFUSAL = re.compile(
     r"\bI (?:do not|don\Wt|cannot|can\Wt) (?:know|answer|find)"
@@ -72,6 +76,7 @@ class Assistant:
         limits: Limits,
         k: int = 2,
         reference: str = "",
+        confidence: Confidence = lambda _: None,
     ) -> None:
         self.name = name
         self.default_sampling = sampling
@@ -82,6 +87,7 @@ class Assistant:
         self._limits = limits
         self._k = k
         self._reference = reference or name
+        self._confidence = confidence
 
     def prompt_messages(self, question: str) -> tuple[tuple[Message, ...], tuple[Hit, ...]]:
         """What the model is told for a question, and the hits it is told of."""
@@ -98,7 +104,7 @@ class Assistant:
                 f"Leave them out, or ask the model '{self._model.name}'."
             )
         asked = self._ask([messages])[0]
-        writer = _Writer(asked, self._limits, self._reference, sink)
+        writer = _Writer(asked, self._limits, self._reference, self._confidence, sink)
         if self._is_too_far(asked):
             return _Abstention(writer)
         return _Answering(writer, self._model.start(asked.messages, sampling, writer.take, ask=ask))
@@ -110,7 +116,7 @@ class Assistant:
         asked = self._ask(conversations)
         near = [entry for entry in asked if not self._is_too_far(entry)]
         inner = iter(self._model.replies([entry.messages for entry in near], sampling) if near else ())
-        writers = [_Writer(entry, self._limits, self._reference, None) for entry in asked]
+        writers = [_Writer(entry, self._limits, self._reference, self._confidence, None) for entry in asked]
         return [
             writer.abstain() if self._is_too_far(entry) else writer.finish(next(inner))
             for writer, entry in zip(writers, asked, strict=True)
@@ -148,7 +154,9 @@ class Assistant:
 class _Writer:
     """Turns a model's text into an answer: releases supported sentences and keeps their citations."""
 
-    def __init__(self, asked: _Asked, limits: Limits, reference: str, sink: Sink | None) -> None:
+    def __init__(
+        self, asked: _Asked, limits: Limits, reference: str, confidence: Confidence, sink: Sink | None
+    ) -> None:
         self._asked = asked
         self._limits = limits
         self._reference = reference
@@ -157,6 +165,10 @@ class _Writer:
         self._judged = 0
         self._text = ""
         self._citations: list[Citation] = []
+        self._confidence = confidence
+        self._written: list[
+            tuple[int, int, int, int]
+        ] = []  # start and end in the answer, and in the raw text
         self.done = threading.Event()
         self.reply: Reply | None = None
 
@@ -207,6 +219,7 @@ class _Writer:
             evidence = self._asked.aligner.support(sentence)
             if evidence is not None and evidence.support >= self._limits.support:
                 self._release(sentence, evidence)
+                self._written.append((len(self._text) - len(sentence), len(self._text), start, end))
 
     def _release(self, sentence: str, evidence: cite.Evidence | None = None) -> None:
         start = len(self._text) + (1 if self._text else 0)
@@ -225,6 +238,8 @@ class _Writer:
             citations=tuple(self._citations),
             hits=asked.hits,
             assistant=self._reference,
+            spans=self._spans(inner),
+            confidence=self._confidence(inner) if kind == "generated" else None,
         )
         attributes = {
             **inner.attributes,
@@ -237,6 +252,15 @@ class _Writer:
         self._send(Delta(reply=self.reply))
         self.done.set()
         return self.reply
+
+    def _spans(self, inner: Reply) -> tuple[Span, ...]:
+        """The released sentences where they stand in the answer, as sure as the model was where it wrote them."""
+        found = [(start, end, mean(inner.scores, *raw)) for start, end, *raw in self._written]
+        return tuple(
+            msgspec.structs.replace(each, start=start, end=end)
+            for start, end, each in found
+            if each is not None
+        )
 
     def _send(self, delta: Delta) -> None:
         if self._sink is not None:

@@ -3,7 +3,8 @@
 import msgspec
 
 from mainspring.gateway.pipeline import assistant_of
-from mainspring.schema import Citation, Hit, Reply
+from mainspring.knowledge.spans import spans_of
+from mainspring.schema import Citation, Hit, Reply, Span
 
 
 class Passage(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,6 +25,8 @@ class Extension(msgspec.Struct, frozen=True, kw_only=True):
 
     `kind` is null when a plain model answered. `text` is the whole answer where it differs from what was
     streamed before (a client then shows it instead), else null. Positions count characters (code points).
+    `logprob` and `entropy` are means over the ids that the model wrote, null where nothing of it is shown; `spans`
+    has them by sentence. `confidence` is the chance of being right, null where it is not calibrated.
     """
 
     request: str
@@ -32,6 +35,10 @@ class Extension(msgspec.Struct, frozen=True, kw_only=True):
     citations: tuple[Citation, ...] = ()
     passages: tuple[Passage, ...] = ()
     text: str | None = None
+    logprob: float | None = None
+    entropy: float | None = None
+    spans: tuple[Span, ...] = ()
+    confidence: float | None = None
 
 
 def ending(request: str, reply: Reply, sent: str) -> tuple[str, Extension]:
@@ -48,6 +55,7 @@ def text_of(reply: Reply) -> str:
 
 def extension(request: str, reply: Reply, *, text: str | None = None) -> Extension:
     answer = reply.answer
+    is_written = bool(reply.ids) and (answer is None or answer.kind == "generated")
     return Extension(
         request=request,
         assistant=assistant_of(reply),
@@ -55,6 +63,10 @@ def extension(request: str, reply: Reply, *, text: str | None = None) -> Extensi
         citations=answer.citations if answer else (),
         passages=tuple(_passage(hit) for hit in answer.hits) if answer else (),
         text=text,
+        logprob=reply.logprob if is_written else None,
+        entropy=reply.entropy if is_written else None,
+        spans=spans_of(reply),
+        confidence=answer.confidence if answer else None,
     )
 
 

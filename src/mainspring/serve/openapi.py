@@ -2,8 +2,8 @@
 
 What an operation does is said by its endpoint's docstring. A body's schema holds the fields that are accepted and
 change nothing as well, and nothing else: what it does not name is refused by name. A field that need not be given
-may be null, which says the same. openapi.json beside this file
-holds what no struct says: queries, the fields that answers always have, media types.
+may be null, which says the same; so may one that is not known. openapi.json beside this file holds what no struct
+says: queries, the fields that answers always have, media types.
 """
 
 import re
@@ -145,7 +145,8 @@ def _schemas() -> dict[str, Schema]:
         required, known = schema.get("required", ()), schema["properties"].items()
         free = {name: {"anyOf": [one, {"type": "null"}]} for name, one in known if name not in required}
         schema["properties"] |= free | {name: {} for name in accepted}
-        schema["additionalProperties"] = False
+        schema["additionalProperties"] = {"type": "null"}
+    _free_lonely_tags(schemas)
     for (kind, field), inner in INNER.items():
         items = {"type": "array", "items": {"$ref": REF.format(name=inner.__name__)}}
         schemas[kind]["properties"][field] = items
@@ -153,6 +154,31 @@ def _schemas() -> dict[str, Schema]:
     kind_and_message = {"type": "object", "required": ["type", "message"]}
     schemas["MessagesError"] = _wrapped(kind_and_message) | {"title": "an error of the Messages dialect"}
     return schemas
+
+
+def _free_lonely_tags(schemas: dict[str, Schema]) -> None:
+    """A part's `type` tells kinds apart; where there is only one kind it may be left out."""
+    found = list(_dicts(schemas))
+    among_others = {id(one) for each in found if "discriminator" in each for one in each["anyOf"]}
+    tagged = {
+        REF.format(name=name): (name, schema)
+        for name, schema in schemas.items()
+        if len(schema.get("properties", {}).get("type", {}).get("enum", ())) == 1
+    }
+    for each in found:
+        if each.get("$ref") in tagged and id(each) not in among_others:
+            name, schema = tagged[each["$ref"]]
+            optional = [field for field in schema["required"] if field != "type"]
+            schemas[f"{name}Alone"] = schema | {"required": optional}
+            each["$ref"] += "Alone"
+
+
+def _dicts(value: object) -> Iterator[Schema]:
+    """All objects within a JSON value."""
+    if isinstance(value, dict):
+        yield value
+    for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _dicts(each)
 
 
 def _wrapped(error: Mapping[str, Any]) -> Schema:

@@ -13,7 +13,7 @@ from starlette.routing import Route
 from mainspring.gateway.drawer import Drawer, Mark
 from mainspring.gateway.keys import Keys
 from mainspring.serve import body as bodies
-from mainspring.serve.base import listing, page_of, page_query, respond, tenant_of
+from mainspring.serve.base import FieldError, listing, page_of, page_query, respond, tenant_of
 from mainspring.serve.fields import KEEP_S, Metadata
 
 KIND = "chat completion"
@@ -53,6 +53,8 @@ class Stored:
         for name, value in query.items():
             if key := re.fullmatch(r"metadata\[(.+)\]", name):
                 marks.append(("$.completion.metadata", key[1], value))
+            elif name.startswith("metadata"):
+                raise FieldError(f"`{name}` names no key; ask for one as `metadata[KEY]=VALUE`.", param=name)
         after, limit, is_rising = page_query(request, order="asc")
         rows, has_more = self._drawer.page(
             KIND, tenant, after=after, limit=limit, is_rising=is_rising, marks=marks

@@ -30,13 +30,14 @@ export class Answer {
   }
 
   // The whole answer is there.
-  end({ kind, citations, passages, text, assistant }) {
+  end({ kind, citations, passages, text, assistant, confidence }) {
     this.text = text ?? this.text;
     this.element.setAttribute("aria-busy", "false");
     this.body.replaceChildren(...withCitations(this.text, citations));
     if (!this.text) this.body.append(make("p", { class: "faint", text: "The model said nothing." }));
     if (NOTICES[kind]) this.element.append(notice(kind, passages));
     else if (kind === null) this.#say("Answered from the model's memory alone, without your documents.");
+    if (typeof confidence === "number") this.#say(`Confidence ${confidence.toFixed(2)}`);
     if (citations.length) this.element.append(sources(citations, passages));
     const cited = new Set(citations.map((citation) => citation.chunk));
     const others = kind === "generated" ? passages.filter((passage) => !cited.has(passage.chunk)) : passages;
