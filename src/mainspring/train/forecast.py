@@ -64,10 +64,12 @@ def forecast(session: Session, *, opening_s: float = 0.0) -> Forecast:
     """
     opening_bytes = device.peak_rss_bytes()
     work = first_work(session)
+    part = quarter(session, work)
+    if session.config.plan.compile:
+        run(session, part)  # the compiler's memory and time do not grow with the batches
     _, optimizing = measured(lambda: optimize(session))
     idle = resident()
     room = available(idle)
-    part = quarter(session, work)
     _, least = measured(lambda: run(session, part))
     session.learner.optimizer.zero_grad(set_to_none=True)
     scale = _most_tokens(session, work) / len(part.ids)

@@ -98,11 +98,11 @@ def train(
         say(_opening(session))
         session.resume(accept=accept)
         resumed_at, loss = session.state.step, None
-        metrics = Metrics(state_dir, resumed_at, is_kept=is_first())
+        pace, metrics = _Pace(resumed_at, began), Metrics(state_dir, resumed_at, is_kept=is_first())
         for report in session.steps():
             metrics.write(report)
             loss = report.loss
-            _tell(session, report, (time.monotonic() - began) / (report.step - resumed_at))
+            _tell(session, report, pace.seconds_per_step(report.step))
             if session.is_saved(report.step):
                 session.save()
             if on_step is not None:
@@ -113,6 +113,20 @@ def train(
         steps=state.step, tokens=state.tokens, trained_tokens=state.trained_tokens, loss=loss,
         seconds=time.monotonic() - began, resumed_at=resumed_at, metrics=metrics.path, best=session.best.value,
     )  # fmt: skip
+
+
+class _Pace:
+    """How long a step takes; the first of a process, which allocates and compiles, counts until there is a second."""
+
+    def __init__(self, step: int, began: float) -> None:
+        self._first, self._since, self._step = step + 1, began, step
+
+    def seconds_per_step(self, step: int) -> float:
+        """As it is at the end of this step."""
+        found = (time.monotonic() - self._since) / (step - self._step)
+        if step == self._first:
+            self._since, self._step = time.monotonic(), step
+        return found
 
 
 def _tell(session: Session, report: StepReport, seconds_per_step: float) -> None:

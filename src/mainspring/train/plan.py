@@ -33,6 +33,11 @@ class Plan(Config):
     checkpointing: bool = Field(
         default=False, description="forget each block's activations and compute them again for its gradient"
     )
+    compile: bool = Field(
+        default=False,
+        description="let torch's compiler make the norms and feed-forward parts: the first step takes longer; "
+        "measure whether those behind it take less; needs a C++ compiler",
+    )
     threads: int = Field(default=0, ge=0, description="processor threads; 0 takes every core")
     parallel: Literal["ddp", "fsdp"] = Field(
         default="ddp",
@@ -70,17 +75,25 @@ class Plan(Config):
         for block in blocks:
             block.forward = partial(checkpoint, block.forward, use_reentrant=False)
         try:
-            with kept_memory():
+            with kept_memory(), self._compiling(model):
                 yield
         finally:
             torch.set_num_threads(before)
             for block in blocks:
                 del block.forward
 
+    def _compiling(self, model: Model) -> AbstractContextManager[None]:
+        if not self.compile:
+            return nullcontext()
+        from mainspring.train.compiled import compiled
+
+        return compiled(model)
+
     def describe(self) -> str:
         again = ", activations computed twice" if self.checkpointing else ""
+        made = ", compiled" if self.compile else ""
         tokens = f"{self.micro_batch_tokens:,} tokens at once"
-        return f"cpu, {self.dtype}, {self.num_threads} threads, {tokens}{again}"
+        return f"cpu, {self.dtype}, {self.num_threads} threads, {tokens}{again}{made}"
 
 
 def _stacks(model: Model) -> list[Stack]:

@@ -66,6 +66,8 @@ def first_work(session: Session) -> Work:
     learner, steps = session.learner, session.feed.steps(session.state.cursor)
     first = next(iter(steps))
     items, answering = measured(lambda: session.items_of(first, 0))
+    if learner.config.plan.compile:
+        learner.batches(items)  # what annotators run is compiled once, and then no longer part of a step
     batches, packing = measured(lambda: learner.batches(items))
     tokens, more = [sum(len(each.ids) for each in batches)], list[Batch]()
     for number, step in enumerate(islice(steps, SEEN_STEPS) if session.rollout is None else (), 1):

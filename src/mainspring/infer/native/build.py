@@ -51,7 +51,7 @@ def library(march: str = "native") -> ctypes.CDLL:
 
 def build(march: str) -> Path:
     """Where the library lies, compiled if it is not there yet."""
-    compiler = _compiler()
+    compiler = find_compiler()
     flags = [*FLAGS, f"-march={march}"]
     path = _folder() / f"step-{_fingerprint(compiler, flags)}.so"
     if path.exists():
@@ -67,7 +67,13 @@ def build(march: str) -> Path:
     return path
 
 
-def _compiler() -> str:
+def find_compiler() -> str:
+    """Where a C++ compiler lies.
+
+    Raises:
+        NoCompilerError: none is installed, or not the one that CXX names.
+
+    """
     named = os.environ.get("CXX")
     for name in (named,) if named else COMPILERS:
         found = shutil.which(name)
