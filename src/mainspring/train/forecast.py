@@ -2,7 +2,7 @@
 
     memory   the largest of: opening, answering, the optimizer's step, a batch forwards and backwards
              + what the saver copies + what kernels leave behind that have not been met yet
-    time     opening + steps * (making batches + ids * seconds an id + the optimizer) + looks at what is held out
+    time     opening + warming up + steps * (making batches + ids * seconds an id + the optimizer) + looks at held out
 
 A quarter of the first step's largest batch is run first; the whole one only if what follows from it fits this machine.
 """
@@ -135,5 +135,5 @@ def _told(session: Session, work: Work, sizes: tuple[int, int], step_s: float, o
         trained_parameters=sum(each.numel() for each in learner.parameters.values()),
         tokens_per_step=work.tokens_per_step, batches_per_step=work.batches_per_step, peak_bytes=sizes[0],
         available_bytes=sizes[1], seconds_per_step=step_s + work.making.seconds / updates,
-        seconds=opening_s + steps_s + _held_out_s(session, step_s, work),
+        seconds=opening_s + work.warming_s + steps_s + _held_out_s(session, step_s, work),
     )  # fmt: skip

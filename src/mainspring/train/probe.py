@@ -19,6 +19,7 @@ import torch
 
 from mainspring import device
 from mainspring.train.batch import Batch, Item
+from mainspring.train.feed import Step
 from mainspring.train.optim import set_lr
 from mainspring.train.session import Session
 
@@ -40,13 +41,14 @@ class Measured:
 class Work:
     """The first steps: items and batches of the first, batches of those behind it, and what a usual step has.
 
-    `making`: of the first step's batches, answers and annotations among it.
+    `making`: of a step's batches, answers and annotations among it; `warming_s` is what the first takes longer.
     """
 
     items: Sequence[Item]
     batches: Sequence[Batch]
     more: Sequence[Batch]
     making: Measured
+    warming_s: float
     tokens_per_step: float
     batches_per_step: float
 
@@ -63,25 +65,34 @@ class Rate:
 
 def first_work(session: Session) -> Work:
     """Make the first step's batches as the run will, a few more to run, and count what is in some more steps."""
-    learner, steps = session.learner, session.feed.steps(session.state.cursor)
+    steps = session.feed.steps(session.state.cursor)
     first = next(iter(steps))
-    items, answering = measured(lambda: session.items_of(first, 0))
-    if learner.config.plan.compile:
-        learner.batches(items)  # what annotators run is compiled once, and then no longer part of a step
-    batches, packing = measured(lambda: learner.batches(items))
-    tokens, more = [sum(len(each.ids) for each in batches)], list[Batch]()
+    if session.learner.config.plan.compile:
+        _make(session, first, 0)  # what annotators run is compiled once, and then no longer part of a step
+    items, batches, making = _make(session, first, 0)
+    tokens, more, warming_s = [sum(len(each.ids) for each in batches)], list[Batch](), 0.0
+    if session.rollout is not None:
+        _, more, again = _make(session, next(iter(steps), first), 1)
+        tokens.append(sum(len(each.ids) for each in more))
+        warming_s = max(0.0, making.seconds - again.seconds)
+        making = Measured(peak_bytes=max(making.peak_bytes, again.peak_bytes), seconds=again.seconds)
     for number, step in enumerate(islice(steps, SEEN_STEPS) if session.rollout is None else (), 1):
         tokens.append(sum(map(_size, step.items)))
         if len(batches) + len(more) < MAX_BATCHES:
-            more += learner.batches(session.items_of(step, number))
+            more += session.learner.batches(session.items_of(step, number))
     mean = sum(tokens) / len(tokens)
-    making = Measured(
-        peak_bytes=max(answering.peak_bytes, packing.peak_bytes), seconds=answering.seconds + packing.seconds
-    )
     return Work(
-        items=items, batches=batches, more=more, making=making, tokens_per_step=mean,
+        items=items, batches=batches, more=more, making=making, warming_s=warming_s, tokens_per_step=mean,
         batches_per_step=len(batches) * mean / tokens[0],
     )  # fmt: skip
+
+
+def _make(session: Session, step: Step, number: int) -> tuple[list[Item], list[Batch], Measured]:
+    """A step's items and batches, prompts answered."""
+    items, answering = measured(lambda: session.items_of(step, number))
+    batches, packing = measured(lambda: session.learner.batches(items))
+    peak_bytes = max(answering.peak_bytes, packing.peak_bytes)
+    return items, batches, Measured(peak_bytes=peak_bytes, seconds=answering.seconds + packing.seconds)
 
 
 def optimize(session: Session) -> None:
