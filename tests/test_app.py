@@ -15,6 +15,7 @@ from fakes_workspace import (
 from mainspring.app import Door, Workspace
 from mainspring.errors import ConfigError, NotFoundError
 from mainspring.flywheel.promote import promote
+from mainspring.infer.request import EngineConfig
 from mainspring.knowledge.scope import Scope
 
 COUNT = 12
@@ -59,6 +60,16 @@ def test_a_kernel_plan_is_probed_once_a_machine(workspace, monkeypatch):
     with Workspace(workspace.root) as moved:
         assert moved.host("model/smollm2").plan.machine == "another machine"
         assert len(moved.registry.list("kernel-plan")) == 2
+
+
+def test_a_kernel_plan_is_kept_for_every_way_to_multiply(workspace, capsys):
+    packed = []
+    for products in ("packed", "plain", "packed"):
+        with Workspace(workspace.root, engine=EngineConfig(products=products)) as opened:
+            packed.append(opened.host("model/smollm2").plan.packed)
+    assert packed[0] == packed[2] != packed[1] == ()
+    assert len(workspace.registry.list("kernel-plan")) == 2
+    assert "packed weights: none" in capsys.readouterr().err
 
 
 def test_an_index_names_the_embedder_that_made_it(workspace, documents):

@@ -28,6 +28,7 @@ from mainspring.gateway import drawer
 from mainspring.gateway.drawer import Drawer
 from mainspring.knowledge.scope import Scope
 from mainspring.observe.feedback import Feedback
+from mainspring.progress import say
 from mainspring.protocols import ChatModel
 from mainspring.registry import Registry
 from mainspring.runs import Runs
@@ -38,7 +39,7 @@ if TYPE_CHECKING:  # these bring torch, which a look into the log does not need
     from mainspring.infer.base import AnyEngine
     from mainspring.infer.chat_model import EngineChat
     from mainspring.infer.host import Host
-    from mainspring.infer.kernel_plan import KernelPlan
+    from mainspring.infer.kernel_plan import KernelPlan, Products
     from mainspring.infer.remote_host import RemoteHost
     from mainspring.infer.request import EngineConfig
     from mainspring.infer.stats import EngineStats
@@ -157,24 +158,20 @@ class Workspace:
         from mainspring.infer.kernels import probe
 
         known = self._known_plan(artifact)
-        return known or self._save_plan(artifact, probe(model, device.describe()))
+        return known or self._save_plan(artifact, probe(model, device.describe(), self._products))
 
     def _known_plan(self, artifact: Artifact) -> "KernelPlan | None":
-        import torch
+        from mainspring.infer import known_plans
 
-        from mainspring.infer.kernel_plan import KernelPlan
+        return known_plans.find(self.registry, artifact, self._products)
 
-        machine, here = device.describe(), (torch.__version__, torch.get_num_threads())
-        for reference in reversed(self.registry.list("kernel-plan")):
-            stored = self.registry.get(reference)
-            plan = build(KernelPlan, stored.config)
-            is_ours = stored.parents.get("model") == artifact.reference and plan.machine == machine
-            if is_ours and (plan.torch, plan.threads) == here:
-                return plan
-        return None
+    @property
+    def _products(self) -> "Products":
+        return self._engine.products if self._engine is not None else "measured"
 
     def _save_plan(self, artifact: Artifact, plan: "KernelPlan") -> "KernelPlan":
-        self.save("kernel-plan", artifact.name, plan.model_dump(), {"model": artifact.reference})
+        self.save("kernel-plan", artifact.name, plan.model_dump(mode="json"), {"model": artifact.reference})
+        say(f"kernel plan of {artifact.reference}: {plan.describe()}")
         return plan
 
     def engines(self) -> "dict[str, AnyEngine]":

@@ -8,6 +8,7 @@ an artifact and named in every trace. The whole claim (1 to
 512 rows, hostile neighbors) is tested in tests/infer/test_kernels.py.
 """
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,8 +17,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from mainspring.errors import MainspringError
-from mainspring.infer.kernel_plan import KernelPlan
+from mainspring.errors import ConfigError, MainspringError
+from mainspring.infer import packed
+from mainspring.infer.kernel_plan import KernelPlan, Products
 from mainspring.infer.layout import kv_layout
 from mainspring.models.attend import Run
 from mainspring.models.cache import CachedAttend
@@ -30,6 +32,8 @@ from mainspring.models.parts.latent import LatentAttention
 from mainspring.models.parts.moe import route
 from mainspring.models.parts.norm import build_norm
 
+CLASSES = ((8, 512), (8, 256), (8, 128), (8, 64), (8, 32), (32, 512), (32, 32), (8, 8))
+"""Multiples and most rows, the best first."""
 COUNTS = (8, 16, 24, 32, 40, 48, 56, 64, 96, 128, 192, 256, 384, 512)
 NUM_SEQUENCES = (1, 2, 3, 8, 32)
 ATTENTION_CHUNK = 128
@@ -53,17 +57,19 @@ class Case:
     counts: Sequence[int]
 
 
-def probe(model: Model, machine: str) -> KernelPlan:
-    """Find the widest class of row counts whose bits agree for every kernel that `model` runs.
+def probe(model: Model, machine: str, products: Products = "plain") -> KernelPlan:
+    """Find which weights are to be packed, and the widest class of row counts whose bits agree for every kernel.
 
     Raises:
         MainspringError: not even products of one fixed size keep rows apart on this machine.
 
     """
-    for multiple, limit in [(8, 512), (8, 256), (8, 128), (8, 64), (8, 32), (32, 512), (32, 32), (8, 8)]:
+    for chosen, (multiple, limit) in itertools.product(
+        dict.fromkeys((_packed(model, products), ())), CLASSES
+    ):
         plan = KernelPlan(
             multiple=multiple, limit=limit, machine=machine, torch=torch.__version__,
-            threads=torch.get_num_threads(),
+            threads=torch.get_num_threads(), products=products, packed=chosen,
         )  # fmt: skip
         if all(rows_agree(case.product, case.width, case.counts) for case in _cases(model, plan)):
             return plan
@@ -72,6 +78,17 @@ def probe(model: Model, machine: str) -> KernelPlan:
         f"{torch.get_num_threads()} threads, so answers could not be repeated exactly. Set another number of "
         "threads (OMP_NUM_THREADS)."
     )
+
+
+def _packed(model: Model, products: Products) -> tuple[str, ...]:
+    """The shapes of weights to pack."""
+    if products == "plain" or (products == "measured" and not packed.is_available()):
+        return ()
+    if not packed.is_available():
+        raise ConfigError(
+            "`engine.products` is packed, but this torch has no oneDNN for processors. Set it to measured or plain."
+        )
+    return tuple(packed.all_shapes(model) if products == "packed" else packed.faster(model))
 
 
 def linears_agree(weights: Iterable[torch.Tensor], plan: KernelPlan) -> bool:
@@ -127,6 +144,8 @@ def _cases(model: Model, plan: KernelPlan) -> Iterator[Case]:
             weights.setdefault(module.weight.shape, module.weight)
     for weight in weights.values():
         yield Case(partial(functional.linear, weight=weight), weight.shape[1], _counts(plan))
+        if packed.shape_name(weight) in plan.packed:
+            yield Case(packed.pack(weight), weight.shape[1], _counts(plan))
     yield from _state_cases(model, plan)
     latent = {module.spec: module for module in model.modules() if isinstance(module, LatentAttention)}
     for module in latent.values():

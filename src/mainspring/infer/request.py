@@ -11,6 +11,7 @@ from pydantic import Field
 from mainspring.artifact import Artifact
 from mainspring.config import Config
 from mainspring.infer.grammar import GrammarState
+from mainspring.infer.kernel_plan import Products
 from mainspring.infer.sampling import Chosen, Seen
 from mainspring.infer.speculate import NGram, Pace
 from mainspring.registry import Registry
@@ -32,6 +33,11 @@ class EngineConfig(Config):
     backend: Literal["torch_eager", "native"] = Field(
         default="torch_eager",
         description="What computes: torch on the weights as they are, or the compiled step on packed weights.",
+    )
+    products: Products = Field(
+        default="measured",
+        description="How torch multiplies: with weights that are packed where that was measured to be faster, with "
+        "all packed, or with all as they are. A packed copy takes as much memory as the weights.",
     )
     native: NativeSettings = Field(default=NativeSettings(), description="How the native step packs.")
     block_size: int = Field(default=16, ge=1, description="Tokens in a block of the cache.")

@@ -19,6 +19,7 @@ from mainspring.infer.drafts import DraftModel
 from mainspring.infer.engine import Engine
 from mainspring.infer.kernel_plan import KernelPlan
 from mainspring.infer.kernels import linears_agree
+from mainspring.infer.packed import pack_model
 from mainspring.infer.request import EngineConfig
 from mainspring.models.load import load, read_config
 from mainspring.models.model import Model
@@ -42,6 +43,7 @@ class TorchSeat:
         _check_served(self.model, reference)
         _check_room(self.model, reference, config)
         self.plan = plan(self.model)
+        pack_model(self.model, self.plan.packed)
         weights = adapters.base_fingerprint(self.model)
         self.backend: Backend = TorchEager(
             self.model, self.plan, config, fingerprint=f"{weights}-{self.plan.fingerprint}"

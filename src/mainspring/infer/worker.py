@@ -31,12 +31,12 @@ class Worker:
         self._open: dict[int, Ticket | None] = {}
         self._given: list[wire.Piece] = []  # by the step that is under way
         start = msgspec.msgpack.decode(connection.recv_bytes(), type=wire.Start)
-        known = start.kernel_plan()
+        known, config = start.kernel_plan(), start.engine_config()
 
         def plan(model: Model) -> KernelPlan:
-            return known or probe(model, device.describe())
+            return known or probe(model, device.describe(), config.products)
 
-        self._host = Host(Path(start.folder), start.reference, plan, start.engine_config())
+        self._host = Host(Path(start.folder), start.reference, plan, config)
         engine = self._host.engine
         engine.after_step = self._pass_on
         self._send(
