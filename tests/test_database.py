@@ -2,8 +2,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
+import psutil
 import pytest
 
 from mainspring.database import Database
@@ -104,3 +106,16 @@ def test_a_held_file_is_read_at_once_and_its_second_writer_is_told(tmp_path: Pat
     with database.write() as connection:  # the killed one holds nothing and left nothing
         connection.execute("UPDATE counters SET value = value + 1")
     assert value(database) == 1
+
+
+def test_a_thread_that_ends_takes_its_connection_along(tmp_path: Path):
+    database = Database(tmp_path / "d.db", [COUNTERS])
+    logs = []
+    for _ in range(5):
+        thread = threading.Thread(target=lambda: database.rows("SELECT * FROM counters"))
+        thread.start()
+        thread.join()
+        logs.append(sum(each.path.endswith("-wal") for each in psutil.Process().open_files()))
+    assert logs == [1] * 5
+    database.close()
+    assert not [each for each in psutil.Process().open_files() if each.path.startswith(str(database.path))]

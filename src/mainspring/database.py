@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,17 @@ from typing import Any
 from mainspring.errors import BusyError, MainspringError
 
 WAIT_S = 30.0
+CACHE_KIB = 256  # of pages, for each connection: a server has dozens of threads
+
+
+class _Held:
+    """A thread's connection, which closes with the thread: left to itself it would wait for the garbage collector."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+
+    def __del__(self) -> None:
+        self.connection.close()
 
 
 class Database:
@@ -23,7 +35,7 @@ class Database:
         self.path = path
         self._wait_s = wait_s
         self._local = threading.local()
-        self._all: list[sqlite3.Connection] = []
+        self._all = weakref.WeakSet[_Held]()
         with self.write() as connection:
             done = connection.execute("PRAGMA user_version").fetchone()[0]
             if done > len(migrations):
@@ -38,18 +50,22 @@ class Database:
                 connection.execute(f"PRAGMA user_version = {number + 1}")
 
     def _connection(self) -> sqlite3.Connection:
-        connection = getattr(self._local, "connection", None)
-        if connection is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            connection = sqlite3.connect(
-                self.path, timeout=self._wait_s, isolation_level=None, check_same_thread=False
-            )
-            connection.row_factory = sqlite3.Row
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("PRAGMA foreign_keys = ON")
-            self._local.connection = connection
-            self._all.append(connection)
+        held: _Held | None = getattr(self._local, "held", None)
+        if held is None:
+            held = self._local.held = _Held(self._connect())
+            self._all.add(held)
+        return held.connection
+
+    def _connect(self) -> sqlite3.Connection:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(
+            self.path, timeout=self._wait_s, isolation_level=None, check_same_thread=False
+        )
+        connection.row_factory = sqlite3.Row
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         return connection
 
     def rows(self, query: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
@@ -82,7 +98,7 @@ class Database:
         connection.execute("COMMIT")
 
     def close(self) -> None:
-        for connection in self._all:
-            connection.close()
+        for held in list(self._all):
+            held.connection.close()
         self._all.clear()
         self._local = threading.local()
