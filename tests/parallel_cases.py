@@ -17,7 +17,7 @@ import socket
 import tempfile
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
@@ -47,6 +47,7 @@ from mainspring.train.outputs import run_model
 
 VOCAB = 288
 ADAMW = {"kind": "adamw", "lr": 2e-3, "weight_decay": 0.05}
+MUON = {"kind": "muon", "lr": 5e-3, "adamw_lr": 2e-3, "weight_decay": 0.05}
 SGD = {"kind": "sgd", "lr": 0.05}
 KEY_BIAS = "*.mixer.k.bias"
 PLANS: dict[str, dict[str, Any]] = {
@@ -81,6 +82,7 @@ class Case:
     rank: int = 0
     idle: str = ""
     checkpointing: bool = False
+    optim: Mapping[str, Any] = field(default_factory=lambda: ADAMW)
 
     def model(self, seed: int = 0) -> Model:
         model = Model(self.family()).eval()
@@ -147,6 +149,8 @@ KINDS: dict[str, Case] = {
 }
 MORE: dict[str, Case] = {
     "clm, experts": Case(family=mixtral.tiny, objective=CausalLm(), items=documents),
+    "clm, muon": Case(family=qwen3.tiny, objective=CausalLm(), items=documents, optim=MUON),
+    "dpo, muon": Case(family=llama.tiny, objective=Preference(), items=preferences, rank=4, optim=MUON),
     "sft, checkpoints": Case(family=llama.tiny, objective=Sft(), items=chats, checkpointing=True),
     "ppo, value head": Case(
         family=gpt2.tiny, objective=PolicyGradient(average="tokens", value_coefficient=0.1),
@@ -210,7 +214,7 @@ def run(case: Case, plan: Mapping[str, Any], dtype: str, steps: int, folder: Pat
     if case.rank:
         lora.add(model, lora.Lora(rank=case.rank), "a")
     values: dict[str, Any] = {
-        "steps": steps, "items_per_step": 8, "save_every_steps": 1000, "optim": ADAMW,
+        "steps": steps, "items_per_step": 8, "save_every_steps": 1000, "optim": case.optim,
         "plan": {"threads": 1, "micro_batch_tokens": 10_000, "dtype": dtype, **plan}, **more,
     }  # fmt: skip
     values["plan"]["checkpointing"] = case.checkpointing

@@ -60,7 +60,7 @@ class StopError(Exception):
 def on_two(tmp_path_factory):
     """What two processes did, in one start: the folder, and by dtype how far every run lies from one process's."""
     folder = tmp_path_factory.mktemp("two")
-    kinds = {"fp64": tuple(KINDS), "fp32": IN_FP32}
+    kinds = {"fp64": (*KINDS, "clm, muon"), "fp32": IN_FP32}
     cells = {dtype: [(kind, plan) for kind in each for plan in LAYOUTS] for dtype, each in kinds.items()}
     start(2, do_all, folder, cells)
     return folder, {dtype: compare(folder / dtype, 2, each, dtype, FEW) for dtype, each in cells.items()}
@@ -74,7 +74,7 @@ def do_all(folder, cells):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("dtype", "num_kinds", "close"), [("fp64", 5, CLOSE), ("fp32", 2, CLOSE_IN_FP32)])
+@pytest.mark.parametrize(("dtype", "num_kinds", "close"), [("fp64", 6, CLOSE), ("fp32", 2, CLOSE_IN_FP32)])
 def test_two_processes_follow_one_whatever_is_learnt_and_however_it_is_cut(on_two, dtype, num_kinds, close):
     found = on_two[1][dtype]
     assert len(found) == num_kinds * len(LAYOUTS)

@@ -8,6 +8,8 @@ Shapes: M by N, a matrix.
 """
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
@@ -64,11 +66,23 @@ class Muon(Moments):
         return MuonAdamW([group for group in groups if group["params"]], self, is_fused=can_fuse(parameters))
 
 
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """How a matrix of which this process has a piece is made whole, and what of it is this process's."""
+
+    join: Callable[[torch.Tensor], torch.Tensor]
+    own: Callable[[torch.Tensor], torch.Tensor]
+
+
 class MuonAdamW(torch.optim.AdamW):
-    """AdamW that leaves the groups with `is_hidden` to Muon; the state of these is `momentum_mean`."""
+    """AdamW that leaves the groups with `is_hidden` to Muon; the state of these is `momentum_mean`.
+
+    `cuts` are of the matrices that are shared by processes: what makes an update orthogonal needs all of it.
+    """
 
     def __init__(self, groups: list[dict[str, Any]], config: Muon, *, is_fused: bool) -> None:
         self.config = config
+        self.cuts: dict[torch.Tensor, Cut] = {}
         super().__init__(
             groups, lr=config.lr, betas=(config.beta1, config.beta2), eps=config.eps, fused=is_fused
         )
@@ -98,10 +112,16 @@ class MuonAdamW(torch.optim.AdamW):
                 state[MEAN] = torch.zeros_like(weight_MN)
             mean_MN = state[MEAN].lerp_(weight_MN.grad, 1 - config.momentum)
             wanted_MN = weight_MN.grad.lerp(mean_MN, config.momentum) if config.nesterov else mean_MN
-            dtype = torch.bfloat16 if config.iterate_in == "bf16" else weight_MN.dtype
-            update_MN = orthogonal(wanted_MN.to(dtype), config.iterations).to(weight_MN.dtype)
             weight_MN.mul_(1 - group["lr"] * group["weight_decay"])
-            weight_MN.add_(update_MN, alpha=-group["lr"] * _scale(config.scale, *weight_MN.shape))
+            cut = self.cuts.get(weight_MN)
+            update_MN = self._update(wanted_MN) if cut is None else cut.own(self._update(cut.join(wanted_MN)))
+            weight_MN.add_(update_MN, alpha=-group["lr"])
+
+    def _update(self, wanted_MN: torch.Tensor) -> torch.Tensor:
+        config = self.config
+        dtype = torch.bfloat16 if config.iterate_in == "bf16" else wanted_MN.dtype
+        update_MN = orthogonal(wanted_MN.to(dtype), config.iterations).to(wanted_MN.dtype)
+        return update_MN.mul_(_scale(config.scale, *wanted_MN.shape))
 
 
 def orthogonal(matrix_MN: torch.Tensor, iterations: int) -> torch.Tensor:

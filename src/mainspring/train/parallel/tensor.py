@@ -27,7 +27,8 @@ from mainspring.models.parts.attention import Attention
 from mainspring.models.parts.block import Block
 from mainspring.models.parts.ffn import Glu, Mlp
 from mainspring.models.parts.moe import Mixture
-from mainspring.train.optim import Muon, OptimConfig
+from mainspring.train.optim import OptimConfig
+from mainspring.train.optim.muon import Cut, MuonAdamW
 from mainspring.train.parallel.base import Parameters, Part, add_up
 from mainspring.train.parallel.cut import CutRunner, check_plain
 from mainspring.train.ranks import Group
@@ -56,20 +57,21 @@ class TensorRunner(CutRunner):
                     self._cut_region(f"blocks.{place}.{name}", getattr(block, name))
 
     def build_optimizer(self, config: OptimConfig) -> torch.optim.Optimizer:
-        if isinstance(config, Muon):
-            raise ConfigError(
-                f"plan.tensor={self.ranks.model_size} leaves pieces of matrices, and optim.kind=muon needs whole ones. "
-                "Take adamw, or plan.parallel=fsdp."
-            )
-        return super().build_optimizer(config)
+        optimizer = super().build_optimizer(config)
+        if isinstance(optimizer, MuonAdamW):
+            parameters = self.parameters
+            optimizer.cuts = {
+                parameters[name]: Cut(partial(self._join, dim=dim), partial(self._own, dim=dim))
+                for name, dim in self._dims.items()
+                if name in parameters
+            }
+        return optimizer
 
     def whole(self, name: str) -> torch.Tensor:
         found = self.model.get_parameter(name).detach()
         if name not in self._dims:
             return found
-        parts = [torch.empty_like(found) for _ in range(self.ranks.model_size)]
-        distributed.all_gather(parts, found.contiguous(), group=self.ranks.model_group)
-        return torch.cat(parts, dim=self._dims[name])
+        return self._join(found, self._dims[name])
 
     def join(self, parameters: Parameters) -> None:
         add_up([each for name, each in parameters.items() if name in self._shared], self.ranks.model_group)
@@ -118,6 +120,13 @@ class TensorRunner(CutRunner):
         own = self._own(weight.detach(), dim).clone()
         setattr(module, name, nn.Parameter(own, requires_grad=weight.requires_grad))
         self._dims[f"{path}.{name}"] = dim
+
+    def _join(self, own: torch.Tensor, dim: int) -> torch.Tensor:
+        """A matrix of the pieces of all processes."""
+        own = own.contiguous()
+        parts = [torch.empty_like(own) for _ in range(self.ranks.model_size)]
+        distributed.all_gather(parts, own, group=self.ranks.model_group)
+        return torch.cat(parts, dim=dim)
 
     def _own(self, whole: torch.Tensor, dim: int) -> torch.Tensor:
         return whole.chunk(self.ranks.model_size, dim)[self.ranks.model_rank]
