@@ -107,20 +107,9 @@ def run_alone(model, requests, plan=PLAN, **sizes):
     return results
 
 
-@contextmanager
-def held(engine):
-    """The engine takes no step until the block ends, so that what is queued in it runs in company."""
-    all_queued = threading.Event()
-    engine._inbox.put(all_queued.wait)
-    try:
-        yield
-    finally:
-        all_queued.set()
-
-
 def run_together(engine, requests):
     sinks = [Received() for _ in requests]
-    with held(engine):
+    with engine.held():
         for request, sink in zip(requests, sinks, strict=True):
             engine.submit(request, sink)
     return [sink.result for sink in sinks]

@@ -13,7 +13,6 @@ from fakes_engine import (
     PLAN,
     Received,
     give_adapter,
-    held,
     make_model,
     make_request,
     run_alone,
@@ -105,7 +104,7 @@ def test_a_prompt_is_scored_once_though_it_is_computed_twice(model):
     requests = [make_request(150 + length, prompt_logprobs=0) for length in range(4)]
     with running(model, num_blocks=18) as engine:
         sinks = [Received() for _ in requests]
-        with held(engine):
+        with engine.held():
             for request, sink in zip(requests, sinks, strict=True):
                 engine.submit(request, sink)
         for request, sink in zip(requests, sinks, strict=True):

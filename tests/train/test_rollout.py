@@ -1,5 +1,8 @@
 """Answers of a model that trains: the trainer's own log-probabilities, the same seeds, rewards and advantages."""
 
+import random
+import time
+
 import pytest
 import torch
 
@@ -7,6 +10,7 @@ from mainspring.adapt import base as adapters
 from mainspring.adapt import lora
 from mainspring.config import Config
 from mainspring.errors import ConfigError, ContextLengthError, MainspringError
+from mainspring.infer.backends.live import Live
 from mainspring.models.attend import PackedAttend
 from mainspring.models.families.base import FAMILIES, family
 from mainspring.models.model import Model
@@ -130,6 +134,27 @@ def test_an_answer_follows_from_seed_step_prompt_and_number_alone(tmp_path):
         assert [s.ids for item in other for s in item] != [s.ids for item in first for s in item]
     seeds = {answer_seed(a, b, c, d) for a in range(4) for b in range(4) for c in range(4) for d in range(4)}
     assert len(seeds) == 256
+
+
+def test_who_is_computed_beside_whom_does_not_depend_on_how_long_anything_takes(monkeypatch):
+    model = lively("llama")
+    asks = [Ask(tuple(range(3, 4 + 5 * (n % 7))), seed=n) for n in range(24)]
+    draw, step, steps = random.Random(0), Live.step, []
+
+    def slow_step(self, works):
+        time.sleep(draw.choice([0, 0, 0.02]))
+        steps[-1].append([len(work.ids) for work in works])
+        return step(self, works)
+
+    monkeypatch.setattr(Live, "step", slow_step)
+    answers = []
+    for _ in range(3):
+        steps.append([])
+        answers.append(
+            sample(model, asks, max_tokens=20, temperature=1.0, end_ids=range(0, 288, 16), at_once=5)
+        )
+    assert steps[0] == steps[1] == steps[2]
+    assert answers[0] == answers[1] == answers[2]
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Many
+from contextlib import contextmanager
 from typing import Self
 
 from mainspring.errors import ConfigError, ContextLengthError, MainspringError, NotFoundError, OverloadedError
@@ -70,7 +71,7 @@ class Engine:
             window=backend.window, grain=backend.grain,
             guess=Guesser(draft) if config.speculation and not backend.has_states else None,
         )  # fmt: skip
-        self._inbox: queue.SimpleQueue[Sequence | Callable[[], None] | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Sequence | Callable[[], object] | None] = queue.SimpleQueue()
         self._num_open = 0
         self.after_step: Callable[[], None] = lambda: None
         """Called from the engine's thread when a step's outputs have been handed out."""
@@ -173,6 +174,16 @@ class Engine:
 
         self.between_steps(run)
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Take no step until the block ends: what is queued in it is worked on together from its first step on."""
+        may_go_on = threading.Event()
+        self._inbox.put(may_go_on.wait)
+        try:
+            yield
+        finally:
+            may_go_on.set()
+
     def is_alive(self) -> bool:
         return self._thread.is_alive() and self._failure is None
 
@@ -251,7 +262,7 @@ class Engine:
                 hand_out(each, output)
         self.after_step()
 
-    def _empty_inbox(self) -> Iterator[Sequence | Callable[[], None] | None]:
+    def _empty_inbox(self) -> Iterator[Sequence | Callable[[], object] | None]:
         while not self._inbox.empty():
             yield self._inbox.get()
 

@@ -7,6 +7,7 @@ answer in the exact mode.
 """
 
 FIRST_GUESS = 64
+NO_LIMIT = 1 << 30
 WEIGHT = 0.2
 LEAST = 0.1
 """The part of a step that what is measured takes at least, however the means have gone."""
@@ -26,7 +27,7 @@ class Tempo:
         if self._decode_s is None or self._token_s is None:
             return FIRST_GUESS
         room = (self._max_slowdown - 1) * self._decode_s / self._token_s
-        return max(int(room), self._grain)
+        return max(int(min(room, NO_LIMIT)), self._grain)
 
     def row_cost(self, num_decoding: int) -> float:
         """What one more row costs, as a share of what a sequence's own row does: what speculation has to earn.

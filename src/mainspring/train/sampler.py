@@ -4,6 +4,7 @@ The engine lives for one call, so that it never holds keys and values of older w
 trainer needs it.
 """
 
+import math
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -70,20 +71,25 @@ def sample(
     config = _engine_config(asks, max_tokens, at_once)
     receivers = [_Receiver() for _ in asks]
     with Engine(Live(model, config), config) as engine:
-        for ask, receiver in zip(asks, receivers, strict=True):
-            sampling = Sampling(temperature=temperature, max_tokens=max_tokens, seed=ask.seed)
-            engine.submit(Request(ids=ask.ids, sampling=sampling, end_ids=tuple(end_ids)), receiver)
+        with engine.held():
+            for ask, receiver in zip(asks, receivers, strict=True):
+                sampling = Sampling(temperature=temperature, max_tokens=max_tokens, seed=ask.seed)
+                engine.submit(Request(ids=ask.ids, sampling=sampling, end_ids=tuple(end_ids)), receiver)
         return [receiver.wait() for receiver in receivers]
 
 
 def _engine_config(asks: Sequence[Ask], max_tokens: int, at_once: int) -> EngineConfig:
-    """Blocks for as many of the longest answers as run together, and the scratch block."""
+    """Blocks for as many of the longest answers as run together, and the scratch block.
+
+    A row's last bits depend on its neighbors, so that who computes beside whom must not depend on how long anything
+    took: nothing is guessed by what it costs, and no prompt waits for those who decode.
+    """
     size = EngineConfig().block_size
     longest = max((len(ask.ids) for ask in asks), default=0) + max_tokens
     running = min(at_once, max(len(asks), 1))
     return EngineConfig(
         num_blocks=running * -(-longest // size) + 1, max_running=running, max_waiting=len(asks) + 1,
-        max_step_tokens=max(MAX_STEP_TOKENS, running),
+        max_step_tokens=max(MAX_STEP_TOKENS, running), speculation=False, max_slowdown=math.inf,
     )  # fmt: skip
 
 
