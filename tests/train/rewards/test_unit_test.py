@@ -47,6 +47,15 @@ def test_all_or_nothing_and_the_limits_of_the_sandbox():
     assert worth(hungry, limits=SandboxLimits(memory_bytes=1 << 30, seconds=60), test_seconds=20) == 1.0
 
 
+@pytest.mark.slow
+def test_what_waits_for_others_is_not_what_costs_a_test():
+    patient = "import time\ndef add(a, b):\n    time.sleep(1.3)\n    return a + b"
+    assert (
+        UnitTest(require_isolation=False, test_seconds=0.5)("", patient, {"tests": "assert add(1, 2) == 3"})
+        == 1
+    )
+
+
 def test_the_code_is_the_last_block_or_all_there_is():
     assert code_of("```python\na\n```\nor\n```\nb\n```\n") == "b\n"
     assert code_of("```py\nnot closed") == "not closed"

@@ -3,11 +3,14 @@
 Tests are the reference's top-level `assert` statements and its functions `test_...`; its other statements are
 run before each of them. Every test gets a process of its own, so that one that hangs or exits costs itself alone.
 
-Known limit: tests run in the same process as the code they test. Code that looks for the harness on the stack
+A test is limited by the processor time of its process, so that what else a machine does decides nothing; the clock
+ends what waits without computing. Known limits: a test whose time is within the noise of its limit may pass or not.
+Tests run in the same process as the code they test. Code that looks for the harness on the stack
 can claim that it passed; what merely exits early, prints, or replaces functions of itself cannot.
 """
 
 import ast
+import math
 import re
 import secrets
 from functools import lru_cache
@@ -20,15 +23,20 @@ from mainspring.errors import ConfigError
 from mainspring.sandbox import Sandbox, SandboxLimits
 from mainspring.train.rewards.base import Reference, named
 
+PATIENCE = 10
+"""Seconds by the clock for each one of processor time that a test may take."""
 FENCE = re.compile(r"```(?:python|py)?[ \t]*\n(.*?)(?:```|\Z)", re.DOTALL | re.IGNORECASE)
 HARNESS = """
-import os, select, signal
-answer, before, tests, seconds, word = {arguments}
+import os, resource, select, signal
+answer, before, tests, seconds, patience, word = {arguments}
+most = resource.getrlimit(resource.RLIMIT_CPU)[1]
+seconds = min(seconds, most) if most >= 0 else seconds
 passed = []
 for test in tests:
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
         nothing = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nothing, 1), os.dup2(nothing, 2)
         space = {{"__name__": "__main__"}}
@@ -37,7 +45,7 @@ for test in tests:
         os.write(write, word)
         os._exit(0)
     os.close(write)
-    ready, _, _ = select.select([read], [], [], seconds)
+    ready, _, _ = select.select([read], [], [], patience)
     passed.append(bool(ready) and os.read(read, 64) == word)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
@@ -51,16 +59,24 @@ class UnitTest(Config):
 
     kind: Literal["unit_test"] = "unit_test"
     all_or_nothing: bool = Field(default=False, description="1 where every test passes, 0 elsewhere")
-    test_seconds: float = Field(default=2.0, gt=0, description="longest time of one test, by the clock")
+    test_seconds: float = Field(
+        default=2.0,
+        gt=0,
+        description="longest processor time of one test, up to the next whole second and at most "
+        "`limits.cpu_seconds`; one that only waits is ended after ten times as long by the clock",
+    )
     limits: SandboxLimits = Field(
-        default=SandboxLimits(), description="of the sandbox, for all tests together"
+        default=SandboxLimits(seconds=600),
+        description="of the sandbox; `seconds` are by the clock and for all tests together, so let them be many: an "
+        "answer that they end is worth 0",
     )
     require_isolation: bool = Field(default=True, description="refuse a machine that cannot cut the network")
 
     def __call__(self, prompt: str, answer: str, reference: Reference) -> float:
         before, tests = split_tests(named(reference, "tests", self.kind))
         word = secrets.token_hex(16)
-        arguments = (code_of(answer), before, tests, self.test_seconds, word.encode())
+        seconds = math.ceil(self.test_seconds)  # the system counts whole ones
+        arguments = (code_of(answer), before, tests, seconds, PATIENCE * seconds, word.encode())
         sandbox = Sandbox(self.limits, require_isolation=self.require_isolation)
         result = sandbox.run(HARNESS.format(arguments=repr(arguments)))
         said = result.stdout.rpartition(f"{word} ")[2].strip()
