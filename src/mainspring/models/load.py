@@ -14,6 +14,15 @@ from mainspring.models.model import Model
 from mainspring.models.weights.base import Weights, check_names
 from mainspring.models.weights.safetensors import SafetensorsFolder
 
+POOLING = "pooling"  # the key of config.json, which we alone write
+POOLING_FILE = "1_Pooling/config.json"
+POOLING_MODES = {
+    "mean": "pooling_mode_mean_tokens",
+    "cls": "pooling_mode_cls_token",
+    "max": "pooling_mode_max_tokens",
+    "last": "pooling_mode_lasttoken",
+}
+
 
 def load(folder: Path) -> Model:
     """Read config.json and the safetensors beside it; fp32, in evaluation mode.
@@ -34,8 +43,10 @@ def load(folder: Path) -> Model:
 
 def read_config(folder: Path) -> ModelConfig:
     """What the folder's files say a model is made of."""
-    config = understand(read_json(folder / "config.json"), folder)
-    pooling = _pooling(folder)
+    published = read_json(folder / "config.json")
+    config = understand(published, folder)
+    said = published.get(POOLING)
+    pooling = _pooling(folder) or (said if said in POOLING_MODES else None)
     return config if pooling is None else config.model_copy(update={"pooling": pooling})
 
 
@@ -50,19 +61,13 @@ def understand(published: Mapping[str, Any], source: Path) -> ModelConfig:
 
 def _pooling(folder: Path) -> str | None:
     """How sentence-transformers' files make one vector of many, None without such files."""
-    path = folder / "1_Pooling" / "config.json"
+    path = folder / POOLING_FILE
     if not path.exists():
         return None
-    modes = {
-        "mean": "pooling_mode_mean_tokens",
-        "cls": "pooling_mode_cls_token",
-        "max": "pooling_mode_max_tokens",
-        "last": "pooling_mode_lasttoken",
-    }
     said = read_json(path)
-    pooling = next((mode for mode, key in modes.items() if said.get(key)), None)
+    pooling = next((mode for mode, key in POOLING_MODES.items() if said.get(key)), None)
     if pooling is None:
-        raise WeightsError(f"{path} pools in a way that is not read; read are {', '.join(modes)}.")
+        raise WeightsError(f"{path} pools in a way that is not read; read are {', '.join(POOLING_MODES)}.")
     return pooling
 
 

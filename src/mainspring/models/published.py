@@ -10,8 +10,8 @@ from typing import Any
 
 from mainspring import chat
 from mainspring.errors import WeightsError
-from mainspring.models.config import ModelConfig
-from mainspring.models.load import load, read_config, read_json
+from mainspring.models.config import ModelConfig, Pooling
+from mainspring.models.load import POOLING_FILE, POOLING_MODES, load, read_config, read_json
 from mainspring.models.weights import safetensors
 from mainspring.models.weights.base import PICKLES, pickled
 from mainspring.models.weights.gguf.file import GgufFile
@@ -94,11 +94,15 @@ def task_of(folder: Path, facts: Mapping[str, Any]) -> str:
     return "" if config.task == "rerank" and learnt != "rerank" else config.task
 
 
-def copy_beside(source: Path, folder: Path) -> None:
-    """The files of the tokenizer and of pooling, which a conversion leaves as they are."""
+def copy_beside(source: Path, folder: Path, pooling: Pooling | None = None) -> None:
+    """The files of the tokenizer and of pooling, which a conversion leaves as they are but for another `pooling`."""
     for pattern in KEPT:
         if pattern != "config.json" and "safetensors" not in pattern:
             _copy_matching(source, folder, pattern)
+    path = folder / POOLING_FILE
+    if pooling is not None and path.exists():
+        said = read_json(path) | {key: mode == pooling for mode, key in POOLING_MODES.items()}
+        path.write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
 
 
 def _from_gguf(path: Path) -> Published:

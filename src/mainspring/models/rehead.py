@@ -12,6 +12,10 @@ from mainspring.models.init import STD
 from mainspring.models.model import Model
 
 HeadKind = Literal["lm", "masked", "classify", "classify_tokens", "none"]
+POOLING_KEY, PUBLISHED_POOLINGS = (
+    "classifier_pooling",
+    ("cls", "mean"),
+)  # as ModernBERT's config.json has them
 
 
 def with_head(
@@ -23,15 +27,16 @@ def with_head(
         model: whose body is kept (not copied).
         kind: of the head; "none" leaves hidden states, which `pooling` makes one vector.
         num_labels: of a classifying head; 1 for a reward.
-        pooling: how a text's hidden states become one vector.
+        pooling: how a text's hidden states become one vector, where the head is "none"; of a classifying head the
+            families say it, ModernBERT for itself also otherwise (cls, mean).
         seed: of the head's weights.
 
     Raises:
-        ConfigError: the family has no such head.
+        ConfigError: the family has no such head, or none that pools so.
 
     """
-    config = _config(model.config, kind, num_labels)
-    if pooling is not None:
+    config = _config(model.config, kind, num_labels, pooling)
+    if pooling is not None and kind == "none":
         config = config.model_copy(update={"pooling": pooling})
     if config.head == model.config.head:
         model.config = config
@@ -49,7 +54,7 @@ def with_head(
     return made.eval()
 
 
-def _config(config: ModelConfig, kind: HeadKind, num_labels: int) -> ModelConfig:
+def _config(config: ModelConfig, kind: HeadKind, num_labels: int, pooling: Pooling | None) -> ModelConfig:
     source = family(config.family)
     published = source.published(config)
     known = _architectures(config.family)
@@ -62,7 +67,16 @@ def _config(config: ModelConfig, kind: HeadKind, num_labels: int) -> ModelConfig
     if num_labels:
         published.pop("label2id", None)
         published["id2label"] = {str(number): f"LABEL_{number}" for number in range(num_labels)}
-    return source.config(published)
+    if pooling in PUBLISHED_POOLINGS and POOLING_KEY in published:
+        published[POOLING_KEY] = pooling
+    made = source.config(published)
+    own = made.head.pooling if made.head else pooling
+    if pooling not in (None, own):
+        how = f"which the family {config.family} gives '{own}'" if own else "which is of every token"
+        raise ConfigError(
+            f"`pooling` is '{pooling}', but the head is '{kind}', {how}. Leave it out, or take the head 'none'."
+        )
+    return made
 
 
 def _architectures(name: str) -> dict[str, str]:

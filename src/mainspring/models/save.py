@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from mainspring.models.families.base import family, names_of
+from mainspring.models.load import POOLING
 from mainspring.models.model import Model
 from mainspring.models.weights import safetensors
 
@@ -27,4 +28,5 @@ def save(model: Model, folder: Path, *, dtype: torch.dtype = torch.float32) -> N
     shapes = {published: tuple(read(published).shape) for published in entries}
     safetensors.write(folder / safetensors.SINGLE, shapes, read, dtype)
     config = {**kind.published(model.config), "torch_dtype": str(dtype).removeprefix("torch.")}
+    config |= {} if model.config.pooling is None else {POOLING: model.config.pooling}
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
