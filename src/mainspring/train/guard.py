@@ -8,8 +8,9 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
+import pydantic
 from pydantic import Field
 
 from mainspring.config import Config
@@ -107,6 +108,15 @@ class StopConfig(Config):
     min_delta: float = Field(
         default=0.0, ge=0, description="by how much an evaluation must be better than the best to count"
     )
+
+    @pydantic.model_validator(mode="after")
+    def _has_patience(self) -> Self:
+        if self.min_delta and self.patience is None:
+            raise ValueError(
+                f"`min_delta` is {self.min_delta}, but without `patience` no run stops early; set it, or leave "
+                "min_delta out"
+            )
+        return self
 
 
 class EarlyStop:

@@ -24,7 +24,8 @@ def text(length, seed=0):
 
 
 def masked(kind=MaskedLm, **values):
-    return kind(mask_id=MASK, kept_ids=SPECIAL, vocab_size=90, **values)
+    values |= {"vocab_size": 90} if kind is MaskedLm else {}
+    return kind(mask_id=MASK, kept_ids=SPECIAL, **values)
 
 
 @given(LENGTHS, st.integers(0, 1000))

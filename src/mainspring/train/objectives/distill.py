@@ -47,7 +47,12 @@ class Distill(Objective):
     )
 
     @pydantic.model_validator(mode="after")
-    def _has_no_heated_rest(self) -> Self:
+    def _has_a_rest(self) -> Self:
+        if not self.top_k and self.rest != type(self).model_fields["rest"].default:
+            raise ValueError(
+                f"`rest` is '{self.rest}', but without `top_k` all tokens are known and there is none; leave it out, "
+                "or set top_k above 0"
+            )
         if self.top_k and self.rest == "bucket" and self.temperature != 1:
             raise ValueError("what lies outside of top_k has no temperature; set `rest: renormalize`")
         return self

@@ -27,7 +27,6 @@ class _Hidden(CrossEntropy):
     kept_ids: tuple[int, ...] = Field(
         default=(), description="ids that are never hidden; empty: special ones"
     )
-    vocab_size: int = Field(default=0, description="ids that another token is drawn from; 0: the tokenizer's")
 
     def fitted(self, tokenizer: Tokenizer) -> Self:
         """With the ids of a tokenizer.
@@ -44,8 +43,7 @@ class _Hidden(CrossEntropy):
                 "no text has."
             )
         kept = self.kept_ids or tuple(tokenizer.special.values())
-        size = self.vocab_size or tokenizer.vocab_size
-        return self.model_copy(update={"mask_id": mask_id, "kept_ids": kept, "vocab_size": size})
+        return self.model_copy(update={"mask_id": mask_id, "kept_ids": kept})
 
     def _candidates(self, segment: Segment) -> list[int]:
         kept = set(self.kept_ids)
@@ -59,6 +57,14 @@ class MaskedLm(_Hidden):
     fraction: float = Field(default=0.15, gt=0, lt=1, description="part of the tokens that is to be said")
     hidden: float = Field(default=0.8, ge=0, le=1, description="part of these that is hidden")
     replaced: float = Field(default=0.1, ge=0, le=1, description="part of these that becomes another token")
+    vocab_size: int = Field(
+        default=0, ge=0, description="ids that another token is drawn from; 0: the tokenizer's"
+    )
+
+    def fitted(self, tokenizer: Tokenizer) -> Self:
+        """With the ids of a tokenizer, and how many there are."""
+        size = self.vocab_size or tokenizer.vocab_size
+        return super().fitted(tokenizer).model_copy(update={"vocab_size": size})
 
     def view(self, segment: Segment, draw: random.Random) -> Segment:
         """Hide tokens, at least one."""

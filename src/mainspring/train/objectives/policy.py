@@ -27,6 +27,9 @@ from mainspring.train.objectives.divergence import Estimator, estimate
 from mainspring.train.outputs import Outputs
 from mainspring.train.values import add_value_head, values
 
+SCALED_BY = {"kl_estimator": "kl_coefficient", "value_clip": "value_coefficient"}
+"""Settings of a term, and what the term is multiplied by."""
+
 
 class PolicyGradient(Objective):
     """Clipped surrogate + divergence from the reference - entropy + value error.
@@ -77,6 +80,17 @@ class PolicyGradient(Objective):
             raise ValueError("`gae` compares with values, so `value_coefficient` must be above 0")
         if self.sampler_cap and self.old == "sampler":
             raise ValueError("`sampler_cap` corrects `old: policy` or `old: same`; 'sampler' needs none")
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _says_nothing_in_vain(self) -> Self:
+        for name, coefficient in SCALED_BY.items():
+            value = getattr(self, name)
+            if not getattr(self, coefficient) and value != type(self).model_fields[name].default:
+                raise ValueError(
+                    f"`{name}` is {value}, but `{coefficient}` is 0, so the loss has no such term; leave it out, or "
+                    f"set {coefficient} above 0"
+                )
         return self
 
     @property

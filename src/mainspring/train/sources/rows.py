@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal, Self
 
 import msgspec
+import pydantic
 from pydantic import Field
 
 from mainspring.data.curriculum import OrderConfig
@@ -29,7 +30,18 @@ class Rows(SourceConfig):
     split: str = Field(default="train", description="which split of them")
     length: int = Field(default=0, ge=0, description="ids of a row; 0: the model's context")
     order: OrderConfig = Field(default=OrderConfig(), description="of the documents of each dataset")
-    mix: MixConfig = Field(default=MixConfig(), description="of several datasets")
+    mix: MixConfig = Field(
+        default=MixConfig(), description="of several datasets; `passes` is what `train` says of them"
+    )
+
+    @pydantic.model_validator(mode="after")
+    def _leaves_passes_to_the_run(self) -> Self:
+        if self.mix.passes != MixConfig().passes:
+            raise ValueError(
+                f"`mix.passes` is {self.mix.passes}, but how often a run goes through its data is said by "
+                "`train.epochs` or `train.steps`; set one of these, and leave it out"
+            )
+        return self
 
     def open(self, opening: Opening) -> "RowsOfShards":
         """Shards of every dataset, of the model's tokenizer."""
