@@ -15,10 +15,11 @@ from mainspring.models.attend import PackedAttend
 from mainspring.models.families.base import FAMILIES, family
 from mainspring.models.model import Model
 from mainspring.train.advantages import group_advantages
-from mainspring.train.batch import pack
+from mainspring.train.batch import Segment, pack
 from mainspring.train.config import TrainConfig
 from mainspring.train.loop import train
 from mainspring.train.objectives.base import Loss, Objective
+from mainspring.train.objectives.distill import Distill
 from mainspring.train.optim.adamw import AdamW
 from mainspring.train.outputs import run_model
 from mainspring.train.plan import Plan
@@ -26,6 +27,7 @@ from mainspring.train.rewards.score import FAILED
 from mainspring.train.rollout import RolloutConfig, Rollouts, answer_seed
 from mainspring.train.sampler import Ask, sample
 from mainspring.train.sources.prompts import Prompts, raw_prompt
+from mainspring.train.sources.texts import ItemList
 
 SERVED = [name for name in FAMILIES if family(name).tiny().is_served]
 QUICK = ("llama",)
@@ -275,3 +277,18 @@ def test_a_run_that_was_stopped_says_and_learns_the_same_when_it_goes_on(tmp_pat
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
     untrained = lively("llama").state_dict()
     assert not torch.equal(whole["embedding.weight"], untrained["embedding.weight"])
+
+
+def test_on_policy_distillation_is_looked_at_on_texts(tmp_path):
+    model, objective = lively("llama"), Distill(beta=1.0)
+    ids = prompts().item(4)[0].ids
+    texts = ItemList([(Segment(ids=ids, weight=[1.0] * len(ids), name="text"),)])
+    config = TrainConfig(
+        steps=2, items_per_step=2, validate_every_steps=2, optim=AdamW(lr=1e-3), plan=Plan(threads=1)
+    )
+    reports = []
+    train(
+        model, prompts(), objective, config, tmp_path, rollout=rollouts(model, tmp_path, updates=2),
+        annotators=[objective.annotator(lively("llama", seed=4))], validation=texts, on_step=reports.append,
+    )  # fmt: skip
+    assert [report.metrics.get("valid_loss") is not None for report in reports] == [False, True, False, True]

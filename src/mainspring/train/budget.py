@@ -25,6 +25,7 @@ from mainspring.registry import Registry
 from mainspring.train.corpus import Corpus, num_held, read_corpus, row_length
 from mainspring.train.law_store import find_law
 from mainspring.train.pace import Pace, Speeds, measure_pace, measure_speeds
+from mainspring.train.preflight import check_settings
 from mainspring.train.ranks import find_ranks
 from mainspring.train.recipe import Recipe, load_recipe
 from mainspring.train.scaling import MAX_PASSES, effective_tokens
@@ -143,6 +144,7 @@ def derive(registry: Registry, load: Load, seconds: float) -> Budgeted:
     values: dict[str, Any] = {}
     if given.validation is None and (held := corpus.validation()):
         values["validation"] = held
+    check_settings(load(values))
     said = [_about_data(corpus, given)]
     if not _is_sized(load):
         size, line = _choose(registry, given, corpus, seconds)

@@ -11,6 +11,7 @@ from mainspring.models.describe import describe
 from mainspring.progress import say
 from mainspring.registry import Registry
 from mainspring.train.corpus import Corpus, row_length
+from mainspring.train.preflight import without_validation
 from mainspring.train.recipe import Recipe
 from mainspring.train.run import open_recipe
 from mainspring.train.shape import shaped, work_per_token
@@ -53,7 +54,7 @@ class Speeds:
 
 def measure_pace(registry: Registry, recipe: Recipe, seconds: float) -> Pace:
     """Train a recipe's model for about so long, and forget it."""
-    train = recipe.train.model_copy(update={"steps": MANY})
+    train = without_validation(recipe.train).model_copy(update={"steps": MANY})
     endless = recipe.model_copy(update={"train": train, "validation": None})
     opened = open_recipe(registry, endless)
     with tempfile.TemporaryDirectory() as folder, opened.session(registry, endless, Path(folder)) as session:

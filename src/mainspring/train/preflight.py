@@ -1,5 +1,6 @@
-"""What would make a run worthless, found before its first step: in the data, in the weights, and in what is to be kept.
+"""What would make a run worthless, found before its first step: in the recipe, the data, the weights, what is kept.
 
+settings                -> what has nothing to act on
 items, a sample of them -> nothing is trained, numbers that are not finite, the same twice
 weights                 -> numbers that are not finite
 transform               -> an adapter that could not be saved or merged at the end
@@ -22,15 +23,21 @@ from mainspring.errors import ConfigError
 from mainspring.models.model import Model
 from mainspring.registry import Registry
 from mainspring.train.batch import Item, Segment
+from mainspring.train.config import TrainConfig
 from mainspring.train.feed import Feed
 from mainspring.train.finite import check_numbers
+from mainspring.train.guard import StopConfig
 from mainspring.train.objectives.base import Regulator
+from mainspring.train.objectives.policy import PolicyGradient
 from mainspring.train.recipe import Recipe
 from mainspring.train.sources.base import Source
-from mainspring.train.sources.prompts import Prompt
+from mainspring.train.sources.prompts import Prompt, PromptRecords
+from mainspring.train.sources.rows import Rows
+from mainspring.train.sources.texts import Labelled, Ranked, Triples
 
 MAX_ITEMS, MAX_SHOWN = 1000, 3
 TEACHES = ("", "chosen", "rejected", "answer")  # roles of segments whose tokens are what is learnt
+UNWEIGHTED = (PromptRecords, Labelled, Triples, Ranked)  # sources of whose tokens none is to be said
 
 
 class Looked(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,6 +86,63 @@ def look(data: Source | Feed) -> Looked:
         trained_ids=sum(each.trained_tokens for each in segments),
         longest=max((each.num_tokens for each in segments), default=0), untaught=len(untaught), repeated=repeated,
     )  # fmt: skip
+
+
+def check_settings(recipe: Recipe) -> None:
+    """See that what a recipe sets has something to act on, before anything is opened.
+
+    Raises:
+        ConfigError: validation of what has no loss; settings of a validation, of a limit or of an estimate where there
+            is none.
+
+    """
+    _check_validation(recipe)
+    kind = recipe.data.kind
+    is_packed, is_unweighted = isinstance(recipe.data, Rows), isinstance(recipe.data, UNWEIGHTED)
+    if recipe.train.max_trained_tokens and (is_packed or is_unweighted or recipe.rollout is not None):
+        why = "are counted by steps" if is_packed else "have no tokens with weights to count"
+        raise ConfigError(
+            f"`train.max_trained_tokens` is {recipe.train.max_trained_tokens:,}, but data of kind '{kind}' {why}. Set "
+            "it to 0 and say by `train.steps` or `train.epochs` how long the run is."
+        )
+    if recipe.fisher is not None and (is_packed or is_unweighted):
+        raise ConfigError(
+            f"`fisher` asks of items how much each weight matters for their tokens, but data of kind '{kind}' "
+            f"{'are packed rows, not items' if is_packed else 'have no tokens that are learnt'}. Leave it out, or "
+            "set `data.kind` to one with items whose tokens are learnt, such as documents."
+        )
+
+
+def without_validation(train: TrainConfig) -> TrainConfig:
+    """The settings of a run that looks at nothing without learning."""
+    return train.model_copy(update={"validate_every_steps": 0, "restore_best": False, "stop": StopConfig()})
+
+
+def _check_validation(recipe: Recipe) -> None:
+    if recipe.rollout is not None and recipe.validation_fraction:
+        raise ConfigError(
+            f"`validation_fraction` is {recipe.validation_fraction}, but with `rollout` the data are prompts, which "
+            "have no loss before they are answered. Set it to 0, and compare the result with its base by "
+            "`mainspring eval`."
+        )
+    if isinstance(recipe.objective, PolicyGradient) and recipe.validation is not None:
+        raise ConfigError(
+            "`validation` is set, but the objective 'policy' has a loss of sampled answers with rewards alone. Leave "
+            "it out, and compare the result with its base by `mainspring eval`."
+        )
+    if recipe.validation is not None or recipe.validation_fraction:
+        return
+    train = recipe.train
+    said = {
+        "validate_every_steps": train.validate_every_steps, "restore_best": train.restore_best,
+        "stop.patience": train.stop.patience,
+    }  # fmt: skip
+    vain = [f"`train.{name}` is {value}" for name, value in said.items() if value]
+    if vain:
+        raise ConfigError(
+            f"{' and '.join(vain)}, but the recipe holds nothing out to look at. Set `validation` or "
+            "`validation_fraction`, or leave out what needs them."
+        )
 
 
 def ask_doctor(registry: Registry, recipe: Recipe) -> list[Fault]:

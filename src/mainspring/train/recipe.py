@@ -29,7 +29,11 @@ class HeadConfig(Config):
 
     kind: HeadKind = Field(description="of the head; none: hidden states, made one vector by `pooling`")
     num_labels: int = Field(default=0, ge=0, description="of a classifying head; 1 for a score or a reward")
-    pooling: Pooling | None = Field(default=None, description="how a text's hidden states become one vector")
+    pooling: Pooling | None = Field(
+        default=None,
+        description="how a text's hidden states become one vector, of kind none; of kind classify the family says it, "
+        "and other ways are refused but for ModernBERT's cls and mean",
+    )
 
     def put_on(self, model: Model, seed: int) -> Model:
         """The model with this head."""

@@ -30,7 +30,7 @@ from mainspring.tokenizer.base import Tokenizer
 from mainspring.train.annotate import Annotator
 from mainspring.train.card import Facts, write_card
 from mainspring.train.feed import Feed
-from mainspring.train.fisher import Anchor, FisherConfig, estimate
+from mainspring.train.fisher import estimate
 from mainspring.train.forecast import Forecast, forecast
 from mainspring.train.loop import Result, begin, train
 from mainspring.train.memory import OutOfMemoryError
@@ -39,7 +39,7 @@ from mainspring.train.objectives.base import Objective
 from mainspring.train.objectives.distill import Distill
 from mainspring.train.parallel import ranks_of
 from mainspring.train.plots import plot_metrics
-from mainspring.train.preflight import Looked, ask_doctor, check_kept, look
+from mainspring.train.preflight import Looked, ask_doctor, check_kept, check_settings, look
 from mainspring.train.ranks import from_first, is_first
 from mainspring.train.recipe import Recipe
 from mainspring.train.session import Rollout, Session
@@ -206,7 +206,13 @@ class Opened:
 
 
 def open_recipe(registry: Registry, recipe: Recipe) -> Opened:
-    """The model and the data of a recipe, ready for a session."""
+    """The model and the data of a recipe, ready for a session.
+
+    Raises:
+        ConfigError: settings without effect, data or an adapter that the run could not end well with.
+
+    """
+    check_settings(recipe)
     base = _open_base(registry, recipe)
     answers = recipe.rollout.max_tokens if recipe.rollout else 0  # room that a prompt leaves
     opening = Opening(
@@ -324,7 +330,8 @@ def _write(
 
     def fill(folder: Path) -> None:
         if recipe.fisher is not None:
-            _anchor(opened, recipe.fisher).save(folder / ANCHOR)
+            assert not isinstance(opened.data, Feed), "rows are refused before the run"
+            estimate(opened.base.model, opened.data, recipe.fisher).save(folder / ANCHOR)
         if is_adapter:
             store.save(base.model, recipe.name, folder)
             return
@@ -332,7 +339,7 @@ def _write(
         if base.folder is None:
             base.tokenizer.save(folder)
         else:
-            copy_beside(base.folder, folder)
+            copy_beside(base.folder, folder, base.model.config.pooling)
 
     judges = recipe.rollout.parents(registry) if recipe.rollout else {}
     judges |= {"teacher": registry.get(recipe.teacher).reference} if recipe.teacher else {}
@@ -348,10 +355,3 @@ def _write(
         card=write_card(registry, card, result.metrics.parent),
     )  # fmt: skip
     return registry.add(made)
-
-
-def _anchor(opened: Opened, config: FisherConfig) -> Anchor:
-    """Where the model stands, and how much each of its weights matters there."""
-    if isinstance(opened.data, Feed):
-        raise ConfigError("Packed rows are no items to estimate from. Set `data.kind` to documents.")
-    return estimate(opened.base.model, opened.data, config)

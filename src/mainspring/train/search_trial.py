@@ -21,6 +21,7 @@ from mainspring.registry import Registry
 from mainspring.train.comparison import flatten
 from mainspring.train.history import History, read
 from mainspring.train.metrics import VALID_LOSS, StepReport
+from mainspring.train.preflight import check_settings
 from mainspring.train.recipe import Recipe, load_recipe
 from mainspring.train.run import try_recipe
 from mainspring.train.search_settings import Report
@@ -69,6 +70,8 @@ class RecipeTrial:
                     f"`space` names `{key}`, which changes nothing in the model: its family reads no such key. Write "
                     "it as the published config.json does, such as model.hidden_size."
                 )
+        for tried in (first, *others):
+            check_settings(tried)
 
     def __call__(self, values: Mapping[str, Any], report: Report, folder: Path) -> dict[str, float]:
         """Train in a folder, from where a killed attempt stopped."""
