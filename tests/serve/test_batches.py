@@ -140,6 +140,26 @@ def test_a_line_without_room_is_tried_again(ai, spoken, monkeypatch):
     assert done.request_counts.completed == 1
 
 
+def test_the_content_of_an_expired_file_leaves_the_disk(ai, spoken, monkeypatch):
+    old = ai.files.create(
+        file=b"old", purpose="batch", expires_after={"anchor": "created_at", "seconds": 3600}
+    )
+    kept = ai.files.create(file=b"kept", purpose="batch")
+    assert spoken.drawer.path(old.id).exists()
+    now = time.time()
+    monkeypatch.setattr("mainspring.gateway.drawer.time.time", lambda: now + 3601)
+    ai.files.create(file=b"another", purpose="batch")
+    assert not spoken.drawer.path(old.id).exists()
+    assert ai.files.content(kept.id).content == b"kept"
+
+
+def test_a_file_that_is_written_again_after_it_expired_keeps_its_new_content(spoken):
+    for content in (b"old", b"new"):
+        spoken.drawer.write_file("file-a", content)
+        spoken.drawer.put("file", "file-a", {}, tenant="local", expires=time.time() - 1)
+    assert spoken.drawer.path("file-a").read_bytes() == b"new"
+
+
 @pytest.mark.slow
 def test_a_batch_goes_on_after_a_restart_and_writes_every_result_once(tmp_path):
     model = SpokenModel("gpt", "a b c", step_s=0.01)
