@@ -218,6 +218,28 @@ def test_the_worker_outlives_a_failure_of_the_disk(ai, spoken, monkeypatch, capl
     assert "trying again" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "body"),
+    [
+        (CHAT, {"messages": [{"role": "user", "content": "x"}]}),
+        ("/v1/completions", {"prompt": "x"}),
+        ("/v1/responses", {"input": "x"}),
+        ("/v1/messages", {"messages": [{"role": "user", "content": "x"}], "max_tokens": 9}),
+    ],
+)
+def test_batches_stand_behind_those_who_wait_whatever_the_endpoint(ai, spoken, endpoint, body):
+    one = {"custom_id": "a", "method": "POST", "url": endpoint, "body": {"model": "gpt", **body}}
+    done = wait_for(ai, submit(ai, [one], endpoint), "completed")
+    assert done.request_counts.completed == 1
+    ai.chat.completions.create(model="gpt", messages=[{"role": "user", "content": "x"}])
+    assert [run.ask.priority for run in spoken.shelf.models["gpt"].runs] == [-1, 0]
+
+
+def test_priorities_within_a_batch_are_kept(ai, spoken):
+    wait_for(ai, submit(ai, [line(1, priority=3), line(2, priority=-3)]), "completed")
+    assert sorted(run.ask.priority for run in spoken.shelf.models["gpt"].runs) == [-4, 2]
+
+
 def test_the_content_of_an_expired_file_leaves_the_disk(ai, spoken, monkeypatch):
     old = ai.files.create(
         file=b"old", purpose="batch", expires_after={"anchor": "created_at", "seconds": 3600}

@@ -18,6 +18,7 @@ import msgspec
 
 from mainspring.errors import MainspringError, NotFoundError
 from mainspring.gateway.drawer import Drawer
+from mainspring.gateway.exchange import PRIORITY
 
 KIND = "batch"
 NUM_AT_ONCE = 16
@@ -245,10 +246,9 @@ class _Job:
         return time.time() > self._batch["expires_at"]
 
     async def _line(self, number: int, line: Line) -> None:
-        # Behind those who wait for their answers, where the endpoint knows priorities.
-        first = {"priority": -1} if line.url.endswith("/completions") else {}
+        PRIORITY.set(-1)  # in this task alone: behind those who wait for their answers
         while True:
-            answered = await self._call(line.url, msgspec.json.encode({**first, **line.body}))
+            answered = await self._call(line.url, msgspec.json.encode(line.body))
             if answered.status != LATER:
                 break
             await asyncio.sleep(RETRY_S)
