@@ -14,7 +14,7 @@ from mainspring.registry import Registry
 from mainspring.tokenizer.base import Tokenizer
 
 settings.register_profile("quick", max_examples=15, deadline=None)
-settings.register_profile("whole", deadline=None)
+settings.register_profile("whole", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile(os.environ.get("MAINSPRING_EXAMPLES", "whole"))
 
 

@@ -110,9 +110,9 @@ class ScriptedModel:
                 run.sink(Delta(text=run.pieces[run.said - 1]))
 
     def _end(self, run, delta):
-        run.done.set()
         if run.sink:
             run.sink(delta)
+        run.done.set()
 
     def _reply(self, run):
         text = "".join(run.pieces[: run.said])

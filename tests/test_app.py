@@ -2,6 +2,7 @@
 
 import pytest
 
+from fakes_engine import give_adapter
 from fakes_workspace import (
     add_assistant,
     add_index,
@@ -12,11 +13,15 @@ from fakes_workspace import (
     write_documents,
     write_much,
 )
+from mainspring import artifact as artifacts
+from mainspring.adapt import store
+from mainspring.adapt.base import adapters_of
 from mainspring.app import Door, Workspace
 from mainspring.errors import ConfigError, NotFoundError
 from mainspring.flywheel.promote import promote
 from mainspring.infer.request import EngineConfig
 from mainspring.knowledge.scope import Scope
+from mainspring.models.load import load
 
 COUNT = 12
 
@@ -89,6 +94,35 @@ def test_an_assistant_is_made_once_and_a_moved_label_means_another(workspace, ba
         is workspace.assistant(other.reference)
         is not workspace.assistant(base.reference)
     )
+
+
+def add_adapter(workspace, seed):
+    artifact = workspace.registry.get("model/smollm2")
+    model = load(workspace.registry.folder(artifact))
+    give_adapter(model, "trained", seed)
+    made = artifacts.write(
+        workspace.registry.root, "adapter", "a", lambda folder: store.save(model, "trained", folder),
+        parents={"model": artifact.reference},
+    )  # fmt: skip
+    return workspace.registry.add(made).reference
+
+
+def test_versions_that_nobody_asks_for_any_more_take_their_adapters_along(workspace, base, monkeypatch):
+    monkeypatch.setattr("mainspring.app.MAX_ASSISTANTS", 2)
+    spec, names = workspace.spec(base.reference), []
+    one, two, three = (add_adapter(workspace, seed) for seed in (1, 2, 3))
+    for adapter in (one, one, two, three):
+        names.append(
+            workspace.save_assistant(
+                spec.model_copy(update={"adapter": adapter, "k": len(names) + 1})
+            ).reference
+        )
+    loaded = adapters_of(workspace.host("model/smollm2").model).configs
+    told = []
+    for name in (*names, names[0]):
+        workspace.assistant(name)
+        told.append(sorted(each.rsplit("@")[-1] for each in loaded))
+    assert told == [["1"], ["1"], ["1", "2"], ["2", "3"], ["1", "3"]]
 
 
 def test_an_assistant_of_unknown_settings_is_refused(workspace):

@@ -115,7 +115,7 @@ def test_a_thread_that_ends_takes_its_connection_along(tmp_path: Path):
         thread = threading.Thread(target=lambda: database.rows("SELECT * FROM counters"))
         thread.start()
         thread.join()
-        logs.append(sum(each.path.endswith("-wal") for each in psutil.Process().open_files()))
+        logs.append(sum(each.path == f"{database.path}-wal" for each in psutil.Process().open_files()))
     assert logs == [1] * 5
     database.close()
     assert not [each for each in psutil.Process().open_files() if each.path.startswith(str(database.path))]

@@ -18,7 +18,7 @@ import msgspec
 import pydantic
 
 from mainspring import artifact as artifacts
-from mainspring import device, events, registry, runs
+from mainspring import events, registry, runs
 from mainspring.artifact import Artifact
 from mainspring.config import Config, build
 from mainspring.database import Database
@@ -39,7 +39,7 @@ if TYPE_CHECKING:  # these bring torch, which a look into the log does not need
     from mainspring.infer.base import AnyEngine
     from mainspring.infer.chat_model import EngineChat
     from mainspring.infer.host import Host
-    from mainspring.infer.kernel_plan import KernelPlan, Products
+    from mainspring.infer.kernel_plan import KernelPlan
     from mainspring.infer.remote_host import RemoteHost
     from mainspring.infer.request import EngineConfig
     from mainspring.infer.stats import EngineStats
@@ -53,6 +53,7 @@ if TYPE_CHECKING:  # these bring torch, which a look into the log does not need
 
 ASSISTANT, CHAT_MODEL, EMBEDDER, KNOWLEDGE, PROMPT = "mainspring", "smollm2", "minilm", "default", "grounded"
 PRODUCTION = "production"
+MAX_ASSISTANTS = 16  # that are kept ready
 WEDGED_S = 60
 """A step that takes longer than this is taken for one that never ends."""
 
@@ -130,15 +131,17 @@ class Workspace:
         with self._lock:
             artifact = self.registry.get(reference)
             if artifact.reference not in self._remote_hosts:
+                from mainspring.infer import known_plans
                 from mainspring.infer.remote_host import RemoteHost
                 from mainspring.infer.request import find_draft
 
                 assert self._engine is not None, "settings have asked for a process"
                 artifacts.check(artifact, folder := self.registry.folder(artifact))
-                known = None if self._engine.backend == "native" else self._known_plan(artifact)
+                is_native = self._engine.backend == "native"
+                known = None if is_native else known_plans.find(self.registry, artifact, self._engine)
                 config = find_draft(self._engine, artifact, self.registry)
                 host = RemoteHost(folder, artifact.reference, known, config)
-                if known is None and self._engine.backend != "native":
+                if known is None and not is_native:
                     self._save_plan(artifact, host.plan)
                 self._remote_hosts[artifact.reference] = host
             return self._remote_hosts[artifact.reference]
@@ -155,19 +158,10 @@ class Workspace:
 
     def kernel_plan(self, artifact: Artifact, model: "Model") -> "KernelPlan":
         """The kernel plan of a model on this machine: the stored one, or a new probe's."""
-        from mainspring.infer.kernels import probe
-
-        known = self._known_plan(artifact)
-        return known or self._save_plan(artifact, probe(model, device.describe(), self._products))
-
-    def _known_plan(self, artifact: Artifact) -> "KernelPlan | None":
         from mainspring.infer import known_plans
 
-        return known_plans.find(self.registry, artifact, self._products)
-
-    @property
-    def _products(self) -> "Products":
-        return self._engine.products if self._engine is not None else "measured"
+        known = known_plans.find(self.registry, artifact, self._engine)
+        return known or self._save_plan(artifact, known_plans.make(model, self._engine))
 
     def _save_plan(self, artifact: Artifact, plan: "KernelPlan") -> "KernelPlan":
         self.save("kernel-plan", artifact.name, plan.model_dump(mode="json"), {"model": artifact.reference})
@@ -273,11 +267,20 @@ class Workspace:
         """The assistant of a reference, with all it is made of."""
         artifact = self.registry.get(reference)
         with self._lock:
-            if artifact.reference not in self._assistants:
-                self._assistants[artifact.reference] = self.build_assistant(
-                    build(AssistantSpec, artifact.config), artifact.reference
-                )
-            return self._assistants[artifact.reference]
+            found = self._assistants.pop(artifact.reference, None)
+            found = found or self.build_assistant(build(AssistantSpec, artifact.config), artifact.reference)
+            self._assistants[artifact.reference] = found  # the last asked for comes last
+            if len(self._assistants) > MAX_ASSISTANTS:
+                self._let_go(next(iter(self._assistants)))
+            return found
+
+    def _let_go(self, reference: str) -> None:
+        """Forget an assistant; its adapter leaves the model unless another one has it."""
+        del self._assistants[reference]
+        gone, used = self.spec(reference).adapter, {self.spec(each).adapter for each in self._assistants}
+        if gone is not None and gone not in used:
+            for host in [*self._hosts.values(), *self._remote_hosts.values()]:
+                host.drop_adapter(self.registry.get(gone).reference)
 
     def build_assistant(self, spec: AssistantSpec, reference: str) -> "Assistant":
         """An assistant from its parts, stored or not."""

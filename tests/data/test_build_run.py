@@ -3,7 +3,6 @@
 import fcntl
 import random
 import signal
-import time
 
 import psutil
 import pytest
@@ -71,9 +70,10 @@ def test_the_same_command_goes_on_with_what_was_killed_and_does_no_finished_part
     wanted = undisturbed(bench, noted)
     child = start(*command(bench, noted))
     wait_for(lambda: len(in_parts(bench)) > 40)
+    workers = psutil.Process(child.pid).children(recursive=True)
     child.send_signal(signal.SIGKILL)
     child.wait()
-    time.sleep(0.3)  # its workers end what they have begun
+    psutil.wait_procs(workers, timeout=20)  # they end what they have begun
     finished = in_parts(bench)
     seen(bench)
     built = bench.build(noted)

@@ -28,10 +28,11 @@ def workspace(tmp_path):
 class Streams(Server):
     """A server whose streams last past the move; `change` is done to every answer, by its number."""
 
-    def __init__(self, workspace, change=lambda number, asked: asked, last_s=0.3):
+    def __init__(self, workspace, change=lambda number, asked: asked, is_lasting=True):
         super().__init__("", 0.0, None)
-        self.workspace, self.change, self.last_s = workspace, change, last_s
+        self.workspace, self.change, self.is_lasting = workspace, change, is_lasting
         self.lock, self.num, self.open = threading.Lock(), 0, 0
+        self.is_late = threading.Event()  # streams are begun behind the move
 
     def ask(self, question):
         with self.lock:
@@ -41,7 +42,10 @@ class Streams(Server):
         version = self.workspace.registry.get(IN_PRODUCTION).reference
         with self.lock:
             self.open += 1
-        time.sleep(self.last_s)
+        if self.is_lasting and number < PARALLEL:
+            self.is_late.wait(30)
+        else:
+            self.is_late.set()
         with self.lock:
             self.open -= 1
         asked = {"text": "x", "answer": {"assistant": version}}
@@ -70,7 +74,7 @@ def test_streams_that_crossed_the_move_are_counted(workspace):
 
 
 def test_streams_that_ended_before_the_move_do_not_count(workspace):
-    assert run(workspace, last_s=0.0).in_flight == 0
+    assert run(workspace, is_lasting=False).in_flight == 0
 
 
 @pytest.mark.parametrize(

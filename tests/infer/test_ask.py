@@ -180,10 +180,16 @@ def test_a_late_reply_says_so(tiny):
 
 
 def test_all_of_several_can_be_cancelled(tiny):
-    begun = threading.Event()
-    generation = tiny.start(HELLO, replace(DRAWN, max_tokens=150), lambda _: begun.set(), ask=Ask(n=2))
+    begun, may_go_on = threading.Event(), threading.Event()
+
+    def sink(_):
+        begun.set()
+        may_go_on.wait(20)
+
+    generation = tiny.start(HELLO, replace(DRAWN, max_tokens=150), sink, ask=Ask(n=2))
     begun.wait(20)
     generation.cancel()
+    may_go_on.set()
     assert [reply.finish_reason for reply in generation.replies()] == ["cancelled", "cancelled"]
 
 

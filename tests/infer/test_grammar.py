@@ -80,23 +80,6 @@ def test_special_tokens_are_never_allowed_within_text(grammars):
     assert specials.intersection(allowed(state.mask())) == set(TOKENIZER.end_ids)
 
 
-def test_masks_of_a_draft_are_those_of_its_ids_and_leave_the_state_as_it_was(grammars):
-    grammar = compile_(grammars, "json_schema", PERSON)
-    draft = TOKENIZER.encode('{"name": "b')
-    wrong = TOKENIZER.encode("}")
-    state, alone = grammar.start(), grammar.start()
-    masks = state.masks([*draft, *wrong, 5])
-    expected = [alone.mask()]
-    for token_id in draft:
-        alone.accept(token_id)
-        expected.append(alone.mask())
-    texts = [each.tolist() for each in expected]
-    assert [each.tolist() for each in masks][: len(texts)] == texts
-    assert len(masks) == len(draft) + 3  # within a string "}" and 5 are text
-    assert state.mask().tolist() == texts[0]
-    assert len(grammar.start().masks([*wrong, 5])) == 1
-
-
 def test_an_id_that_is_not_allowed_is_an_error_of_this_sequence_alone(grammars):
     grammar = compile_(grammars, "choice", ["abc"])
     state, other = grammar.start(), grammar.start()

@@ -1,6 +1,7 @@
 """The engine in a process of its own, and what happens when that process is killed."""
 
 import os
+import shutil
 import signal
 import threading
 import time
@@ -84,10 +85,12 @@ def test_refusals_keep_their_kind(shared):
 
 
 def test_cancelled_requests_end_and_give_their_room_back(shared):
-    sinks, tickets = submit(shared, [make_request(20, max_tokens=200, seed=1)])
+    sinks = [Slow() for _ in range(16)]
+    tickets = shared.submit_all([make_request(20, max_tokens=200, seed=n) for n in range(16)], sinks)
     assert sinks[0].begun.wait(30)
-    tickets[0].cancel()
-    assert sinks[0].result[2] == "cancelled"
+    for ticket in tickets:
+        ticket.cancel()
+    assert {sink.result[2] for sink in sinks} == {"cancelled"}
     assert shared.stats().num_running == 0
 
 
@@ -113,9 +116,49 @@ def test_streams_go_on_where_a_killed_process_stopped_and_new_requests_are_serve
     first = engine._process.pid
     os.kill(first, signal.SIGKILL)
     assert [sink.result for sink in sinks] == expected
+    end = time.monotonic() + 60
+    while engine._process.pid == first and time.monotonic() < end:
+        time.sleep(0.01)
     assert engine._process.pid != first
     after, _ = submit(engine, requests[:1])
     assert after[0].result == expected[0]
+
+
+def test_a_request_that_comes_while_the_process_starts_again_is_worked_on_once(engine):
+    requests = [make_request(n, seed=n, max_tokens=100) for n in (5, 20, 40)]
+    expected = run_alone(make_model(), requests)
+    sinks, _ = submit(engine, requests[:1])
+    assert sinks[0].begun.wait(30)
+    os.kill(engine._process.pid, signal.SIGKILL)
+    while engine.is_alive():
+        time.sleep(0.001)
+    later, _ = submit(engine, requests[1:])
+    assert [sink.result for sink in (*sinks, *later)] == expected
+
+
+def test_an_adapter_that_is_gone_ends_its_requests_and_no_others(engine, tmp_path):
+    model = make_model()
+    give_adapter(model, "trained", 1)
+    store.save(model, "trained", tmp_path / "adapter")
+    engine.load_adapter("adapter/a@1", tmp_path / "adapter")
+    requests = [make_request(9, max_tokens=120, adapter=name) for name in (None, "adapter/a@1")]
+    sinks, _ = submit(engine, requests)
+    assert all(sink.begun.wait(30) for sink in sinks)
+    shutil.rmtree(tmp_path / "adapter")
+    os.kill(engine._process.pid, signal.SIGKILL)
+    assert sinks[0].result == run_alone(make_model(), requests[:1])[0]
+    assert "adapter/a@1" in sinks[1].result[3]
+    with pytest.raises(MainspringError):
+        engine.load_adapter("adapter/a@1", tmp_path / "adapter")
+
+
+def test_a_closed_engine_lets_its_process_end_by_itself(folder):
+    engine = EngineProcess(folder, "model/tiny@1", CONFIG, PLAN)
+    sinks, _ = submit(engine, [make_request(20, max_tokens=200, seed=1)])
+    assert sinks[0].begun.wait(30)
+    engine.close()
+    assert engine._process.returncode == 0
+    assert sinks[0].result[2] == "cancelled"
 
 
 def test_a_process_that_dies_again_and_again_is_given_up_and_nothing_hangs(engine):

@@ -117,7 +117,7 @@ def test_a_cancelled_batch_keeps_what_was_done(ai, spoken):
 
 
 def test_what_is_not_done_in_time_expires(ai, monkeypatch):
-    monkeypatch.setattr(batches, "WINDOW_S", 2)
+    monkeypatch.setattr(batches, "WINDOW_S", 3)
     done = wait_for(ai, submit(ai, [line(1), line(2, model="slow")]), "expired")
     assert [row["custom_id"] for row in rows(ai, done.output_file_id)] == ["r1"]
     assert rows(ai, done.error_file_id)[0]["error"]["code"] == "batch_expired"
@@ -262,7 +262,7 @@ def test_a_file_that_is_written_again_after_it_expired_keeps_its_new_content(spo
 
 @pytest.mark.slow
 def test_a_batch_goes_on_after_a_restart_and_writes_every_result_once(tmp_path):
-    model = SpokenModel("gpt", "a b c", step_s=0.01)
+    model = SpokenModel("gpt", "a b c", step_s=0.05)
     asked, lock = [], threading.Lock()
     start = model.start
 
@@ -272,7 +272,7 @@ def test_a_batch_goes_on_after_a_restart_and_writes_every_result_once(tmp_path):
         return start(messages, *rest, **more)
 
     model.start = counting
-    count, batch = 120, None
+    count, batch = 400, None
     for attempt in range(4):
         house = House(tmp_path, Shelf([model]))
         with in_background(house.app) as url, openai.OpenAI(base_url=f"{url}/v1", api_key="none") as client:
@@ -280,6 +280,7 @@ def test_a_batch_goes_on_after_a_restart_and_writes_every_result_once(tmp_path):
                 batch = submit(client, [line(number) for number in range(count)])
             if attempt < 3:
                 before = client.batches.retrieve(batch.id).request_counts.completed
+                assert before + 10 < count
                 while client.batches.retrieve(batch.id).request_counts.completed < before + 10:
                     time.sleep(0.01)
             else:

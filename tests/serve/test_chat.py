@@ -236,7 +236,7 @@ def test_a_prompt_over_the_context_is_refused_with_both_numbers(ai):
 
 def test_a_stream_that_is_silent_is_kept_alive(spoken_url, spoken, monkeypatch):
     monkeypatch.setattr("mainspring.serve.sse.KEEP_ALIVE_S", 0.01)
-    spoken.shelf.models["gpt"].step_s = 0.05
+    spoken.shelf.models["gpt"].step_s = 0.3
     body = {"model": "gpt", "messages": SKY, "stream": True}
     text = httpx2.post(f"{spoken_url}/v1/chat/completions", json=body).text
     assert text.count(": keep-alive\n\n") > 5

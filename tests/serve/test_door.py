@@ -193,7 +193,7 @@ def test_a_thousand_clients_at_once_are_all_answered(tmp_path):
 @pytest.mark.slow
 def test_a_thousand_clients_of_whom_most_behave_badly_keep_nobody_from_being_answered(tmp_path):
     models = [ScriptedModel("plain", step_s=0.001), ScriptedModel("long", "word " * 5000, step_s=0.001)]
-    limits = Limits(header_s=2, body_s=2, send_s=2)
+    limits = Limits(header_s=10, body_s=10, send_s=10)
     house = House(tmp_path, Shelf(models), limits=limits)
     ask, long = (_post({**BODY, "model": model, "stream": True}) for model in ("plain", "long"))
 

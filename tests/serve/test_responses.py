@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from fakes_model import House
 from mainspring.schema import Constraint, Message, ToolCall
+from mainspring.serve.responses import _lose
 from mainspring.serve.run import in_background
 
 TOOL = {"type": "function", "name": "look", "parameters": {"type": "object"}, "strict": True}
@@ -217,6 +218,17 @@ def test_who_lost_a_stream_in_the_background_goes_on_where_it_was(ai, spoken):
     assert "events" in spoken.drawer.get("response", identity, "local")
     again = list(ai.responses.retrieve(identity, stream=True, starting_after=first[-1].sequence_number))
     assert again == rest
+
+
+def test_a_response_that_ends_while_it_is_looked_at_is_not_lost():
+    ended, running = (
+        {"response": {"status": status, "error": None}} for status in ("completed", "in_progress")
+    )
+    for kept in (ended, running):
+        _lose(kept)
+    assert ended["response"] == {"status": "completed", "error": None}
+    assert running["response"]["status"] == "failed"
+    assert "Send it again" in running["response"]["error"]["message"]
 
 
 def test_a_conversation_is_compacted_and_goes_on_from_its_summary(ai, spoken):

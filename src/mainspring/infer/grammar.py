@@ -11,7 +11,7 @@ import functools
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -67,17 +67,6 @@ class GrammarState:
         bits = np.frombuffer(self._matcher.compute_bitmask(), np.uint32)
         self._check()
         return bits
-
-    def masks(self, draft: Sequence[int]) -> list[np.ndarray]:
-        """The mask of now and those after each id of a draft, as far as the grammar goes along with it."""
-        masks = [self.mask()]
-        num_right = self._matcher.validate_tokens(list(draft))
-        for token_id in draft[:num_right]:
-            self.accept(token_id)
-            masks.append(self.mask())
-        if num_right:
-            self._matcher.rollback(num_right)
-        return masks
 
     def accept(self, token_id: int) -> None:
         """Go on by an id that was chosen or forced."""

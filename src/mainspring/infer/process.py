@@ -6,12 +6,15 @@ had been given, and get the ids that they would have got; else they end with an 
 
 import itertools
 import logging
+import os
 import secrets
+import socket
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -29,14 +32,18 @@ MAX_DEATHS, DEATHS_IN_S = 5, 60
 logger = logging.getLogger(__name__)
 
 
+class _DiedError(MainspringError):
+    """The process died before it had answered."""
+
+
 class RemoteTicket:
-    """A request in the other process; see engine.Ticket."""
+    """A request in the other process; see engine.Ticket. `launch`: the newest start that took it; 0: none has."""
 
     def __init__(self, owner: "EngineProcess", number: int, request: Request, sink: OutputSink) -> None:
         self._owner, self.number, self.request, self.sink = owner, number, request, sink
         self.seed = request.sampling.seed or 0
         self.generated: list[int] = list(request.generated)
-        self.num_cached = 0
+        self.num_cached = self.launch = 0
         self.is_cancelled = False
 
     def cancel(self) -> None:
@@ -48,6 +55,14 @@ class RemoteTicket:
         return msgspec.structs.replace(self.request, generated=tuple(self.generated))
 
 
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """What waits for an answer, and the tickets that are taken by it."""
+
+    done: Future[wire.Done]
+    tickets: Sequence[RemoteTicket]
+
+
 class EngineProcess:
     """Starts the process and waits until its model is loaded."""
 
@@ -55,13 +70,15 @@ class EngineProcess:
         self._start = wire.start_of(folder, reference, config, plan)
         self._numbers = itertools.count(1)
         self._tickets: dict[int, RemoteTicket] = {}
-        self._calls: dict[int, Future[wire.Done]] = {}
+        self._calls: dict[int, _Call] = {}
         self._adapters: dict[str, Path] = {}
         self._deaths: list[float] = []
         self._lock = threading.RLock()
         self._is_up, self._is_closing = threading.Event(), False
         self._failure = ""
+        self._launches = self._living = 0  # starts so far, and the one that lives, 0 between two
         self.ready = self._launch()
+        self._is_up.set()
         threading.Thread(target=self._read, name="engine-reader", daemon=True).start()
 
     @property
@@ -93,7 +110,7 @@ class EngineProcess:
             self._tickets.update({ticket.number: ticket for ticket in tickets})
         numbers, wanted = tuple(each.number for each in tickets), tuple(each.request for each in tickets)
         try:
-            self._call(lambda call: wire.Submit(call=call, numbers=numbers, requests=wanted))
+            self._call(lambda call: wire.Submit(call=call, numbers=numbers, requests=wanted), tickets=tickets)
         except BaseException:
             with self._lock:
                 for number in numbers:
@@ -122,15 +139,21 @@ class EngineProcess:
         return done.stats
 
     def cancel(self, number: int) -> None:
-        self._tell(wire.Cancel(number=number))
+        """Let the worker know; one that is being started again is not asked for what was called off."""
+        with self._lock:
+            if self._is_up.is_set():
+                self._tell(wire.Cancel(number=number))
 
     def is_alive(self) -> bool:
         return self._is_up.is_set() and not self._failure
 
     def close(self) -> None:
         """End the process; what is open is cancelled."""
-        self._is_closing = True
-        self._connection.close()
+        with self._lock:
+            self._is_closing = True
+            # To close it would not do: it stays open while the reader waits in it.
+            with socket.socket(fileno=os.dup(self._connection.fileno())) as ours:
+                ours.shutdown(socket.SHUT_RDWR)
         try:
             self._process.wait(10)
         except subprocess.TimeoutExpired:
@@ -139,11 +162,11 @@ class EngineProcess:
 
     def _launch(self) -> wire.Ready:
         self._process, self._connection = spare.take()
-        wire.send(self._connection, self._start)
-        if not self._connection.poll(START_S):
-            self._process.kill()
-            raise MainspringError(f"The engine's process has not loaded its model within {START_S} s.")
         try:
+            wire.send(self._connection, self._start)
+            if not self._connection.poll(START_S):
+                self._process.kill()
+                raise MainspringError(f"The engine's process has not loaded its model within {START_S} s.")
             ready = msgspec.msgpack.decode(self._connection.recv_bytes(), type=wire.Ready)
         except (EOFError, OSError) as error:
             code = self._process.wait()
@@ -151,19 +174,23 @@ class EngineProcess:
                 f"The engine's process ended with code {code} before it was ready; what it wrote stands above."
             ) from error
         self._start = msgspec.structs.replace(self._start, plan=ready.plan)
-        self._is_up.set()
+        with self._lock:
+            self._launches += 1
+            self._living = self._launches
         return ready
 
-    def _call(self, message: Callable[[int], wire.Told], *, limit_s: float = CALL_S) -> wire.Done:
+    def _call(
+        self, message: Callable[[int], wire.Told], *, tickets: Sequence[RemoteTicket] = (), launch: int = 0,
+        limit_s: float = CALL_S,
+    ) -> wire.Done:  # fmt: skip
+        """Tell the worker and wait for its answer; `launch`: the only start that is to hear of it, 0 for any."""
         call, future = next(self._numbers), Future[wire.Done]()
         deadline = time.monotonic() + limit_s
-        if not self._is_up.wait(limit_s):
-            raise MainspringError(
-                f"The engine is not up: {self._failure or 'its process is being started again'}."
-            )
-        with self._lock:
-            self._calls[call] = future
-        self._tell(message(call))
+        while not self._send_call(message(call), call, _Call(future, tickets), launch):
+            if not self._is_up.wait(deadline - time.monotonic()):
+                raise MainspringError(
+                    f"The engine is not up: {self._failure or 'its process is being started again'}."
+                )
         try:
             done = future.result(max(deadline - time.monotonic(), 0.01))
         except TimeoutError as error:
@@ -173,6 +200,17 @@ class EngineProcess:
                 self._calls.pop(call, None)
         done.check()
         return done
+
+    def _send_call(self, message: wire.Told, number: int, call: _Call, launch: int) -> bool:
+        """False while the process is not up."""
+        with self._lock:
+            if launch and launch != self._living:
+                raise _DiedError("The engine's process died; a later start goes on with this.")
+            may_send = launch > 0 or self._is_up.is_set()
+            if may_send:
+                self._calls[number] = call
+                self._tell(message)
+            return may_send
 
     def _tell(self, message: wire.Told) -> None:
         with self._lock:
@@ -194,9 +232,17 @@ class EngineProcess:
                 for piece in message.pieces:
                     self._pass_on(piece)
             elif isinstance(message, wire.Done):
-                future = self._calls.get(message.call)
-                if future is not None:
-                    future.set_result(message)
+                self._note(message)
+
+    def _note(self, done: wire.Done) -> None:
+        """An answer; from here on its tickets are gone on with should the process die."""
+        call = self._calls.get(done.call)
+        if call is None:
+            return
+        if not done.kind:
+            for ticket in call.tickets:
+                ticket.launch = self._launches
+        call.done.set_result(done)
 
     def _pass_on(self, given: wire.Piece) -> None:
         ticket, output = self._tickets.get(given.number), given.output
@@ -216,11 +262,14 @@ class EngineProcess:
 
     def _revive(self) -> bool:
         """After the process died: start another and go on; False where that is of no use."""
-        self._is_up.clear()
-        for future in list(self._calls.values()):
-            if not future.done():
-                future.set_exception(
-                    MainspringError("The engine's process died; it is started again. Ask again.")
+        with self._lock:
+            self._is_up.clear()
+            self._living = 0
+            calls = list(self._calls.values())
+        for call in calls:
+            if not call.done.done():
+                call.done.set_exception(
+                    _DiedError("The engine's process died; it is started again. Ask again.")
                 )
         if self._is_closing:
             self._give_up(Output(finish_reason="cancelled"), "it has been closed")
@@ -233,7 +282,9 @@ class EngineProcess:
             except MainspringError as error:
                 why = str(error)
                 continue
-            threading.Thread(target=self._resume, name="engine-resume", daemon=True).start()
+            threading.Thread(
+                target=self._resume, args=(self._launches,), name="engine-resume", daemon=True
+            ).start()
             return True
         self._give_up(
             None, f"its process died {len(self._deaths)} times within {DEATHS_IN_S} s, at last with {why}"
@@ -246,28 +297,55 @@ class EngineProcess:
         self._deaths = [each for each in self._deaths if now - each < DEATHS_IN_S] + [now]
         return len(self._deaths) <= MAX_DEATHS
 
-    def _resume(self) -> None:
-        """Load the adapters again and go on with what was under way."""
-        for reference, folder in list(self._adapters.items()):
+    def _resume(self, launch: int) -> None:
+        """Load the adapters again, let others ask, and go on with what an earlier start had taken.
+
+        Should this start die as well, that is for the next one to do.
+        """
+        try:
+            for reference, folder in list(self._adapters.items()):
+                self._reload(reference, folder, launch)
+            with self._lock:
+                if launch == self._living:
+                    self._is_up.set()
+                tickets = [each for each in self._tickets.values() if 0 < each.launch < launch]
+            for ticket in tickets:
+                self._go_on(ticket, launch)
+        except _DiedError:
+            return
+
+    def _reload(self, reference: str, folder: Path, launch: int) -> None:
+        try:
             self._call(
-                lambda call, a=reference, b=folder: wire.Adapter(call=call, reference=a, folder=str(b))
+                lambda call: wire.Adapter(call=call, reference=reference, folder=str(folder)), launch=launch
             )
-        with self._lock:
-            tickets = list(self._tickets.values())
-        for ticket in tickets:
-            rest = ticket.rest()
-            if ticket.is_cancelled:
-                self._close(ticket, Output(finish_reason="cancelled"))
-                continue
-            if not self.is_exact or (rest.sampling.prompt_logprobs is not None and not rest.generated):
-                why = "The engine's process died, and this reply cannot be gone on with. Ask again."
-                self._close(ticket, Output(error=why))
-                continue
-            numbers = (ticket.number,)
-            try:
-                self._call(lambda call, n=numbers, r=rest: wire.Submit(call=call, numbers=n, requests=(r,)))
-            except MainspringError as error:
-                self._close(ticket, Output(error=str(error)))
+        except _DiedError:
+            raise
+        except MainspringError:  # who asks with it is told that it is not loaded
+            logger.exception("The adapter %s could not be loaded again.", reference)
+            self._adapters.pop(reference, None)
+
+    def _go_on(self, ticket: RemoteTicket, launch: int) -> None:
+        rest, numbers = ticket.rest(), (ticket.number,)
+        if ticket.is_cancelled:
+            self._close(ticket, Output(finish_reason="cancelled"))
+            return
+        if not self.is_exact or (rest.sampling.prompt_logprobs is not None and not rest.generated):
+            why = "The engine's process died, and this reply cannot be gone on with. Ask again."
+            self._close(ticket, Output(error=why))
+            return
+        try:
+            self._call(
+                lambda call: wire.Submit(call=call, numbers=numbers, requests=(rest,)),
+                tickets=[ticket],
+                launch=launch,
+            )
+        except _DiedError:
+            raise
+        except MainspringError as error:
+            self._close(ticket, Output(error=str(error)))
+        if ticket.is_cancelled:  # meanwhile
+            self.cancel(ticket.number)
 
     def _close(self, ticket: RemoteTicket, output: Output) -> None:
         with self._lock:

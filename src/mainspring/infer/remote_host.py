@@ -33,5 +33,9 @@ class RemoteHost:
             adapter=adapter[0] if adapter else None, sampling=sampling,
         )  # fmt: skip
 
+    def drop_adapter(self, reference: str) -> None:
+        """See Host.drop_adapter."""
+        self.engine.drop_adapter(reference)
+
     def close(self) -> None:
         self.engine.close()

@@ -304,6 +304,8 @@ def _end(kept: Kept, status: str) -> None:
 
 
 def _lose(kept: Kept) -> None:
+    if kept["response"]["status"] not in RUNNING:
+        return  # it has ended since it was looked at
     _end(kept, "failed")
     kept["response"]["error"] = {
         "code": "server_error",

@@ -32,10 +32,10 @@ def test_an_office_file_is_intact():
 
 
 def test_a_bomb_is_refused_before_anything_is_inflated():
-    start = time.perf_counter()
+    data, start = zip_bomb(), time.process_time()
     with pytest.raises(DocumentError, match="inflates to 1,000,000,000 bytes; 200,000,000 are the most"):
-        check(zip_bomb())
-    assert time.perf_counter() - start < 1
+        check(data)
+    assert time.process_time() - start < 1
 
 
 def test_ten_kilobytes_that_overlap_into_a_gigabyte_are_refused():
@@ -49,10 +49,10 @@ def test_an_archive_that_declares_less_than_it_holds_is_refused_without_inflatin
     data = zip_bomb(100_000_000, declared_bytes=100)  # with the checksum that the first 100 bytes have
     with zipfile.ZipFile(io.BytesIO(data)) as archive, archive.open("word/document.xml") as stream:
         assert stream.read() == bytes(100)  # which is why the library alone does not notice
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(DocumentError, match=r"says that word/document\.xml has 100 bytes, and it has more"):
         check(data)
-    assert time.perf_counter() - start < 0.5
+    assert time.process_time() - start < 0.5
 
 
 @pytest.mark.parametrize(

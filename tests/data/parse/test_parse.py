@@ -89,7 +89,7 @@ def test_plain_text_is_not_interpreted():
 )
 @pytest.mark.parametrize("format_name", ["markdown", "rst"])
 def test_hostile_repetition_costs_no_more_than_its_length(piece, format_name):
-    start = time.perf_counter()
+    start = time.process_time()
     with contextlib.suppress(DocumentError):
         parse((piece * 5_000).encode(), "d", format_name)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2

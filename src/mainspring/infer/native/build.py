@@ -26,7 +26,7 @@ TIME_LIMIT_S = 300
 
 
 class NoCompilerError(MainspringError):
-    """There is nothing to compile with, or it fails; the engine then runs on torch."""
+    """There is nothing to compile with, or it fails."""
 
 
 @functools.cache
