@@ -91,11 +91,22 @@ def test_other_endpoints_take_batches_too(ai):
 
 def test_a_file_that_is_no_batch_fails_with_the_places_of_its_faults(ai):
     other = {**line(4), "url": "/v1/embeddings"}
-    batch = submit(ai, [line(1), "{", line(1), line(3, stream=True), other, {**line(5), "method": "GET"}])
+    batch = submit(
+        ai,
+        [
+            line(1),
+            "{",
+            line(1),
+            line(3, stream=True),
+            other,
+            {**line(5), "method": "GET"},
+            line(6, background=True),
+        ],
+    )
     failed = wait_for(ai, batch, "failed")
     assert [(fault.line, fault.code) for fault in failed.errors.data] == [
         (2, "invalid_json_line"), (3, "duplicate_custom_id"), (4, "unsupported_stream"), (5, "mismatched_url"),
-        (6, "invalid_method"),
+        (6, "invalid_method"), (7, "unsupported_background"),
     ]  # fmt: skip
     assert wait_for(ai, submit(ai, [""]), "failed").errors.data[0].code == "empty_file"
     with pytest.raises(openai.NotFoundError, match="There is no file"):

@@ -217,6 +217,8 @@ class _Job:
             "mismatched_url": line.url != endpoint and f"`url` is '{line.url}'; the batch's is '{endpoint}'.",
             "unsupported_stream": bool(line.body.get("stream"))
             and "`stream` is true; a batch has whole answers.",
+            "unsupported_background": bool(line.body.get("background"))
+            and "`background` is true; all of a batch is done in the background.",
         }
         return [_fault(code, said, number) for code, said in wrong.items() if said]
 
