@@ -1,10 +1,18 @@
 import msgspec
 import pytest
 
+from fakes_knowledge import HashEmbedder, sources
+from fakes_knowledge import ScriptedModel as Scripted
 from fakes_model import House, ScriptedModel, Shelf, assistant, broken
 from mainspring.errors import AuthenticationError, ChatError, MainspringError, NotFoundError
 from mainspring.gateway.base import AnswerRecord
-from mainspring.schema import ChatRequest, Message
+from mainspring.knowledge.answer import Assistant, Limits
+from mainspring.knowledge.retrieve import Retriever
+from mainspring.knowledge.scope import Scope
+from mainspring.knowledge.store import Store
+from mainspring.knowledge.sync import IndexSettings, sync
+from mainspring.prompts.template import GroundedPrompt
+from mainspring.schema import Ask, ChatRequest, Message, Sampling, Tool
 
 ASK = (Message("user", "When?"),)
 
@@ -58,6 +66,29 @@ def test_an_answer_is_remembered_with_what_feedback_and_training_need(house):
     assert record.messages == record.prompt_messages == ASK
     assert record.text == "A fine question 🪨. It was built in 1890."
     assert record.citations[0].number == 1
+
+
+def test_what_is_asked_of_an_assistant_reaches_its_model(house, tmp_path):
+    asks = []
+
+    class Model(Scripted):
+        def start(self, messages, sampling, sink=None, *, ask=None):
+            asks.append(ask)
+            return super().start(messages, sampling, sink)
+
+    store = Store(tmp_path / "knowledge.db")
+    sync(store, sources(), HashEmbedder(), IndexSettings())
+    house.shelf.models["documents"] = Assistant(
+        "documents", Model("At 21:40."), Retriever(store, HashEmbedder()), scope=Scope(), prompt=GroundedPrompt(),
+        sampling=Sampling(), limits=Limits(threshold=0.4),
+    )  # fmt: skip
+    wanted = Ask(priority=2, deadline_s=5.0, salt="grains", tools=(Tool(name="look"),), tool_choice="none")
+    question = (Message("user", "When does the night train leave Vienna?"),)
+    reply = house.pipeline.chat(ChatRequest(model="documents", messages=question, ask=wanted)).wait()
+    assert reply.text == "At 21:40."
+    assert asks == [msgspec.structs.replace(wanted, tenant="local", tools=())]
+    del house.shelf.models["documents"]
+    store.close()
 
 
 def test_the_messages_the_model_was_shown_are_remembered(house):

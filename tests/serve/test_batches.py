@@ -9,6 +9,7 @@ import pytest
 
 from fakes_model import House, Shelf
 from fakes_text import SpokenModel
+from mainspring.errors import BusyError
 from mainspring.gateway import batches
 from mainspring.serve.run import in_background
 
@@ -90,11 +91,22 @@ def test_other_endpoints_take_batches_too(ai):
 
 def test_a_file_that_is_no_batch_fails_with_the_places_of_its_faults(ai):
     other = {**line(4), "url": "/v1/embeddings"}
-    batch = submit(ai, [line(1), "{", line(1), line(3, stream=True), other, {**line(5), "method": "GET"}])
+    batch = submit(
+        ai,
+        [
+            line(1),
+            "{",
+            line(1),
+            line(3, stream=True),
+            other,
+            {**line(5), "method": "GET"},
+            line(6, background=True),
+        ],
+    )
     failed = wait_for(ai, batch, "failed")
     assert [(fault.line, fault.code) for fault in failed.errors.data] == [
         (2, "invalid_json_line"), (3, "duplicate_custom_id"), (4, "unsupported_stream"), (5, "mismatched_url"),
-        (6, "invalid_method"),
+        (6, "invalid_method"), (7, "unsupported_background"),
     ]  # fmt: skip
     assert wait_for(ai, submit(ai, [""]), "failed").errors.data[0].code == "empty_file"
     with pytest.raises(openai.NotFoundError, match="There is no file"):
@@ -138,6 +150,125 @@ def test_a_line_without_room_is_tried_again(ai, spoken, monkeypatch):
     monkeypatch.setattr(spoken.shelf.models["gpt"], "_begin", crowded)
     done = wait_for(ai, submit(ai, [line(1)]), "completed")
     assert done.request_counts.completed == 1
+
+
+def test_a_line_that_the_server_fails_on_is_a_failed_line(ai, spoken, monkeypatch, caplog):
+    model = spoken.shelf.models["gpt"]
+    begin = model.start
+
+    def start(messages, *given, **more):
+        if messages[-1].content == "number 2":
+            raise RuntimeError("a bug")
+        return begin(messages, *given, **more)
+
+    monkeypatch.setattr(model, "start", start)
+    done = wait_for(ai, submit(ai, [line(1), line(2), line(3)]), "completed", timeout_s=5)
+    assert (done.request_counts.completed, done.request_counts.failed) == (2, 1)
+    [bad] = rows(ai, done.error_file_id)
+    assert (bad["custom_id"], bad["response"]["status_code"]) == ("r2", 500)
+    assert bad["response"]["body"]["error"]["type"] == "server_error"
+    [logged] = [each for each in caplog.records if each.name == "mainspring.serve.files"]
+    assert bad["response"]["request_id"] in logged.getMessage()
+    assert logged.exc_info[0] is RuntimeError
+    assert wait_for(ai, submit(ai, [line(4)]), "completed", timeout_s=5).request_counts.completed == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [(ValueError("a secret"), "The server's log says where."), (BusyError("It is busy."), "It is busy.")],
+)
+def test_a_batch_that_the_server_fails_on_keeps_its_results_and_the_next_is_served(
+    ai, spoken, monkeypatch, error, said
+):
+    put = spoken.drawer.put_line
+
+    def put_line(batch, number, data, **more):
+        if data["custom_id"] == "r2":
+            while not spoken.drawer.lines(batch):
+                time.sleep(0.01)
+            raise error
+        put(batch, number, data, **more)
+
+    monkeypatch.setattr(spoken.drawer, "put_line", put_line)
+    batch = submit(ai, [line(1), line(2)])
+    later = submit(ai, [line(3)])
+    failed = wait_for(ai, batch, "failed", timeout_s=5)
+    assert failed.errors.data[0].message == (
+        f"The server failed on this batch. {said} Send the requests without a result as another."
+    )
+    assert (failed.request_counts.total, failed.request_counts.completed) == (2, 1)
+    assert [row["custom_id"] for row in rows(ai, failed.output_file_id)] == ["r1"]
+    assert wait_for(ai, later, "completed", timeout_s=5).request_counts.completed == 1
+    assert spoken.drawer.lines(batch.id) == []
+
+
+def test_the_worker_outlives_a_failure_of_the_disk(ai, spoken, monkeypatch, caplog):
+    monkeypatch.setattr(batches, "PAUSE_S", 0.01)
+    write = spoken.drawer.write_file
+
+    def write_file(identity, content):
+        if identity.endswith("-output"):
+            raise OSError("full")
+        write(identity, content)
+
+    monkeypatch.setattr(spoken.drawer, "write_file", write_file)
+    batch = submit(ai, [line(1)])
+    assert wait_for(ai, batch, "failed", timeout_s=5).errors.data[0].code == "server_error"
+    monkeypatch.setattr(spoken.drawer, "write_file", write)
+    everyones = spoken.drawer.everyones
+    refusals = iter([OSError("gone")] * 3)
+
+    def all_of(kind):
+        error = next(refusals, None)
+        if error:
+            raise error
+        return everyones(kind)
+
+    monkeypatch.setattr(spoken.drawer, "everyones", all_of)
+    assert wait_for(ai, submit(ai, [line(2)]), "completed", timeout_s=5).request_counts.completed == 1
+    assert "trying again" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "body"),
+    [
+        (CHAT, {"messages": [{"role": "user", "content": "x"}]}),
+        ("/v1/completions", {"prompt": "x"}),
+        ("/v1/responses", {"input": "x"}),
+        ("/v1/messages", {"messages": [{"role": "user", "content": "x"}], "max_tokens": 9}),
+    ],
+)
+def test_batches_stand_behind_those_who_wait_whatever_the_endpoint(ai, spoken, endpoint, body):
+    one = {"custom_id": "a", "method": "POST", "url": endpoint, "body": {"model": "gpt", **body}}
+    done = wait_for(ai, submit(ai, [one], endpoint), "completed")
+    assert done.request_counts.completed == 1
+    ai.chat.completions.create(model="gpt", messages=[{"role": "user", "content": "x"}])
+    assert [run.ask.priority for run in spoken.shelf.models["gpt"].runs] == [-1, 0]
+
+
+def test_priorities_within_a_batch_are_kept(ai, spoken):
+    wait_for(ai, submit(ai, [line(1, priority=3), line(2, priority=-3)]), "completed")
+    assert sorted(run.ask.priority for run in spoken.shelf.models["gpt"].runs) == [-4, 2]
+
+
+def test_the_content_of_an_expired_file_leaves_the_disk(ai, spoken, monkeypatch):
+    old = ai.files.create(
+        file=b"old", purpose="batch", expires_after={"anchor": "created_at", "seconds": 3600}
+    )
+    kept = ai.files.create(file=b"kept", purpose="batch")
+    assert spoken.drawer.path(old.id).exists()
+    now = time.time()
+    monkeypatch.setattr("mainspring.gateway.drawer.time.time", lambda: now + 3601)
+    ai.files.create(file=b"another", purpose="batch")
+    assert not spoken.drawer.path(old.id).exists()
+    assert ai.files.content(kept.id).content == b"kept"
+
+
+def test_a_file_that_is_written_again_after_it_expired_keeps_its_new_content(spoken):
+    for content in (b"old", b"new"):
+        spoken.drawer.write_file("file-a", content)
+        spoken.drawer.put("file", "file-a", {}, tenant="local", expires=time.time() - 1)
+    assert spoken.drawer.path("file-a").read_bytes() == b"new"
 
 
 @pytest.mark.slow

@@ -153,6 +153,19 @@ def test_a_response_in_the_background_is_asked_for_later_and_can_be_cancelled(ai
         ai.responses.cancel(ai.responses.create(model="gpt", input="x").id)
 
 
+def test_a_response_in_the_background_that_the_server_fails_on_says_so(ai, monkeypatch, caplog):
+    def closing(*given):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("mainspring.serve.responses_told.closing", closing)
+    events = list(ai.responses.create(model="gpt", input="x", background=True, stream=True))
+    assert [event.type for event in events[-2:]] == ["response.failed", "error"]
+    failed = ai.responses.retrieve(events[0].response.id)
+    assert (failed.status, failed.error.code) == ("failed", "server_error")
+    assert "failed on this request" in failed.error.message
+    assert "a bug" in caplog.text
+
+
 def test_a_background_response_of_a_server_that_was_stopped_has_failed(tmp_path, spoken):
     with in_background(spoken.app) as url, openai.OpenAI(base_url=f"{url}/v1", api_key="none") as client:
         identity = client.responses.create(model="slow", input="x", background=True).id
@@ -232,5 +245,7 @@ def test_a_conversation_is_compacted_and_goes_on_from_its_summary(ai, spoken):
     assert asked(spoken) == (
         Message("system", "Be brief.\n\nWhat was said before: The sky is blue."), Message("user", "Go on."),
     )  # fmt: skip
+    ai.responses.compact(model="gpt", input="And the sea?", instructions="In French.")
+    assert [message.content for message in asked(spoken) if message.role == "system"] == ["In French."]
     with pytest.raises(openai.BadRequestError, match=r"`input\[0\].encrypted_content`"):
         ai.responses.create(model="gpt", input=[{"type": "compaction", "encrypted_content": "é"}])

@@ -24,15 +24,24 @@ def replay(
 ) -> None:
     """Run a recorded request again: equal to the bit, or the first place that differs.
 
-    It runs on the backend that answered; -o sets the other settings of the engine (-o speculation=false).
+    It runs on the backend that answered, in this process; -o sets the other settings of the engine
+    (-o speculation=false).
     """
-    from mainspring.errors import MainspringError
+    from mainspring.errors import ConfigError, MainspringError
     from mainspring.infer.request import EngineConfig
 
     engine = load_config(EngineConfig, config, option)
+    if engine.isolate:
+        raise ConfigError("`isolate` is true; a replay runs in this process. Leave it out.")
     with open_workspace(workspace) as opened:
         recordings = _recordings(opened, request)
-    engine = engine.model_copy(update={"backend": recordings[0].backend, "isolate": False})
+    backend = recordings[0].backend
+    if "backend" in engine.model_fields_set and engine.backend != backend:
+        raise ConfigError(
+            f"`backend` is {engine.backend}; {backend} answered the request, and only there it can be the same. "
+            "Leave it out."
+        )
+    engine = engine.model_copy(update={"backend": backend})
     with open_workspace(workspace, engine=engine) as opened:
         results = _run(opened, recordings)
     if as_json:

@@ -1,13 +1,14 @@
 r"""Batches: a file of requests, worked through in the background, every result written once.
 
 validating -> in_progress -> finalizing -> completed
-          \-> failed     \-> expired, cancelling -> cancelled      (with what was done until then)
+          \-> failed     \-> expired, cancelling -> cancelled, failed   (with what was done until then)
 
 Every result is a row before it is a line of a file, so a stopped process goes on where it was: lines without a
 row run again, lines with one do not.
 """
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -15,8 +16,9 @@ from typing import Any
 
 import msgspec
 
-from mainspring.errors import NotFoundError
+from mainspring.errors import MainspringError, NotFoundError
 from mainspring.gateway.drawer import Drawer
+from mainspring.gateway.exchange import PRIORITY
 
 KIND = "batch"
 NUM_AT_ONCE = 16
@@ -24,10 +26,12 @@ MAX_LINES = 50_000
 MAX_FAULTS = 100
 WINDOW_S = 86_400
 RETRY_S = 1.0
+PAUSE_S = 10.0  # after a failure of the database itself, which may pass
 ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
 LATER = 429  # there was no room: the line is tried again until the batch expires
 
 Row = dict[str, Any]
+logger = logging.getLogger(__name__)
 
 
 class Answered(msgspec.Struct, frozen=True):
@@ -111,13 +115,27 @@ class Batches:
         self._work, self._loop = asyncio.current_task(), asyncio.get_running_loop()
         while self._thread is threading.current_thread():
             self._woken.clear()
-            rows = await asyncio.to_thread(self._drawer.everyones, KIND)
-            waiting = [(tenant, row) for tenant, row in rows if row["status"] not in ENDED]
-            if not waiting:
-                await asyncio.to_thread(self._woken.wait)
-                continue
-            tenant, batch = waiting[0]
-            await _Job(self._drawer, self._call, batch, tenant, self._cancelling).run()
+            try:
+                await self._next()
+            except Exception:
+                logger.exception("The batches cannot be worked on; trying again in %g s", PAUSE_S)
+                await asyncio.sleep(PAUSE_S)
+
+    async def _next(self) -> None:
+        """The batch whose turn it is, or sleep until there is one."""
+        rows = await asyncio.to_thread(self._drawer.everyones, KIND)
+        waiting = [(tenant, row) for tenant, row in rows if row["status"] not in ENDED]
+        if not waiting:
+            await asyncio.to_thread(self._woken.wait)
+            return
+        tenant, batch = waiting[0]
+        job = _Job(self._drawer, self._call, batch, tenant, self._cancelling)
+        try:
+            await job.run()
+        except Exception as error:  # whatever it is, the batches behind it are not to blame
+            logger.exception("The batch %s failed", batch["id"])
+            await job.fail(error)
+        finally:
             self._cancelling.discard(batch["id"])
 
 
@@ -139,13 +157,29 @@ class _Job:
     async def run(self) -> None:
         lines, faults = await asyncio.to_thread(self._validate)
         if faults:
-            await self._set(status="failed", failed_at=_now(), errors={"object": "list", "data": faults})
+            await self._fail(faults)
             return
         if self._batch["status"] == "validating":
             counts = {"total": len(lines), "completed": 0, "failed": 0}
             await self._set(status="in_progress", in_progress_at=_now(), request_counts=counts)
         await self._work_through(lines)
         await asyncio.to_thread(self._finish, lines)
+
+    async def fail(self, error: Exception) -> None:
+        """End it for a failure that is none of its lines'; a stranger's text is never shown."""
+        said = str(error) if isinstance(error, MainspringError) else "The server's log says where."
+        message = f"The server failed on this batch. {said} Send the requests without a result as another."
+        await self._fail([_fault("server_error", message, None)])
+
+    async def _fail(self, faults: list[Row]) -> None:
+        fields = {"status": "failed", "failed_at": _now(), "errors": {"object": "list", "data": faults}}
+        try:
+            written = _written(await asyncio.to_thread(self._drawer.lines, self._id))
+            fields |= await asyncio.to_thread(self._files, written, self._batch["request_counts"]["total"])
+        except Exception:  # it must end all the same, or it would be begun for ever
+            logger.exception("The results of the batch %s cannot be written", self._id)
+        await self._set(**fields)
+        await asyncio.to_thread(self._drawer.drop_lines, self._id)
 
     def _validate(self) -> tuple[list[Line], list[Row]]:
         """The lines of the batch's file, and what is wrong with them."""
@@ -183,6 +217,8 @@ class _Job:
             "mismatched_url": line.url != endpoint and f"`url` is '{line.url}'; the batch's is '{endpoint}'.",
             "unsupported_stream": bool(line.body.get("stream"))
             and "`stream` is true; a batch has whole answers.",
+            "unsupported_background": bool(line.body.get("background"))
+            and "`background` is true; all of a batch is done in the background.",
         }
         return [_fault(code, said, number) for code, said in wrong.items() if said]
 
@@ -212,10 +248,9 @@ class _Job:
         return time.time() > self._batch["expires_at"]
 
     async def _line(self, number: int, line: Line) -> None:
-        # Behind those who wait for their answers, where the endpoint knows priorities.
-        first = {"priority": -1} if line.url.endswith("/completions") else {}
+        PRIORITY.set(-1)  # in this task alone: behind those who wait for their answers
         while True:
-            answered = await self._call(line.url, msgspec.json.encode({**first, **line.body}))
+            answered = await self._call(line.url, msgspec.json.encode(line.body))
             if answered.status != LATER:
                 break
             await asyncio.sleep(RETRY_S)
@@ -231,9 +266,7 @@ class _Job:
         batch = self._drawer.get(KIND, self._id, self._tenant)
         status = "cancelled" if batch["status"] == "cancelling" else "completed"
         rows = self._drawer.lines(self._id)
-        done = {number for number, _, _ in rows}
-        written = {True: [data for _, is_error, data in rows if is_error]}
-        written[False] = [data for _, is_error, data in rows if not is_error]
+        done, written = {number for number, _, _ in rows}, _written(rows)
         if len(done) < len(lines) and status == "completed":
             status = "expired"
             late = {"code": "batch_expired", "message": "The batch expired before this request was run."}
@@ -243,13 +276,18 @@ class _Job:
                 if number not in done
             ]
         self._change(status="finalizing", finalizing_at=_now())
-        counts = {"total": len(lines), "completed": len(written[False]), "failed": len(written[True])}
-        files = {
+        self._change(status=status, **{f"{status}_at": _now()}, **self._files(written, len(lines)))
+        self._drawer.drop_lines(self._id)
+
+    def _files(self, written: dict[bool, list[bytes]], total: int) -> Row:
+        """Write the results; the fields of the batch that say so."""
+        return {
+            "request_counts": {
+                "total": total, "completed": len(written[False]), "failed": len(written[True])
+            },
             "output_file_id": self._file("output", written[False]),
             "error_file_id": self._file("error", written[True]),
-        }
-        self._change(status=status, request_counts=counts, **{f"{status}_at": _now()}, **files)
-        self._drawer.drop_lines(self._id)
+        }  # fmt: skip
 
     def _file(self, kind: str, lines: list[bytes]) -> str | None:
         if not lines:
@@ -271,6 +309,11 @@ class _Job:
                 batch.update(fields)
 
         self._batch = self._drawer.change(KIND, self._id, self._tenant, change)
+
+
+def _written(rows: list[tuple[int, bool, bytes]]) -> dict[bool, list[bytes]]:
+    """Results as lines of a file, by whether they are errors."""
+    return {kind: [data for _, is_error, data in rows if is_error is kind] for kind in (True, False)}
 
 
 def new_batch(identity: str, endpoint: str, file: str, metadata: Row | None, keep_s: int | None) -> Row:

@@ -1,6 +1,7 @@
 """What clients leave with the server: responses, chats, files, batches - rows of JSON, and files beside them."""
 
 import os
+import sqlite3
 import threading
 import time
 import uuid
@@ -55,12 +56,21 @@ class Drawer:
     ) -> None:
         """Keep an object, in place of the one of that id; durable on return."""
         with self._database.write() as connection:
-            connection.execute("DELETE FROM drawer WHERE expires <= ?", (time.time(),))
+            self._drop_expired(connection, identity)
             connection.execute(
                 "INSERT INTO drawer (kind, id, tenant, expires, data) VALUES (?, ?, ?, ?, ?) "
                 "ON CONFLICT (kind, id) DO UPDATE SET data = excluded.data, expires = excluded.expires",
                 (kind, identity, tenant, expires, msgspec.json.encode(data)),
             )
+
+    def _drop_expired(self, connection: sqlite3.Connection, written: str) -> None:
+        """Forget what has expired, with its content; that of `written` is already the one of a new row."""
+        now = time.time()
+        files = "SELECT id FROM drawer WHERE expires <= ? AND kind = 'file' AND id <> ?"
+        # Contents first: rows that stay because this transaction fails are found again, and not seen till then.
+        for row in connection.execute(files, (now, written)):
+            self.path(row["id"]).unlink(missing_ok=True)
+        connection.execute("DELETE FROM drawer WHERE expires <= ?", (now,))
 
     def get(self, kind: str, identity: str, tenant: str) -> dict[str, Any]:
         """An object.

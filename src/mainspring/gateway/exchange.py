@@ -16,6 +16,7 @@ from mainspring.protocols import ChatModel, Generation, Sink
 from mainspring.schema import Ask, ChatRequest, Delta, Reply, Sampling
 
 CLIENT_REQUEST: ContextVar[str | None] = ContextVar("client_request", default=None)  # the id a client gave
+PRIORITY: ContextVar[int] = ContextVar("priority", default=0)  # of whoever asks; a request's own is added
 
 
 class Exchange:
@@ -61,7 +62,9 @@ class Exchange:
         """Let the model begin; deltas may arrive before this returns."""
         prompt, messages = self.request.prompt, self.request.messages
         if not is_text_model(model):
-            self._generation = model.start(messages, sampling, self._receive)
+            # Tools come this far only where none may be called; an assistant takes not even those.
+            ask = msgspec.structs.replace(ask, tools=())
+            self._generation = model.start(messages, sampling, self._receive, ask=ask)
         elif prompt is None:
             self._generation = model.start(messages, sampling, self._receive, ask=ask)
         else:

@@ -18,7 +18,7 @@ from mainspring import chat, trace
 from mainspring.errors import ConfigError, MainspringError
 from mainspring.events import Event
 from mainspring.gateway.base import ANSWER, AnswerRecord, Directory, is_text_model
-from mainspring.gateway.exchange import Exchange
+from mainspring.gateway.exchange import PRIORITY, Exchange
 from mainspring.gateway.keys import Keys
 from mainspring.gateway.meter import Meter
 from mainspring.knowledge.spans import spans_of
@@ -78,7 +78,11 @@ class Pipeline:
                 step(exchange)
             assert exchange.model is not None and exchange.sampling is not None  # noqa: PT018 - _route has set both
             assert exchange.scope is not None, "authentication comes first"
-            ask = msgspec.structs.replace(request.ask, tenant=exchange.scope.tenant)
+            ask = msgspec.structs.replace(
+                request.ask,
+                tenant=exchange.scope.tenant,
+                priority=request.ask.priority + PRIORITY.get(),
+            )
             # A model makes one token at least; the exchange takes away again what was not wanted.
             at_least = max(1, exchange.sampling.max_tokens)
             exchange.start(

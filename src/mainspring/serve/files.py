@@ -5,6 +5,7 @@ any of ENDPOINTS and is answered as if its client had sent it.
 """
 
 import asyncio
+import logging
 import time
 from typing import Annotated, Any, Literal
 
@@ -22,7 +23,9 @@ from mainspring.gateway.keys import Keys
 from mainspring.serve import body as bodies
 from mainspring.serve.base import FieldError, listing, page_query, respond, tenant_of
 from mainspring.serve.fields import Metadata
+from mainspring.trace import new_request_id
 
+logger = logging.getLogger(__name__)
 PURPOSES = ("assistants", "batch", "fine-tune", "vision", "user_data", "evals")
 ENDPOINTS = Literal[
     "/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses", "/v1/messages", "/v1/rerank"
@@ -170,10 +173,17 @@ class Inward:
         async def send(message: Message) -> None:
             sent.append(message)
 
-        await self.app(scope, receive, send)
+        failed = None
+        try:
+            await self.app(scope, receive, send)
+        except Exception:  # the application raises again what it has answered with a status of 500
+            if not sent or sent[0]["status"] < 500:
+                raise
+            failed = new_request_id()
+            logger.exception("POST %s of a batch failed, request %s", path, failed)
         given = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
         answer = b"".join(message.get("body", b"") for message in sent[1:])
-        return Answered(sent[0]["status"], given.get("x-request-id", ""), msgspec.Raw(answer))
+        return Answered(sent[0]["status"], failed or given.get("x-request-id", ""), msgspec.Raw(answer))
 
 
 def _shown(batch: dict[str, Any]) -> dict[str, Any]:

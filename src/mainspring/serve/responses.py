@@ -6,6 +6,7 @@ process that began it: after a restart it is found to have failed.
 
 import asyncio
 import contextlib
+import logging
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -41,6 +42,7 @@ from mainspring.serve.responses_body import (
 KIND = "response"
 RUNNING = ("queued", "in_progress")
 Kept = dict[str, Any]
+logger = logging.getLogger(__name__)
 
 
 class Responses:
@@ -112,7 +114,8 @@ class Responses:
         model, history = await run_in_threadpool(self._before, body, tenant_of(self._pipeline.keys, request))
         identity = f"resp_{uuid.uuid4().hex}"
         items = [*history, *(items_of(body, identity.replace("resp_", "msg_in_")) if body.input else [])]
-        messages = (Message("user", told.transcript(items)),)
+        first = (Message("system", body.instructions),) if body.instructions else ()
+        messages = (*first, Message("user", told.transcript(items)))
         bridge = Bridge(
             self._pipeline, [ChatRequest(model=model, messages=messages, key=bearer(request))], request
         )
@@ -254,7 +257,9 @@ class _Run:
                 delta = await self._bridge.next()
                 self._say(self._teller.take(delta) if delta is not None else ())
             self._say(await run_in_threadpool(lambda: list(self._teller.end())))
-        except MainspringError as error:
+        except Exception as error:
+            if not isinstance(error, MainspringError):
+                logger.exception("The request %s failed in the background", self._bridge.exchange.id)
             failure = error
             self._say(await run_in_threadpool(lambda: list(self._teller.fail(failure))))
         finally:
