@@ -15,13 +15,13 @@ class TrainConfig(Config):
     steps: int = Field(
         default=0,
         ge=0,
-        description="steps in all, over as many passes as they take; 0: `epochs` says it. A step is one update or, "
-        "with rollouts, `rollout.updates` updates from the same answers",
+        description="how often items are taken, over as many passes as it takes; 0: `epochs` says it. Each time is "
+        "one update or, with rollouts, `rollout.updates` updates from the same answers",
     )
     items_per_step: int = Field(
         default=8,
         ge=1,
-        description="items (documents, conversations, pairs, prompts) of one step, of all ranks",
+        description="items (documents, conversations, pairs, prompts) of one update, of all ranks",
     )
     max_trained_tokens: int = Field(
         default=0,
@@ -37,8 +37,8 @@ class TrainConfig(Config):
         "left out at random while learning: for data that are seen many times",
     )
     seed: int = Field(default=0, description="of the order of items and of every random number drawn")
-    report_every_steps: int = Field(default=1, ge=1, description="updates between two lines of progress")
-    save_every_steps: int = Field(default=10, ge=1, description="updates between two saved states")
+    report_every_steps: int = Field(default=1, ge=1, description="steps between two lines of progress")
+    save_every_steps: int = Field(default=10, ge=1, description="steps between two saved states")
     save_in_background: bool = Field(
         default=True,
         description="write states while the run goes on, which takes memory for a copy of what trains and of what the "
@@ -46,10 +46,10 @@ class TrainConfig(Config):
     )
     keep_last: int = Field(default=2, ge=1, description="how many of the last saved states stay")
     keep_every_steps: int = Field(
-        default=0, ge=0, description="states whose update divides by it stay for good; 0: none"
+        default=0, ge=0, description="states whose step divides by it stay for good; 0: none"
     )
     validate_every_steps: int = Field(
-        default=0, ge=0, description="updates between two looks at the validation items; 0: only at the end"
+        default=0, ge=0, description="steps between two looks at the validation items; 0: only at the end"
     )
     restore_best: bool = Field(
         default=False, description="end with the weights of the lowest validation loss instead of the last"
