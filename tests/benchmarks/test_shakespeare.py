@@ -120,6 +120,8 @@ def test_the_stored_curve_begins_as_the_recipe_still_does(bench, tmp_path, which
         recipe = bench.recipe_of(which, bench.SIZES[which], [], is_quick=False)
         with pytest.raises(StopError):
             bench.run_recipe(workspace.registry, workspace.runs, recipe, on_step=note)
-        assert recipe.pinned(workspace.registry) == build(Recipe, stored["recipe"])  # settings may have come since
+        assert recipe.pinned(workspace.registry) == build(
+            Recipe, stored["recipe"]
+        )  # settings may have come since
     expected = [loss for _, loss in stored["curve"][:num_steps]]
     assert found == pytest.approx(expected, abs=tolerance)

