@@ -271,11 +271,8 @@ class EngineProcess:
                 call.done.set_exception(
                     _DiedError("The engine's process died; it is started again. Ask again.")
                 )
-        if self._is_closing:
-            self._give_up(Output(finish_reason="cancelled"), "it has been closed")
-            return False
-        why = f"code {self._process.wait()}"
-        while self._may_live():
+        why = "" if self._is_closing else f"code {self._process.wait()}"
+        while not self._is_closing and self._may_live():
             logger.error("The engine's process died (%s); it is started again.", why)
             try:
                 self.ready = self._launch()
@@ -286,6 +283,9 @@ class EngineProcess:
                 target=self._resume, args=(self._launches,), name="engine-resume", daemon=True
             ).start()
             return True
+        if self._is_closing:
+            self._give_up(Output(finish_reason="cancelled"), "it has been closed")
+            return False
         self._give_up(
             None, f"its process died {len(self._deaths)} times within {DEATHS_IN_S} s, at last with {why}"
         )
