@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from mainspring.adapt.lora import LoraPair
+from mainspring.device import trim_memory
 from mainspring.errors import ConfigError
 from mainspring.infer.layout import window_of
 from mainspring.infer.native.build import build
@@ -74,6 +75,7 @@ class Native:
         digest = hashlib.sha256(f"{build(settings.march).name} {settings.model_dump_json()}".encode())
         self._packing = Packing(self._library, config, settings.bits)
         self._packing.set_weights(_hashed(source, digest))
+        trim_memory()  # each weight was in memory as fp32 for a moment
         self.fingerprint = digest.hexdigest()
 
     @classmethod
