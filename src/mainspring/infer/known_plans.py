@@ -7,6 +7,7 @@ from mainspring.artifact import Artifact
 from mainspring.config import build
 from mainspring.infer.kernel_plan import KernelPlan
 from mainspring.infer.request import EngineConfig
+from mainspring.progress import say
 from mainspring.registry import Registry
 
 if TYPE_CHECKING:  # these bring torch, which a server whose engine is another process does without
@@ -17,6 +18,7 @@ def make(model: "Model", settings: EngineConfig | None) -> KernelPlan:
     """A new probe's."""
     from mainspring.infer.kernels import probe
 
+    say("kernel plan: measuring which products are exact and fast here, once for a model and a machine")
     return probe(model, device.describe(), (settings or EngineConfig()).products)
 
 
