@@ -9,7 +9,6 @@ import typer
 
 from mainspring.cli.base import DEFAULT, Files, Settings, WorkspacePath, load_config, open_workspace
 from mainspring.errors import NotFoundError
-from mainspring.progress import say
 
 if TYPE_CHECKING:
     from mainspring.app import Workspace
@@ -66,6 +65,7 @@ def serve(
 def _advise(engine: "EngineConfig") -> None:
     """Say how answers come faster, where that is to be had."""
     from mainspring.infer.native.build import NoCompilerError, find_compiler
+    from mainspring.progress import say
 
     if engine.backend == "native":
         return
