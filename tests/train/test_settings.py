@@ -44,11 +44,27 @@ def said(preset, *settings):
         ("pretrain", ["train.restore_best=true"], "`train.restore_best` is True, but the recipe holds nothing out"),
         ("pretrain", ["train.validate_every_steps=5", "train.stop.patience=2"],
          "`train.validate_every_steps` is 5 and `train.stop.patience` is 2, but"),
+        ("sft", ["train.steps=5", "train.epochs=2"], "`train.epochs` is 2 and `train.steps` 5; one of them"),
+        ("pretrain", ["data.mix.total=9000", "train.epochs=2"], "`train.epochs` is 2 and `data.mix.total` 9,000; one"),
     ],
 )  # fmt: skip
 def test_a_setting_that_nothing_reads_is_refused(preset, settings, message):
     with pytest.raises(ConfigError, match=message):
         check_settings(said(preset, *settings))
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("train.guard.window=9", "`window` is 9, but no spike is looked for; set `spike_factor`"),
+        ("head={kind: lm, num_labels: 2}", "`num_labels` is 2, but a head of kind 'lm' has no labels"),
+        ("data={kind: rows, mix: {passes: 3}}", "`mix.passes` is 3, but how often"),
+    ],
+)
+def test_a_setting_without_its_other_half_is_refused(setting, message):
+    with pytest.raises(ConfigError, match=message):
+        said("sft", setting)
+    said("sft", "train.guard={window: 9, spike_factor: 6}", "head={kind: classify, num_labels: 2}")
 
 
 def test_runs_and_searches_look_at_the_settings_first():

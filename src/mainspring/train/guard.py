@@ -36,6 +36,14 @@ class GuardConfig(Config):
         description="last losses that a spike is held against; before there are so many, none is",
     )
 
+    @pydantic.model_validator(mode="after")
+    def _has_spikes_to_find(self) -> Self:
+        if self.spike_factor is None and self.window != type(self).model_fields["window"].default:
+            raise ValueError(
+                f"`window` is {self.window}, but no spike is looked for; set `spike_factor`, such as 6, or leave it out"
+            )
+        return self
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:

@@ -93,10 +93,11 @@ def check_settings(recipe: Recipe) -> None:
 
     Raises:
         ConfigError: validation of what has no loss; settings of a validation, of a limit or of an estimate where there
-            is none.
+            is none; two lengths of the run.
 
     """
     _check_validation(recipe)
+    _check_epochs(recipe)
     kind = recipe.data.kind
     is_packed, is_unweighted = isinstance(recipe.data, Rows), isinstance(recipe.data, UNWEIGHTED)
     if recipe.train.max_trained_tokens and (is_packed or is_unweighted or recipe.rollout is not None):
@@ -116,6 +117,18 @@ def check_settings(recipe: Recipe) -> None:
 def without_validation(train: TrainConfig) -> TrainConfig:
     """The settings of a run that looks at nothing without learning."""
     return train.model_copy(update={"validate_every_steps": 0, "restore_best": False, "stop": StopConfig()})
+
+
+def _check_epochs(recipe: Recipe) -> None:
+    """See that the passes over the data, where they are said, are what ends the run."""
+    mix_total = recipe.data.mix.total if isinstance(recipe.data, Rows) else 0
+    others = {"train.steps": recipe.train.steps, "data.mix.total": mix_total}
+    longer = [f"`{name}` {value:,}" for name, value in others.items() if value]
+    if longer and recipe.train.epochs != TrainConfig().epochs:
+        raise ConfigError(
+            f"`train.epochs` is {recipe.train.epochs} and {' and '.join(longer)}; one of them says how long the run "
+            "is. Leave the other out."
+        )
 
 
 def _check_validation(recipe: Recipe) -> None:

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+import pydantic
 from pydantic import Field
 
 from mainspring.adapt.kinds import Full, Transform
@@ -34,6 +35,15 @@ class HeadConfig(Config):
         description="how a text's hidden states become one vector, of kind none; of kind classify the family says it, "
         "and other ways are refused but for ModernBERT's cls and mean",
     )
+
+    @pydantic.model_validator(mode="after")
+    def _has_labels_to_score(self) -> Self:
+        if self.num_labels and not self.kind.startswith("classify"):
+            raise ValueError(
+                f"`num_labels` is {self.num_labels}, but a head of kind '{self.kind}' has no labels; set `kind` to "
+                "classify or classify_tokens, or leave it out"
+            )
+        return self
 
     def put_on(self, model: Model, seed: int) -> Model:
         """The model with this head."""

@@ -58,8 +58,8 @@ def test_windows_in_turn_cover_the_text_once_and_random_ones_begin_anywhere(tmp_
         WindowSource(shards, length=80)
 
 
-def rows(shards, size=1, rank=0, **values):
-    settings = Rows(dataset="a")
+def rows(shards, size=1, rank=0, mix=None, **values):
+    settings = build(Rows, {"dataset": "a", "mix": mix or {}})
     config = build(TrainConfig, {"items_per_step": 4, **values})
     return RowsOfShards({"a": shards}, 64, settings.order, settings.mix).feed(
         config, Ranks(rank=rank, size=size)
@@ -79,3 +79,13 @@ def test_packed_rows_are_items_that_any_cursor_and_number_of_ranks_continue(tmp_
         assert [each[number].items for each in shared] == [step.items[0::2], step.items[1::2]]
     assert rows(shards, steps=11).num_steps == 11
     assert len(list(rows(shards, steps=11).steps({}))) == 11
+
+
+def test_a_mixture_that_ends_before_the_run_is_refused(tmp_path):
+    shards = write_shards(tmp_path, [30, 50, 7, 64, 12, 40, 3, 90, 33, 21] * 3)
+    assert rows(shards, mix={"total": 600}).num_steps == 3
+    assert len(list(rows(shards, mix={"total": 600}, steps=2).steps({}))) == 2
+    with pytest.raises(
+        ConfigError, match=r"`train.steps` is 4, but the 600 tokens of `data.mix.total` are 3 steps"
+    ):
+        rows(shards, mix={"total": 600}, steps=4)

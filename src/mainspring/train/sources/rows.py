@@ -81,7 +81,13 @@ class RowsOfShards:
             tokens_per_row=self._length, rows_per_step=config.items_per_step, seed=config.seed, order=self._order,
             mix=self._mix.model_copy(update={"passes": 0 if config.steps else config.epochs}),
         )  # fmt: skip
-        return RowFeed(Loader(self._shards, settings, rank=ranks.rank, ranks=ranks.size), config.steps)
+        loader = Loader(self._shards, settings, rank=ranks.rank, ranks=ranks.size)
+        if self._mix.total and config.steps > (there := loader.num_steps()):
+            raise ConfigError(
+                f"`train.steps` is {config.steps:,}, but the {self._mix.total:,} {self._mix.unit} of `data.mix.total` "
+                f"are {there:,} steps. Raise `data.mix.total`, or lower `train.steps`."
+            )
+        return RowFeed(loader, config.steps)
 
 
 class RowFeed:
