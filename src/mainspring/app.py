@@ -146,15 +146,15 @@ class Workspace:
                 self._remote_hosts[artifact.reference] = host
             return self._remote_hosts[artifact.reference]
 
-    def chat_model(self, reference: str, adapter: str | None = None, *, name: str = "") -> "EngineChat":
+    def chat_model(
+        self, reference: str, adapter: str | None = None, *, name: str = "", as_published: bool = False
+    ) -> "EngineChat":
         """A model, with an adapter or without, ready to chat."""
-        loaded: tuple[str, Path] | None = None
-        if adapter is not None:
-            found = self.registry.get(adapter, verify=True)
-            loaded = (found.reference, self.registry.folder(found))
+        found = None if adapter is None else self.registry.get(adapter, verify=True)
+        loaded = None if found is None else (found.reference, self.registry.folder(found))
         is_remote = self._engine is not None and self._engine.isolate
         host = self.remote_host(reference) if is_remote else self.host(reference)
-        return host.chat(name or reference, adapter=loaded)
+        return host.chat(name or reference, adapter=loaded, as_published=as_published)
 
     def kernel_plan(self, artifact: Artifact, model: "Model") -> "KernelPlan":
         """The kernel plan of a model on this machine: the stored one, or a new probe's."""
@@ -365,7 +365,7 @@ class Door:
         self._check(name, "model to chat with that is called", self.names())
         if name == ASSISTANT:
             return self._workspace.assistant()
-        return self._workspace.chat_model(f"model/{name}", name=name)
+        return self._workspace.chat_model(f"model/{name}", name=name, as_published=True)
 
     def embedder(self, name: str) -> "TextEmbedder":
         self._check(name, "embedder", self.embedder_names())

@@ -33,12 +33,16 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
     parameters: dict[str, Any] = {}
 
 
+ALL_THAT_FIT = 2**31 - 1
+"""As `max_tokens`: a reply may be as long as the context has room for behind the prompt."""
+
+
 class Sampling(msgspec.Struct, frozen=True, kw_only=True):
     """How the next token is chosen. Temperature 0 is greedy; a seed makes any other choice repeatable.
 
     `logit_bias` is added to the scores of ids. `stop` ends at a text, `stop_ids` at an id; neither is shown.
     `ignore_end` goes on behind the model's own end. `logprobs` and `prompt_logprobs` ask for that many
-    alternatives beside every id's own log-probability (0: for its own alone).
+    alternatives beside every id's own log-probability (0: for its own alone). `max_tokens` may be ALL_THAT_FIT.
     """
 
     temperature: float = 0.0

@@ -23,7 +23,7 @@ from mainspring.gateway.keys import Keys
 from mainspring.gateway.meter import Meter
 from mainspring.knowledge.spans import spans_of
 from mainspring.protocols import Embedder, Sink, TextModel
-from mainspring.schema import ChatRequest, Message, Reply, Sampling
+from mainspring.schema import ALL_THAT_FIT, ChatRequest, Message, Reply, Sampling
 from mainspring.trace import Tracer
 
 
@@ -249,7 +249,7 @@ def _sampling_attributes(exchange: Exchange) -> dict[str, Any]:
         "gen_ai.request.temperature": sampling.temperature,
         "gen_ai.request.top_p": sampling.top_p,
         "gen_ai.request.top_k": sampling.top_k,
-        "gen_ai.request.max_tokens": sampling.max_tokens,
+        "gen_ai.request.max_tokens": None if sampling.max_tokens == ALL_THAT_FIT else sampling.max_tokens,
         "gen_ai.request.seed": sampling.seed,
         "gen_ai.request.stop_sequences": list(sampling.stop),
     }

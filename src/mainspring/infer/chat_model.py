@@ -17,7 +17,7 @@ from mainspring.infer.kernel_plan import KernelPlan
 from mainspring.infer.request import Request
 from mainspring.infer.tools.plan import ToolPlan, plan
 from mainspring.protocols import PLAIN, Sink
-from mainspring.schema import Ask, Message, Reply, Sampling
+from mainspring.schema import ALL_THAT_FIT, Ask, Message, Reply, Sampling
 from mainspring.tokenizer.base import Tokenizer
 from mainspring.tokenizer.stream import showing
 
@@ -100,6 +100,8 @@ class EngineChat:
     def _begin(
         self, ids: Sequence[int], sampling: Sampling, sink: Sink | None, ask: Ask, planned: ToolPlan
     ) -> EngineGeneration:
+        if sampling.max_tokens == ALL_THAT_FIT:
+            sampling = msgspec.structs.replace(sampling, max_tokens=max(self.context - len(ids), 1))
         asked = msgspec.structs.replace(sampling, max_tokens=max(sampling.max_tokens, 1))
         samplings.check(asked, vocab_size=self._tokenizer.vocab_size)
         num = max(ask.n, ask.best_of)

@@ -5,13 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mainspring.infer.chat_model import EngineChat
+from mainspring.infer.defaults import default_sampling
 from mainspring.infer.engine import Engine
 from mainspring.infer.grammar import Grammars
 from mainspring.infer.kernel_plan import KernelPlan
 from mainspring.infer.request import EngineConfig
 from mainspring.infer.seats import open_draft, open_seat
 from mainspring.models.model import Model
-from mainspring.schema import Sampling
 from mainspring.tokenizer.base import Tokenizer
 
 
@@ -29,7 +29,7 @@ class Host:
     def __init__(
         self, folder: Path, reference: str, plan: Callable[[Model], KernelPlan], config: EngineConfig
     ) -> None:
-        self.reference = reference
+        self.reference, self._folder = reference, folder
         self.tokenizer = Tokenizer.load(folder)
         self._seat = open_seat(folder, reference, plan, config)
         self.plan = self._seat.plan
@@ -47,9 +47,11 @@ class Host:
         return self._seat.model
 
     def chat(
-        self, name: str, *, adapter: tuple[str, Path] | None = None, sampling: Sampling | None = None
+        self, name: str, *, adapter: tuple[str, Path] | None = None, as_published: bool = False
     ) -> EngineChat:
         """The model under a name, with an adapter (its reference and folder) or without.
+
+        `as_published`: what is not said of sampling is said by the model's files; else it is greedy.
 
         Raises:
             WeightsError: an adapter that was trained on other weights.
@@ -65,7 +67,7 @@ class Host:
             self.plan,
             model=self.reference,
             adapter=adapter[0] if adapter else None,
-            sampling=sampling,
+            sampling=default_sampling(self._folder) if as_published else None,
         )
 
     def load_adapter(self, reference: str, folder: Path) -> None:

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from mainspring.infer.chat_model import EngineChat
+from mainspring.infer.defaults import default_sampling
 from mainspring.infer.kernel_plan import KernelPlan
 from mainspring.infer.process import EngineProcess
 from mainspring.infer.request import EngineConfig
-from mainspring.schema import Sampling
 from mainspring.tokenizer.base import Tokenizer
 
 
@@ -17,20 +17,21 @@ class RemoteHost:
     """
 
     def __init__(self, folder: Path, reference: str, known: KernelPlan | None, config: EngineConfig) -> None:
-        self.reference = reference
+        self.reference, self._folder = reference, folder
         self.tokenizer = Tokenizer.load(folder)
         self.engine = EngineProcess(folder, reference, config.model_copy(update={"isolate": False}), known)
         self.plan = KernelPlan.model_validate_json(self.engine.ready.plan)
 
     def chat(
-        self, name: str, *, adapter: tuple[str, Path] | None = None, sampling: Sampling | None = None
+        self, name: str, *, adapter: tuple[str, Path] | None = None, as_published: bool = False
     ) -> EngineChat:
         """See Host.chat."""
         if adapter is not None:
             self.engine.load_adapter(*adapter)
         return EngineChat(
             name, self.engine, self.tokenizer, self.plan, model=self.reference,
-            adapter=adapter[0] if adapter else None, sampling=sampling,
+            adapter=adapter[0] if adapter else None,
+            sampling=default_sampling(self._folder) if as_published else None,
         )  # fmt: skip
 
     def drop_adapter(self, reference: str) -> None:
