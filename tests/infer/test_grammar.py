@@ -49,6 +49,25 @@ def takes(grammar, text):
         ("json_object", None, '{"a": [1, {"b": null}]}', "[1]"),
         ("regex", "[0-9]{3}-[a-f]+", "123-ab", "12-ab"),
         ("regex", "^ab$", "ab", "abc"),
+        ("regex", r"\d{2}[\w-]\\d", "12-\\d", "12-5"),
+        ("regex", r"\d+", "12", "١٢"),
+        ("regex", r"[\w.]+\W[^\d]\D", "a_1. xy", "ä_1. xy"),
+        ("json_schema", {"type": "string", "pattern": r"^\d{3}$"}, '"123"', '"１２３"'),
+        (
+            "json_schema",
+            {
+                "properties": {
+                    "pattern": {
+                        "type": "object",
+                        "patternProperties": {r"^\d$": {"type": "null"}},
+                        "additionalProperties": False,
+                    }
+                },
+                "required": ["pattern"],
+            },
+            '{"pattern": {"1": null}}',
+            '{"pattern": {"١": null}}',
+        ),
         ("lark", 'start: "a" rest\nrest: "b" | "c" rest', "accb", "acc"),
         ("choice", ["yes", 'no "way"', "yes, sir"], 'no "way"', "no"),
         ("choice", ["yes", "yes, sir"], "yes", "yes,"),

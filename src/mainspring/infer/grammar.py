@@ -7,8 +7,10 @@ llguidance does the work (Earley parser over derivatives of regular expressions)
 between its parts, as Python writes it, and no other white space, so that most of the syntax is forced.
 """
 
+import copy
 import functools
 import json
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -46,6 +48,10 @@ NAMED_SCHEMAS = (
     "dependentSchemas",
     "dependencies",
 )
+
+
+ASCII_CLASSES = {r"\d": "[0-9]", r"\D": "[^0-9]", r"\w": "[0-9A-Za-z_]", r"\W": "[^0-9A-Za-z_]"}
+"""What ECMA-262, and so JSON Schema, means by these; llguidance takes the digits and letters of all scripts."""
 
 
 class GrammarState:
@@ -170,7 +176,7 @@ def _source(constraint: Constraint) -> str:
                 f"The JSON Schema is {json.dumps(value, default=str)[:80]}; it must be an object."
             )
         _refuse_ignored(value)
-        return LLMatcher.grammar_from_json_schema(value, overrides=JSON_OPTIONS)
+        return LLMatcher.grammar_from_json_schema(_in_ascii(value), overrides=JSON_OPTIONS)
     if kind == "choice":
         if not value or not all(isinstance(each, str) and each for each in value):
             raise ConfigError(
@@ -180,8 +186,23 @@ def _source(constraint: Constraint) -> str:
     if not isinstance(value, str) or not value:
         raise ConfigError(f"The {kind} constraint is {value!r:.80}; it must be text that is not empty.")
     if kind == "regex":
-        return LLMatcher.grammar_from_regex(value)
+        return LLMatcher.grammar_from_regex(_ascii(value))
     return LLMatcher.grammar_from_lark(value)
+
+
+def _ascii(pattern: str) -> str:
+    """The same regex with the classes of ASCII; a class may stand within another one."""
+    return re.sub(r"\\.", lambda escape: ASCII_CLASSES.get(escape[0], escape[0]), pattern, flags=re.DOTALL)
+
+
+def _in_ascii(schema: dict[str, Any]) -> dict[str, Any]:
+    schema = copy.deepcopy(schema)
+    for _, part in _parts(schema):
+        if isinstance(pattern := part.get("pattern"), str):
+            part["pattern"] = _ascii(pattern)
+        if isinstance(named := part.get("patternProperties"), dict):
+            part["patternProperties"] = {_ascii(name): each for name, each in named.items()}
+    return schema
 
 
 def _refuse_ignored(schema: dict[str, Any]) -> None:
