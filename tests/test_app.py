@@ -157,7 +157,9 @@ def test_the_door_names_what_there_is_where_a_name_is_unknown(workspace, base):
     assert door.embedder("minilm") is workspace.embedder
 
 
-def test_a_plain_model_behind_the_door_is_sampled_as_published_and_the_assistant_as_it_was_made(workspace, base):
+def test_a_plain_model_behind_the_door_is_sampled_as_published_and_the_assistant_as_it_was_made(
+    workspace, base
+):
     door = Door(workspace)
     assert door.chat("smollm2", Scope()).default_sampling.temperature == 1.0
     assert door.chat("mainspring", Scope()).default_sampling == workspace.assistant().default_sampling

@@ -7,7 +7,8 @@ import pytest
 from pydantic import BaseModel
 
 from fakes_model import House
-from mainspring.schema import Constraint, Message, ToolCall
+from mainspring.schema import Constraint, Message, Reply, ToolCall, Usage
+from mainspring.serve.responses_told import closing
 from mainspring.serve.responses import _lose
 from mainspring.serve.run import in_background
 
@@ -249,3 +250,14 @@ def test_a_conversation_is_compacted_and_goes_on_from_its_summary(ai, spoken):
     assert [message.content for message in asked(spoken) if message.role == "system"] == ["In French."]
     with pytest.raises(openai.BadRequestError, match=r"`input\[0\].encrypted_content`"):
         ai.responses.create(model="gpt", input=[{"type": "compaction", "encrypted_content": "é"}])
+
+
+def test_a_limit_cuts_the_last_item_alone():
+    calls = (ToolCall(id="a", name="look", arguments="{}"), ToolCall(id="b", name="look", arguments='{"at'))
+    usage = Usage(prompt_tokens=1, completion_tokens=9)
+    reply = Reply(
+        text="Let me look.", ids=(), prompt_ids=(), finish_reason="length", usage=usage, tool_calls=calls
+    )
+    done = closing({"id": "resp_1"}, reply, "req-1")
+    assert [item["status"] for item in done["output"]] == ["completed", "completed", "incomplete"]
+    assert done["status"] == "incomplete"

@@ -183,13 +183,16 @@ def replay(response: dict[str, Any]) -> Iterator[bytes]:
 
 
 def _output(identity: str, reply: Reply, status: str) -> Items:
-    text = text_of(reply)
+    """The items; a limit cuts the last one alone."""
+    text, whole = text_of(reply), "completed"
     logprobs = [logprob_row(one) for one in reply.logprobs]
-    items = [_text_item(identity, status, [_part(text, logprobs)])] if text or not reply.tool_calls else []
-    return items + [
-        _call_item(identity, index, status, call_id=call.id, name=call.name, arguments=call.arguments)
+    items = [_text_item(identity, whole, [_part(text, logprobs)])] if text or not reply.tool_calls else []
+    items += [
+        _call_item(identity, index, whole, call_id=call.id, name=call.name, arguments=call.arguments)
         for index, call in enumerate(reply.tool_calls)
     ]
+    items[-1]["status"] = status
+    return items
 
 
 def _text_id(identity: str) -> str:
