@@ -123,7 +123,8 @@ def test_a_template_that_trims_content_is_followed():
         ("ss", False, "system message stands after the first place"),
         ("ux", False, "a message of role 'tool' where 'assistant' is due"),
         ("z", False, "role 'critic'; known roles are system, user, assistant, tool"),
-        ("ua", True, "nothing to reply to"),
+        ("s", True, "Only a system message"),
+        ("ux", True, "a message of role 'tool' where 'user' is due; answers of tools follow"),
     ],
 )
 def test_messages_in_another_order_are_refused(roles, open_reply, message):
@@ -131,6 +132,34 @@ def test_messages_in_another_order_are_refused(roles, open_reply, message):
     messages = [Message(role=names[role], content="x") for role in roles]
     with pytest.raises(ChatError, match=message):
         chat.render(messages, TOKENIZER, open_reply=open_reply)
+
+
+@pytest.mark.parametrize("roles", ["uu", "au", "ua", "uaa", "us", "suus", "asu"])
+def test_what_is_only_replied_to_may_have_any_order_that_the_template_takes(tmp_path, roles):
+    names = {"s": "system", "u": "user", "a": "assistant"}
+    messages = [Message(names[role], f"text {index}") for index, role in enumerate(roles)]
+    TOKENIZER.save(tmp_path)
+    ours = chat.render(messages, TOKENIZER, open_reply=True)
+    assert ours.ids == their_ids(tmp_path, messages, open_reply=True)
+
+
+def test_a_reply_goes_on_where_the_assistants_message_ends():
+    before, begun = [user("Count."), assistant("One."), user("On.")], "Two, three"
+    going = chat.render([*before, assistant(begun)], TOKENIZER, go_on=True)
+    opened = chat.render(before, TOKENIZER, open_reply=True)
+    assert going.ids == opened.ids + TOKENIZER.encode(begun)
+    whole = chat.render([*before, assistant(begun)], TOKENIZER)
+    assert whole.ids[: len(going.ids)] == going.ids
+    assert going.message[len(opened.ids) :] == [3] * len(TOKENIZER.encode(begun))
+    for wrong in (before, [assistant("One")]):
+        with pytest.raises(ChatError, match="no assistant's message at the end to go on with"):
+            chat.render(wrong, TOKENIZER, go_on=True)
+
+
+def test_a_later_system_message_stays_where_tools_are_told_in_words():
+    messages = [Message("system", "Be brief."), user("a"), Message("system", "Be kind."), user("b")]
+    text = TOKENIZER.decode(chat.render(messages, TOKENIZER, open_reply=True, tools=[CLOCK]).ids)
+    assert text.index("Be brief.") < text.index("<tools>") < text.index("Be kind.")
 
 
 def test_half_a_character_is_refused():
@@ -262,6 +291,13 @@ def test_templates_that_quote_answers_or_leave_out_words_beside_calls_are_follow
         ),
     ],
 )
-def test_answers_that_belong_to_no_call_are_refused(messages, said):
+@pytest.mark.parametrize("open_reply", [False, True])
+def test_answers_that_belong_to_no_call_are_refused(messages, said, open_reply):
     with pytest.raises(ChatError, match=said):
-        chat.check(messages, open_reply=False)
+        chat.check(messages, open_reply=open_reply)
+
+
+def test_calls_at_the_end_are_a_lesson_and_no_question():
+    chat.check(CALLED[:2], open_reply=False)
+    with pytest.raises(ChatError, match="calls tools whose answers are missing"):
+        chat.check(CALLED[:2], open_reply=True)

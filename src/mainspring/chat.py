@@ -36,6 +36,7 @@ ORDER = (
     "the accepted order is: an optional system message, then user and assistant in turn, where answers of tools follow "
     "the assistant that calls them"
 )
+ANSWERS = "answers of tools follow the assistant that calls them, one for each call"
 MAX_RENDERED_CHARACTERS = 10_000_000
 
 
@@ -85,16 +86,18 @@ def render(
     tokenizer: ChatTokenizer,
     *,
     open_reply: bool = False,
+    go_on: bool = False,
     tools: Sequence[Tool] = (),
 ) -> Rendered:
     """Turn messages into ids, weights and the message each id came from.
 
     Args:
         messages: an optional system message, then user and assistant in turn, beginning with the user; answers of
-            tools stand behind the assistant's calls.
+            tools stand behind the assistant's calls. What is only to be replied to may have any order that the
+            template takes.
         tokenizer: its template and its special tokens are used.
-        open_reply: end with the header of an assistant's turn, ready to generate; the last message must be
-            the user's or a tool's.
+        open_reply: end with the header of an assistant's turn, ready to generate.
+        go_on: end within the last message, which is the assistant's, ready to go on with it.
         tools: what the model may call. Calls that a template writes weigh nothing.
 
     Raises:
@@ -102,7 +105,12 @@ def render(
         TemplateError: a template that does not compile, reaches for Python internals or rewrites the messages.
 
     """
-    check(messages, open_reply=open_reply)
+    check(messages, open_reply=open_reply or go_on, go_on=go_on)
+    if go_on:
+        opened = render(messages[:-1], tokenizer, open_reply=True, tools=tools)
+        begun, _ = tokenizer.encode_spans(messages[-1].content)
+        owner, none = [len(messages) - 1] * len(begun), [0] * len(begun)
+        return Rendered(ids=opened.ids + begun, weight=opened.weight + none, message=opened.message + owner)
     has_tools = bool(tools) or any(each.tool_calls or each.role == "tool" for each in messages)
     if not has_tools or knows_tools(tokenizer.chat_template):
         return _render(messages, tokenizer, tools, open_reply=open_reply)
@@ -129,8 +137,11 @@ def _render(
     return Rendered(ids=ids, weight=weight, message=owners)
 
 
-def check(messages: Sequence[Message], *, open_reply: bool) -> None:
-    """Raise ChatError unless the messages are text and in the one accepted order."""
+def check(messages: Sequence[Message], *, open_reply: bool, go_on: bool = False) -> None:
+    """Raise ChatError unless the messages are text and in an order that is accepted.
+
+    What a model learns from has one order. What it is only to reply to may have any, which its template may refuse.
+    """
     if not messages:
         raise ChatError("No messages were given; at least one user message is needed.")
     for index, message in enumerate(messages):
@@ -143,29 +154,26 @@ def check(messages: Sequence[Message], *, open_reply: bool) -> None:
             raise ChatError(
                 f"Message {index} holds half a character at {lone} (a lone surrogate); give whole Unicode text."
             )
-    if any(message.role == "system" for message in messages[1:]):
+    if not open_reply and any(message.role == "system" for message in messages[1:]):
         raise ChatError(f"A system message stands after the first place; {ORDER}.")
     turns = [message for message in messages if message.role != "system"]
     if not turns:
         raise ChatError("Only a system message was given; add a user message.")
-    _check_turns(turns)
-    if open_reply and turns[-1].role == "assistant":
+    calls = _check_turns(turns, in_turn=not open_reply)
+    if open_reply and calls and turns[-1].role == "assistant":
+        raise ChatError(f"The last message calls tools whose answers are missing; {ANSWERS}.")
+    if go_on and (len(messages) < 2 or messages[-1].role != "assistant"):
         raise ChatError(
-            "The last message is the assistant's, so there is nothing to reply to; end with a user message."
+            "There is no assistant's message at the end to go on with; add one with what the reply begins with."
         )
 
 
-def _check_turns(turns: Sequence[Message]) -> None:
+def _check_turns(turns: Sequence[Message], *, in_turn: bool) -> set[str]:
+    """The calls that the last assistant's message made."""
     calls: set[str] = set()
     before = ""
     for index, message in enumerate(turns):
-        due = {
-            "": ("user",),
-            "user": ("assistant",),
-            "assistant": ("user",),
-            "tool": ("tool", "assistant", "user"),
-        }
-        wanted = ("tool",) if before == "assistant" and calls else due[before]
+        wanted = _due(before, in_turn=in_turn) if before != "assistant" or not calls else ("tool",)
         if message.role not in wanted:
             where = (
                 "The conversation starts with"
@@ -175,7 +183,8 @@ def _check_turns(turns: Sequence[Message]) -> None:
                 else f"Turn {index} is"
             )
             raise ChatError(
-                f"{where} a message of role '{message.role}' where '{wanted[-1]}' is due; {ORDER}."
+                f"{where} a message of role '{message.role}' where '{wanted[-1]}' is due; "
+                f"{ORDER if in_turn else ANSWERS}."
             )
         if message.role == "assistant":
             calls = {call.id for call in message.tool_calls}
@@ -185,6 +194,16 @@ def _check_turns(turns: Sequence[Message]) -> None:
                 f"{', '.join(sorted(calls)) or 'nothing'} before it. Name the call that it answers."
             )
         before = message.role
+    return calls
+
+
+def _due(before: str, *, in_turn: bool) -> tuple[str, ...]:
+    """The roles that may follow a message without open calls; "" is before the first one."""
+    if before == "tool":
+        return ("tool", "assistant", "user")
+    if in_turn:
+        return ("assistant",) if before == "user" else ("user",)
+    return ("assistant", "user")
 
 
 def _lone_surrogate(text: str) -> int | None:

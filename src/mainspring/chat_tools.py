@@ -78,7 +78,7 @@ def in_words(messages: Sequence[Message], tools: Sequence[Tool]) -> tuple[list[M
         system = f"{messages[0].content}\n\n{introduction}" if is_first else introduction
         words, origins = [Message("system", system)], [0 if is_first else -1]
     for index, message in enumerate(messages):
-        if message.role == "system" and tools:
+        if message.role == "system" and tools and index == 0:
             continue
         if message.role in ("tool", "user") and words and words[-1].role == "user":
             words[-1] = Message("user", f"{words[-1].content}\n{_worded(message)}")

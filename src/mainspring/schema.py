@@ -77,7 +77,8 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     `tool_choice` is "auto", "none", "required" or the name of one tool. `n` replies are given, the best of
     `best_of` where that is more; `beams` above 1 searches that many wide instead of sampling. Requests of a
     higher `priority` go first; after `deadline_s` seconds a request that is not done is given up. `salt`
-    keeps what it computes out of the cache of others.
+    keeps what it computes out of the cache of others. With `go_on` the reply continues the last message,
+    which is the assistant's.
     """
 
     tools: tuple[Tool, ...] = ()
@@ -88,6 +89,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     best_of: int = 1
     beams: int = 1
     length_penalty: float = 1.0
+    go_on: bool = False
     priority: int = 0
     deadline_s: float | None = None
     tenant: str = ""

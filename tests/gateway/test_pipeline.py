@@ -107,7 +107,7 @@ def test_the_messages_the_model_was_shown_are_remembered(house):
     ("request_", "error"),
     [
         (ChatRequest(model="nothing", messages=ASK), NotFoundError),
-        (ChatRequest(model="plain", messages=ASK * 2), ChatError),
+        (ChatRequest(model="plain", messages=(Message("tool", "x"),)), ChatError),
         (ChatRequest(model="plain", messages=()), ChatError),
     ],
 )

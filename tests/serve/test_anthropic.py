@@ -97,7 +97,7 @@ def test_a_schema_for_the_output_reaches_the_model(claude, spoken):
 
 
 def test_turns_of_one_role_are_one_and_results_of_tools_come_back(spoken, monkeypatch):
-    monkeypatch.setattr("mainspring.chat.check", lambda messages, open_reply: None)
+    monkeypatch.setattr("mainspring.chat.check", lambda messages, **_: None)
     messages = [
         {"role": "user", "content": "One."},
         {
@@ -132,6 +132,16 @@ def test_turns_of_one_role_are_one_and_results_of_tools_come_back(spoken, monkey
     )
 
 
+def test_a_reply_goes_on_with_what_the_assistant_has_begun(claude, spoken):
+    claude.messages.create(
+        model="gpt", max_tokens=9, messages=[*SKY, {"role": "assistant", "content": "The"}]
+    )
+    assert run_of(spoken).ask.go_on
+    assert spoken.shelf.models["gpt"].asked[-1][-1] == Message("assistant", "The")
+    claude.messages.create(model="gpt", max_tokens=9, messages=SKY)
+    assert not run_of(spoken).ask.go_on
+
+
 def test_tokens_are_counted_with_the_tools(claude):
     plain = claude.messages.count_tokens(model="gpt", messages=SKY)
     assert plain.input_tokens == len("<user>What of the sky?")
@@ -152,7 +162,7 @@ def test_errors_come_in_the_dialect_s_own_shape(claude, spoken_url, tmp_path):
         ({"tool_choice": {"type": "tool", "name": "x"}}, "`tool_choice` is 'x'"),
         ({"stop_sequences": [""]}, "`stop_sequences`"),
         ({"messages": [{"role": "user", "content": [{"type": "image"}]}]}, 'is "image"'),
-        ({"messages": [*SKY, {"role": "assistant", "content": "The"}]}, "the assistant's"),
+        ({"messages": [{"role": "assistant", "content": "The"}]}, "no assistant's message at the end"),
     ]:
         with pytest.raises(anthropic.BadRequestError, match=words) as raised:
             claude.messages.create(model="gpt", max_tokens=5, messages=SKY, extra_body=change)

@@ -96,10 +96,13 @@ def fault(answer, status):
             "messages[0].content",
         ),
         ({"messages": [{"role": "bard", "content": "x"}]}, "messages", "role 'bard'; known roles are system"),
-        ({"messages": [{"role": "assistant", "content": "x"}]}, "messages", "starts with"),
-        ({"messages": [USER, USER]}, "messages", "Two user messages follow each other"),
-        ({"messages": [USER, {"role": "assistant", "content": "x"}]}, "messages", "end with a user message"),
-        ({"messages": [USER, {"role": "system", "content": "x"}]}, "messages", "system message stands after"),
+        ({"continue_final_message": True}, None, "does not do going on with a reply that has begun"),
+        (
+            {"messages": [{**USER, "role": "tool"}]},
+            "messages",
+            "where 'user' is due; answers of tools follow",
+        ),
+        ({"add_generation_prompt": False}, "add_generation_prompt", "are both False"),
         ({"messages": [{"role": "user", "content": "x" * 6000}]}, None, "6000 characters"),
     ],
 )

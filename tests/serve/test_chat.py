@@ -181,7 +181,7 @@ def test_every_sampling_field_reaches_the_model(ai, spoken):
 
 
 def test_the_history_of_calls_and_results_reaches_the_model(spoken, monkeypatch):
-    monkeypatch.setattr("mainspring.chat.check", lambda messages, open_reply: None)
+    monkeypatch.setattr("mainspring.chat.check", lambda messages, **_: None)
     history = [
         {"role": "developer", "content": "Be brief."},
         {"role": "system", "content": [{"type": "text", "text": "Be kind."}]},
@@ -258,3 +258,17 @@ def test_embeddings_can_be_shortened_and_asked_for_by_ids(ai):
     short = ai.embeddings.create(model="bytes", input=[list(b"abc")], dimensions=2, encoding_format="float")
     assert len(short.data[0].embedding) == 2
     assert sum(x * x for x in short.data[0].embedding) == pytest.approx(1, abs=1e-6)
+
+
+def test_messages_of_any_order_reach_the_model_and_a_reply_may_go_on(ai, spoken):
+    turns = [{"role": "assistant", "content": "Hello!"}, *SKY, *SKY, {"role": "assistant", "content": "The"}]
+    ai.chat.completions.create(model="gpt", messages=turns)
+    assert [message.role for message in spoken.shelf.models["gpt"].asked[-1]] == [
+        "assistant", "user", "user", "assistant",
+    ]  # fmt: skip
+    assert not run_of(spoken).ask.go_on
+    going = {"continue_final_message": True, "add_generation_prompt": False}
+    ai.chat.completions.create(model="gpt", messages=turns, extra_body=going)
+    assert run_of(spoken).ask.go_on
+    with pytest.raises(openai.BadRequestError, match="no assistant's message at the end"):
+        ai.chat.completions.create(model="gpt", messages=SKY, extra_body={"continue_final_message": True})

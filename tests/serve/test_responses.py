@@ -8,8 +8,8 @@ from pydantic import BaseModel
 
 from fakes_model import House
 from mainspring.schema import Constraint, Message, Reply, ToolCall, Usage
-from mainspring.serve.responses_told import closing
 from mainspring.serve.responses import _lose
+from mainspring.serve.responses_told import closing
 from mainspring.serve.run import in_background
 
 TOOL = {"type": "function", "name": "look", "parameters": {"type": "object"}, "strict": True}
@@ -87,7 +87,7 @@ def test_functions_are_called_and_their_results_go_back(ai, spoken, is_stream, m
     assert [(item.call_id, item.arguments) for item in done.output[1:]] == [
         ("call_1", '{"at": "sky"}'), ("call_2", '{"at": "sea"}'),
     ]  # fmt: skip
-    monkeypatch.setattr("mainspring.chat.check", lambda messages, open_reply: None)
+    monkeypatch.setattr("mainspring.chat.check", lambda messages, **_: None)
     results = [{"type": "function_call_output", "call_id": "call_1", "output": "blue"}]
     ai.responses.create(model="gpt", input=results, previous_response_id=done.id)
     assert asked(spoken) == (

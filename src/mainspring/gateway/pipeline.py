@@ -170,7 +170,7 @@ class Pipeline:
             if beyond:
                 raise ConfigError(_plain_only(request.model, beyond))
         if request.prompt is None:
-            chat.check(request.messages, open_reply=True)
+            chat.check(request.messages, open_reply=True, go_on=request.ask.go_on)
         elif not request.prompt:
             raise ConfigError("The prompt is empty; give at least one character or token id.")
 
@@ -285,6 +285,7 @@ def _beyond_chat(request: ChatRequest, sampling: Sampling) -> list[str]:
         "raw prompts": request.prompt is not None,
         "tools": bool(ask.tools) and ask.tool_choice != "none",
         "a constrained output": ask.constraint is not None,
+        "going on with a reply that has begun": ask.go_on,
         "more than one reply (n, best_of, beams)": max(ask.n, ask.best_of, ask.beams) > 1,
         "log-probabilities": sampling.logprobs is not None or sampling.prompt_logprobs is not None,
     }

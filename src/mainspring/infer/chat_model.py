@@ -54,7 +54,7 @@ class EngineChat:
         if sampling.max_tokens < 1:
             raise ConfigError(f"`max_tokens` is {sampling.max_tokens}; a reply needs 1 or more.")
         planned = self._plan_tools(ask)
-        return self._begin(self._render(messages, planned), sampling, sink, ask, planned)
+        return self._begin(self._render(messages, planned, ask), sampling, sink, ask, planned)
 
     def complete(
         self, prompt: str | Sequence[int], sampling: Sampling, sink: Sink | None = None, *, ask: Ask = PLAIN
@@ -76,7 +76,7 @@ class EngineChat:
 
     def prompt_ids(self, messages: Sequence[Message], ask: Ask = PLAIN) -> list[int]:
         """The ids that the model is shown for messages."""
-        return self._render(messages, self._plan_tools(ask))
+        return self._render(messages, self._plan_tools(ask), ask)
 
     def encode(self, text: str) -> list[int]:
         return self._tokenizer.encode(text)
@@ -94,8 +94,9 @@ class EngineChat:
     def _plan_tools(self, ask: Ask) -> ToolPlan:
         return plan(ask, self._tokenizer.chat_template)
 
-    def _render(self, messages: Sequence[Message], planned: ToolPlan) -> list[int]:
-        return chat.render(messages, self._tokenizer, open_reply=True, tools=planned.shown).ids
+    def _render(self, messages: Sequence[Message], planned: ToolPlan, ask: Ask) -> list[int]:
+        tools, go_on = planned.shown, ask.go_on
+        return chat.render(messages, self._tokenizer, open_reply=not go_on, go_on=go_on, tools=tools).ids
 
     def _begin(
         self, ids: Sequence[int], sampling: Sampling, sink: Sink | None, ask: Ask, planned: ToolPlan

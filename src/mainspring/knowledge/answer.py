@@ -128,7 +128,12 @@ class Assistant:
     def _ask(self, conversations: Sequence[Sequence[Message]]) -> list[_Asked]:
         for messages in conversations:
             chat.check(messages, open_reply=True)
-            if messages[0].role == "system":
+            if messages[-1].role != "user":
+                raise ChatError(
+                    f"The model '{self.name}' answers a question, and the last message is of role "
+                    f"'{messages[-1].role}'. End with a user message."
+                )
+            if any(message.role == "system" for message in messages):
                 raise ChatError(
                     f"The model '{self.name}' takes no system message: its instructions are its prompt "
                     f"artifact. Leave it out, or send it to the model '{self._model.name}'."

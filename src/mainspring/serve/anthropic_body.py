@@ -148,6 +148,7 @@ def ask_of(parsed: CountBody) -> Ask:
         except FieldError as error:
             raise error.within(f"tools[{index}]") from None
         tools.append(Tool(name=tool.name, description=tool.description, parameters=tool.input_schema))
+    turn = parsed.messages[-1]
     choice = {"any": "required", "tool": parsed.tool_choice.name}.get(
         parsed.tool_choice.type, parsed.tool_choice.type
     )
@@ -157,6 +158,7 @@ def ask_of(parsed: CountBody) -> Ask:
         tools=tuple(tools), tool_choice=choice,
         parallel_tool_calls=not parsed.tool_choice.disable_parallel_tool_use,
         constraint=format_constraint("json_schema", Named("", form.schema)) if form else None,
+        go_on=turn.role == "assistant",
     )  # fmt: skip
 
 

@@ -114,7 +114,12 @@ def overrides(fields: SamplingFields, max_tokens: int | None, logprobs: int | No
 
 
 def ask_of(
-    fields: SamplingFields, tools: tuple[Tool, ...] = (), tool_choice: str = "auto", *, parallel: bool = True
+    fields: SamplingFields,
+    tools: tuple[Tool, ...] = (),
+    tool_choice: str = "auto",
+    *,
+    parallel: bool = True,
+    go_on: bool = False,
 ) -> Ask:
     """What is asked besides messages and sampling."""
     n = fields.n or 1
@@ -133,7 +138,7 @@ def ask_of(
         tools=tools, tool_choice=tool_choice, parallel_tool_calls=parallel, constraint=constraint(fields), n=n,
         best_of=1 if fields.use_beam_search else best_of, beams=best_of if fields.use_beam_search else 1,
         length_penalty=fields.length_penalty, priority=fields.priority, deadline_s=fields.deadline_s,
-        salt=fields.cache_salt,
+        salt=fields.cache_salt, go_on=go_on,
     )  # fmt: skip
 
 

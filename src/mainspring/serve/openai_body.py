@@ -123,6 +123,8 @@ class ChatBody(SamplingFields, frozen=True, kw_only=True):
     tools: tuple[FunctionTool, ...] = ()
     tool_choice: Literal["auto", "none", "required"] | ChosenTool | AllowedChoice | None = None
     parallel_tool_calls: bool = True
+    add_generation_prompt: bool | None = None
+    continue_final_message: bool = False
     functions: tuple[Function, ...] = ()
     function_call: Literal["none"] | None = None
     store: bool = False
@@ -143,7 +145,7 @@ def chat_request(body: dict[str, Any], key: str | None) -> tuple[ChatRequest, Ch
     request = ChatRequest(
         model=parsed.model,
         messages=leading([_message(index, message) for index, message in enumerate(parsed.messages)]),
-        ask=ask_of(parsed, tools, choice, parallel=parsed.parallel_tool_calls),
+        ask=ask_of(parsed, tools, choice, parallel=parsed.parallel_tool_calls, go_on=_goes_on(parsed)),
         overrides=overrides(parsed, _limit(parsed), _num_logprobs(parsed)),
         stream=parsed.stream,
         key=key,
@@ -159,6 +161,17 @@ def leading(messages: list[Message]) -> tuple[Message, ...]:
     role: Role = "user" if count == len(messages) else "system"
     text = "\n\n".join(message.content for message in messages[:count])
     return (Message(role, text), *messages[count:])
+
+
+def _goes_on(parsed: ChatBody) -> bool:
+    """Whether the reply continues the last message; both fields are vLLM's, and each says what the other does."""
+    if parsed.add_generation_prompt in (None, not parsed.continue_final_message):
+        return parsed.continue_final_message
+    raise FieldError(
+        f"`add_generation_prompt` and `continue_final_message` are both {parsed.continue_final_message}; a reply is "
+        "either begun or gone on with. Leave `add_generation_prompt` out.",
+        param="add_generation_prompt",
+    )
 
 
 def _limit(parsed: ChatBody) -> int | None:
@@ -211,10 +224,9 @@ def _message(index: int, given: dict[str, Any]) -> Message:
     if parsed.content is None and not parsed.tool_calls and parsed.refusal is None:
         place = f"messages[{index}].content"
         raise FieldError(f"`{place}` is missing. Add it.", param=place, code="missing_required_parameter")
-    if parsed.role not in {*chat.ROLES, "tool", "developer"}:
+    if parsed.role not in {*chat.ROLES, "developer"}:
         raise ChatError(
-            f"Message {index} has the role '{parsed.role}'; known roles are {', '.join(chat.ROLES)}, "
-            "developer, tool."
+            f"Message {index} has the role '{parsed.role}'; known roles are {', '.join(chat.ROLES)}, developer."
         )
     role: Role = "system" if parsed.role == "developer" else parsed.role  # type: ignore[assignment]
     return Message(
