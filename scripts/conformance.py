@@ -133,6 +133,7 @@ def start_server(model: Path, workspace: Path) -> tuple[subprocess.Popen[str], s
     command = [
         sys.executable, "-m", "mainspring", "serve", "--model", str(model), "--workspace", str(workspace),
         "--port", "0", "-o", f"aliases={{'*': '{model.resolve().stem.lower()}'}}",
+        "-o", "engine.default_max_tokens=64",  # most of the tests do not say how long a reply may be
     ]  # fmt: skip
     server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert server.stderr is not None

@@ -54,3 +54,11 @@ def test_a_model_as_published_is_sampled_as_its_files_say_and_goes_on_to_its_con
         assert whole.finish_reason == "length"
     finally:
         host.close()
+
+
+def test_the_owner_may_bound_what_a_client_does_not(folder):
+    host = Host(folder, "model/tiny@1", lambda model: PLAN, EngineConfig(default_max_tokens=7))
+    try:
+        assert host.chat("tiny", as_published=True).default_sampling.max_tokens == 7
+    finally:
+        host.close()

@@ -29,7 +29,7 @@ class Host:
     def __init__(
         self, folder: Path, reference: str, plan: Callable[[Model], KernelPlan], config: EngineConfig
     ) -> None:
-        self.reference, self._folder = reference, folder
+        self.reference, self._published = reference, default_sampling(folder, config.default_max_tokens)
         self.tokenizer = Tokenizer.load(folder)
         self._seat = open_seat(folder, reference, plan, config)
         self.plan = self._seat.plan
@@ -67,7 +67,7 @@ class Host:
             self.plan,
             model=self.reference,
             adapter=adapter[0] if adapter else None,
-            sampling=default_sampling(self._folder) if as_published else None,
+            sampling=self._published if as_published else None,
         )
 
     def load_adapter(self, reference: str, folder: Path) -> None:

@@ -17,7 +17,7 @@ class RemoteHost:
     """
 
     def __init__(self, folder: Path, reference: str, known: KernelPlan | None, config: EngineConfig) -> None:
-        self.reference, self._folder = reference, folder
+        self.reference, self._published = reference, default_sampling(folder, config.default_max_tokens)
         self.tokenizer = Tokenizer.load(folder)
         self.engine = EngineProcess(folder, reference, config.model_copy(update={"isolate": False}), known)
         self.plan = KernelPlan.model_validate_json(self.engine.ready.plan)
@@ -31,7 +31,7 @@ class RemoteHost:
         return EngineChat(
             name, self.engine, self.tokenizer, self.plan, model=self.reference,
             adapter=adapter[0] if adapter else None,
-            sampling=default_sampling(self._folder) if as_published else None,
+            sampling=self._published if as_published else None,
         )  # fmt: skip
 
     def drop_adapter(self, reference: str) -> None:

@@ -47,6 +47,11 @@ class EngineConfig(Config):
         default=1024, ge=1, description="Requests that may be open before more are refused."
     )
     max_step_tokens: int = Field(default=512, ge=1, description="Tokens that one step computes at most.")
+    default_max_tokens: int = Field(
+        default=0,
+        ge=0,
+        description="Tokens of a plain model's reply where its client says nothing; 0: all that the context holds.",
+    )
     max_slowdown: float = Field(
         default=3.0, gt=1, description="How many times longer prompts may make a step in which others decode."
     )
