@@ -78,7 +78,7 @@ class NoteSettings(Config):
 
 
 class Note:
-    """Notes every document that it sees; fails at the one that a file beside the log names."""
+    """Notes every document that it sees; fails, or waits, at the one that a file beside the log names."""
 
     name = "note"
 
@@ -90,6 +90,9 @@ class Note:
         stop = log.with_suffix(".stop")
         if stop.exists() and stop.read_text() == document.id:
             raise RuntimeError("told to stop here")
+        hold = log.with_suffix(".hold")
+        while hold.exists() and hold.read_text() == document.id:
+            time.sleep(0.01)
         with log.open("a", encoding="utf-8") as stream:
             stream.write(document.id + "\n")
         time.sleep(self.settings.pause_s)
