@@ -208,12 +208,7 @@ class Engine:
             raise NotFoundError(f"The adapter {request.adapter} is not loaded. Load it, or ask without it.")
         if not request.ids:
             raise ContextLengthError("The prompt is empty; at least one token is needed.")
-        wanted = len(request.ids) + request.sampling.max_tokens
-        if wanted > self.context:
-            raise ContextLengthError(
-                f"The prompt has {len(request.ids):,} tokens and {request.sampling.max_tokens:,} may follow, "
-                f"{wanted:,} in all; {self.context:,} is the limit. Shorten the prompt or ask for fewer tokens."
-            )
+        request.check_fits(self.context)
 
     def _retry_s(self) -> int:
         """When about a place will be free: the time of as many steps as an answer of average length has."""

@@ -211,7 +211,7 @@ class EngineGeneration:
         self.prompt_ids = shared.prompt_ids
         self._num_kept, self._sink = num_kept, sink
         self._begun, self._first, self._all = threading.Event(), threading.Event(), threading.Event()
-        self._is_cancelled = False
+        self.is_cancelled = False
         self._kept: list[Reply] = []
         own = sink if num_kept == num else None
         self.streams = [Stream(shared, index, parser(), own, self._end) for index in range(num)]
@@ -224,12 +224,8 @@ class EngineGeneration:
             stream.ticket, stream.request = ticket, request
         self._begun.set()
 
-    @property
-    def is_cancelled(self) -> bool:
-        return self._is_cancelled
-
     def cancel(self) -> None:
-        self._is_cancelled = True
+        self.is_cancelled = True
         for stream in self.streams:
             if stream.ticket is not None:
                 stream.ticket.cancel()
