@@ -1,7 +1,7 @@
 """Constrained output: which ids may come next, so that the text matches a schema, a regex, a grammar or a choice.
 
-Constraint -> Grammars.compile (by the caller's thread, cached) -> Grammar -> start -> GrammarState, one a sequence
-GrammarState: forced ids skip the model; otherwise mask -> sampling -> accept
+Constraint -> Grammars.compile (by the caller's thread, cached) -> Grammar -> start, one a sequence
+Grammar: forced ids skip the model; otherwise mask -> sampling -> accept
 
 llguidance does the work (Earley parser over derivatives of regular expressions). JSON comes with ", " and ": "
 between its parts, as Python writes it, and no other white space, so that most of the syntax is forced.
@@ -54,14 +54,18 @@ ASCII_CLASSES = {r"\d": "[0-9]", r"\D": "[^0-9]", r"\w": "[0-9A-Za-z_]", r"\W": 
 """What ECMA-262, and so JSON Schema, means by these; llguidance takes the digits and letters of all scripts."""
 
 
-class GrammarState:
-    """Where one sequence stands in its grammar.
+class Grammar:
+    """A compiled constraint, and where a sequence stands in it.
 
     Every method raises MainspringError where the grammar outgrows its limits; that ends the request alone.
     """
 
     def __init__(self, matcher: "LLMatcher") -> None:
         self._matcher = matcher
+
+    def start(self) -> "Grammar":
+        """One for a sequence to go through; what was compiled stays at the beginning for all who ask for it."""
+        return Grammar(self._matcher.deep_copy())
 
     @property
     def is_done(self) -> bool:
@@ -88,17 +92,6 @@ class GrammarState:
             raise MainspringError(
                 f"The grammar of this reply went wrong: {_first_line(self._matcher.get_error())}. Use a simpler one."
             )
-
-
-class Grammar:
-    """A compiled constraint, shared by all who ask for it."""
-
-    def __init__(self, matcher: "LLMatcher") -> None:
-        self._matcher = matcher
-
-    def start(self) -> GrammarState:
-        """A state at the beginning, for one sequence."""
-        return GrammarState(self._matcher.deep_copy())
 
 
 class Grammars:

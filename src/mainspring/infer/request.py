@@ -11,7 +11,7 @@ from pydantic import Field
 from mainspring.artifact import Artifact
 from mainspring.config import Config
 from mainspring.errors import ContextLengthError
-from mainspring.infer.grammar import GrammarState
+from mainspring.infer.grammar import Grammar
 from mainspring.infer.kernel_plan import Products
 from mainspring.infer.sampling import Chosen, Seen
 from mainspring.infer.speculate import NGram, Pace
@@ -149,7 +149,7 @@ class Sequence:
     sink: OutputSink
     seed: int
     ids: list[int]
-    grammar: GrammarState | None = None
+    grammar: Grammar | None = None
     seen: Seen | None = None
     ngram: NGram = field(default_factory=NGram)
     ngram_pace: Pace = field(default_factory=Pace)
