@@ -11,8 +11,6 @@ import copy
 import functools
 import json
 import re
-import threading
-from collections import OrderedDict
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -99,8 +97,7 @@ class Grammars:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
-        self._lock = threading.Lock()
-        self._compiled: OrderedDict[str, Grammar] = OrderedDict()
+        self._compiled = functools.lru_cache(MAX_CACHED)(self._build)
 
     def compile(self, constraint: Constraint) -> Grammar:
         """The grammar of a constraint; takes milliseconds, so call it from the thread that asks, not the engine's.
@@ -114,21 +111,14 @@ class Grammars:
             raise ConfigError(
                 f"The {constraint.kind} constraint has {len(key):,} characters; {MAX_CHARACTERS:,} is the limit."
             )
-        with self._lock:
-            found = self._compiled.get(key)
-            if found is not None:
-                self._compiled.move_to_end(key)
-                return found
-        grammar = self._build(constraint)
-        with self._lock:
-            self._compiled[key] = grammar
-            while len(self._compiled) > MAX_CACHED:
-                self._compiled.popitem(last=False)
-        return grammar
+        return self._compiled(key)
 
-    def _build(self, constraint: Constraint) -> Grammar:
+    def _build(self, key: str) -> Grammar:
+        """Compile a constraint from its JSON text, which tells whether it was compiled before."""
         from llguidance import LLMatcher, LLParserLimits
 
+        kind, value = json.loads(key)
+        constraint = Constraint(kind=kind, value=value)
         source = _source(constraint)
         limits = LLParserLimits(verbose_errors=False)
         is_error, said = LLMatcher.validate_grammar_with_warnings(source, self._vocabulary, limits=limits)
