@@ -67,7 +67,7 @@ class EngineProcess:
     """Starts the process and waits until its model is loaded."""
 
     def __init__(self, folder: Path, reference: str, config: EngineConfig, plan: KernelPlan | None) -> None:
-        self._start = wire.start_of(folder, reference, config, plan)
+        self._start = wire.Start(folder=folder, reference=reference, config=config, plan=plan)
         self._numbers = itertools.count(1)
         self._tickets: dict[int, RemoteTicket] = {}
         self._calls: dict[int, _Call] = {}
@@ -147,19 +147,19 @@ class EngineProcess:
     def _launch(self) -> None:
         self._process, self._connection = spare.take()
         try:
-            wire.send(self._connection, self._start)
+            self._connection.send_bytes(self._start.model_dump_json().encode())
             if not self._connection.poll(START_S):
                 self._process.kill()
                 raise MainspringError(f"The engine's process has not loaded its model within {START_S} s.")
-            ready = msgspec.msgpack.decode(self._connection.recv_bytes(), type=wire.Ready)
+            ready = wire.Ready.model_validate_json(self._connection.recv_bytes())
         except (EOFError, OSError) as error:
             code = self._process.wait()
             raise MainspringError(
                 f"The engine's process ended with code {code} before it was ready; what it wrote stands above."
             ) from error
-        self.backend_name, self.fingerprint, self.is_exact = ready.backend, ready.fingerprint, ready.is_exact
-        self.context, self.plan = ready.context, ready.plan
-        self._start = msgspec.structs.replace(self._start, plan=ready.plan)
+        self.backend_name, self.fingerprint = ready.backend_name, ready.fingerprint
+        self.is_exact, self.context, self.plan = ready.is_exact, ready.context, ready.plan
+        self._start = self._start.model_copy(update={"plan": ready.plan})
         with self._lock:
             self._launches += 1
             self._living = self._launches
