@@ -19,7 +19,7 @@ import jsonschema
 import numpy as np
 
 from mainspring.errors import ConfigError, MainspringError
-from mainspring.infer.grammar import Grammar, Grammars, GrammarState
+from mainspring.infer.grammar import Grammar, Grammars
 from mainspring.schema import Constraint
 from mainspring.tokenizer.base import Tokenizer
 from report import row, show
@@ -55,7 +55,7 @@ class Drawer:
             ids.append(chosen)
         return None
 
-    def _choose(self, state: GrammarState, length: int) -> int:
+    def _choose(self, state: Grammar, length: int) -> int:
         started = time.perf_counter()
         mask = state.mask()
         self.mask_s.append(time.perf_counter() - started)

@@ -146,5 +146,5 @@ def test_a_workspace_finds_the_draft_by_its_reference_and_no_model_guesses_for_i
     remote = build(ServeSettings, {"engine": {"draft_model": "model/small", "isolate": True}})
     with Workspace(tmp_path, engine=remote.engine) as workspace:
         assert workspace.chat_model("model/large").reply(*asked).ids == expected.ids
-        told = workspace.remote_host("model/large").engine._start.engine_config()
+        told = workspace.remote_host("model/large").engine._start.config
     assert told.draft_model == str(tmp_path / "artifacts" / "model" / "small" / "1")

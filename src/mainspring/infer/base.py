@@ -19,19 +19,16 @@ class AnyTicket(Protocol):
 
 
 class AnyEngine(Protocol):
-    """Takes requests and hands out their outputs; thread-safe. See engine.Engine for what each does."""
+    """Takes requests and hands out their outputs; thread-safe. See engine.Engine for what each does.
 
-    @property
-    def backend_name(self) -> str: ...
+    `fingerprint` names the weights and the kernels that answer. `context` is the most ids that a prompt and its reply
+    may have together: of the model, and of the cache.
+    """
 
-    @property
-    def fingerprint(self) -> str: ...
-
-    @property
-    def is_exact(self) -> bool: ...
-
-    @property
-    def context(self) -> int: ...
+    backend_name: str
+    fingerprint: str
+    is_exact: bool
+    context: int
 
     def submit_all(self, requests: Sequence[Request], sinks: Sequence[OutputSink]) -> Sequence[AnyTicket]: ...
 

@@ -6,12 +6,14 @@ requests, which it mixes with all others.
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, wait
+from dataclasses import dataclass, replace
+from functools import partial
 
 import msgspec
 
-from mainspring.errors import ConfigError, ContextLengthError, MainspringError
+from mainspring.errors import ConfigError, MainspringError
 from mainspring.infer.base import AnyEngine, AnyTicket
 from mainspring.infer.generation import EngineGeneration, Shared
 from mainspring.infer.request import Output, Request
@@ -27,10 +29,6 @@ class Beam:
 
     chosen: tuple[Chosen, ...] = ()
     score: float = 0.0
-
-    @property
-    def ids(self) -> tuple[int, ...]:
-        return tuple(each.id for each in self.chosen)
 
 
 class Search:
@@ -93,14 +91,8 @@ class BeamGeneration(EngineGeneration):
     def begin(self, engine: AnyEngine, requests: Sequence[Request]) -> None:
         """Begin the search; its first step is asked for here, so that what cannot be asked raises at once."""
         (request,) = requests
-        sampling = request.sampling
-        if len(request.ids) + sampling.max_tokens > engine.context:
-            raise ContextLengthError(
-                f"The prompt has {len(request.ids):,} tokens and {sampling.max_tokens:,} may follow; "
-                f"{engine.context:,} is the limit. Shorten the prompt or ask for fewer tokens."
-            )
-        ends = sampling.stop_ids if sampling.ignore_end else (*request.end_ids, *sampling.stop_ids)
-        search = Search(self._ask.beams, sampling.max_tokens, ends, self._ask.length_penalty)
+        request.check_fits(engine.context)
+        search = Search(self._ask.beams, request.sampling.max_tokens, request.ends, self._ask.length_penalty)
         first = self._ask_engine(engine, request, search)
         threading.Thread(
             target=self._run, args=(engine, request, search, first), name="beams", daemon=True
@@ -111,20 +103,23 @@ class BeamGeneration(EngineGeneration):
         for ticket in self._tickets:
             ticket.cancel()
 
-    def _run(self, engine: AnyEngine, request: Request, search: Search, waiting: "_Answers") -> None:
+    def _run(
+        self, engine: AnyEngine, request: Request, search: Search, answers: list[Future[Chosen]]
+    ) -> None:
         try:
             while True:
-                search.step(waiting.all())
+                wait(answers)
+                search.step([each.result() for each in answers])
                 if search.is_over or self.is_cancelled:
                     break
-                waiting = self._ask_engine(engine, request, search)
+                answers = self._ask_engine(engine, request, search)
             self._give(search, request)
         except MainspringError as error:
             said = Output(finish_reason="cancelled") if self.is_cancelled else Output(error=str(error))
             for stream in self.streams:
                 stream.take(said)
 
-    def _ask_engine(self, engine: AnyEngine, request: Request, search: Search) -> "_Answers":
+    def _ask_engine(self, engine: AnyEngine, request: Request, search: Search) -> list[Future[Chosen]]:
         number = min(search.num_alternatives, MAX_ALTERNATIVES)
         left = None
         if request.deadline_s is not None:
@@ -132,71 +127,44 @@ class BeamGeneration(EngineGeneration):
         one = msgspec.structs.replace(
             request, sampling=Sampling(max_tokens=1, logprobs=number), end_ids=(), deadline_s=left
         )
-        answers = _Answers(len(search.running))
-        self._tickets = [
-            engine.submit_all(
-                [msgspec.structs.replace(one, ids=(*request.ids, *beam.ids))], [answers.taker(place)]
-            )[0]
-            for place, beam in enumerate(search.running)
-        ]
+        answers: list[Future[Chosen]] = []
+        self._tickets = []
+        for beam in search.running:
+            ids = (*request.ids, *(each.id for each in beam.chosen))
+            answers.append(Future())
+            self._tickets += engine.submit_all(
+                [msgspec.structs.replace(one, ids=ids)], [partial(_take, answers[-1])]
+            )
         return answers
 
     def _give(self, search: Search, request: Request) -> None:
-        reason = Output(finish_reason="cancelled")
-        number = request.sampling.logprobs or 0
-        done = list(search.done) if not self.is_cancelled else []
+        done = [] if self.is_cancelled else list(search.done)
         for stream in self.streams:
             if not done:
-                stream.take(reason)
+                stream.take(Output(finish_reason="cancelled"))
                 continue
-            chosen = [_trim(each, number) for each in done.pop(0).chosen]
-            for output in _outputs(chosen, request):
+            for output in _outputs(done.pop(0), request):
                 if stream.take(output):
                     break
 
 
-def _outputs(chosen: list[Chosen], request: Request) -> Iterator[Output]:
+def _take(answer: Future[Chosen], output: Output) -> bool:
+    """The one id that a beam's request was for."""
+    if output.chosen:
+        answer.set_result(output.chosen[0])
+    else:
+        answer.set_exception(MainspringError(output.error or "The search was called off."))
+    return True
+
+
+def _outputs(beam: Beam, request: Request) -> Iterator[Output]:
     """A hypothesis as the engine would have handed it out."""
-    last = chosen[-1].id
-    is_end = last in request.sampling.stop_ids or (
-        last in request.end_ids and not request.sampling.ignore_end
-    )
+    number = request.sampling.logprobs or 0
+    chosen = [replace(each, alternatives=each.alternatives[:number]) for each in beam.chosen]
+    is_end = chosen[-1].id in request.ends
     for each in chosen[: len(chosen) - is_end]:
         yield Output(chosen=(each,))
     yield Output(end=chosen[-1], finish_reason="stop") if is_end else Output(finish_reason="length")
-
-
-def _trim(chosen: Chosen, number: int) -> Chosen:
-    return Chosen(chosen.id, chosen.logprob, chosen.entropy, chosen.alternatives[:number])
-
-
-class _Answers:
-    """Waits for one id of each of several requests."""
-
-    def __init__(self, num: int) -> None:
-        self._found: list[Chosen | None] = [None] * num
-        self._error: str | None = None
-        self._left, self._lock, self._done = num, threading.Lock(), threading.Event()
-
-    def taker(self, place: int) -> Callable[[Output], bool]:
-        def take(output: Output) -> bool:
-            with self._lock:
-                if output.chosen:
-                    self._found[place] = output.chosen[0]
-                elif output.error is not None or output.finish_reason is not None:
-                    self._error = output.error or "The search was called off."
-                self._left -= 1
-                if self._left == 0:
-                    self._done.set()
-            return True
-
-        return take
-
-    def all(self) -> list[Chosen]:
-        self._done.wait()
-        if self._error is not None:
-            raise MainspringError(self._error)
-        return [each for each in self._found if each is not None]
 
 
 def _check(ask: Ask, planned: ToolPlan, sampling: Sampling) -> None:

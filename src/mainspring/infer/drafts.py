@@ -139,7 +139,7 @@ class DraftModel:
             trail.place.num_computed = end
         whole = [trail for trail in trails if trail.limit]
         for trail, token_id in zip(whole, pick_rows(scores_NV, [_row(each) for each in whole]), strict=True):
-            if token_id in trail.sequence.end_ids:
+            if token_id in trail.sequence.request.ends:
                 trail.limit = 0
                 continue
             trail.guess.append(token_id)
@@ -159,5 +159,5 @@ def _row(trail: Trail) -> Row:
     sequence, ahead = trail.sequence, len(trail.guess)
     return Row(
         sampling=sequence.request.sampling, seed=sequence.seed, position=len(sequence.ids) + ahead,
-        num_generated=sequence.num_generated + ahead, seen=sequence.seen, end_ids=sequence.end_ids,
+        num_generated=sequence.num_generated + ahead, seen=sequence.seen, end_ids=sequence.request.ends,
     )  # fmt: skip

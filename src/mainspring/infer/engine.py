@@ -64,6 +64,9 @@ class Engine:
         draft: DraftModel | None = None,
     ) -> None:  # fmt: skip
         self._backend, self._config, self._grammars, self._draft = backend, config, grammars, draft
+        self.backend_name, self.is_exact = backend.name, backend.is_exact
+        self.fingerprint = backend.fingerprint
+        self.context = min(backend.context, (config.num_blocks - NUM_SCRATCH_BLOCKS) * config.block_size)
         most = min(config.max_step_tokens, backend.max_step_tokens)
         self._pool = BlockPool(config.num_blocks)
         self._scheduler = Scheduler(
@@ -81,25 +84,6 @@ class Engine:
         self._busy_since: float | None = None
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
-
-    @property
-    def backend_name(self) -> str:
-        return self._backend.name
-
-    @property
-    def context(self) -> int:
-        """The most ids that a prompt and its reply may have together: of the model, and of the cache."""
-        room = (self._config.num_blocks - NUM_SCRATCH_BLOCKS) * self._config.block_size
-        return min(self._backend.context, room)
-
-    @property
-    def fingerprint(self) -> str:
-        """Names the weights and the kernels that answer."""
-        return self._backend.fingerprint
-
-    @property
-    def is_exact(self) -> bool:
-        return self._backend.is_exact
 
     def submit(self, request: Request, sink: OutputSink) -> Ticket:
         """Queue a request; `sink` is called from the engine's thread. See submit_all."""
@@ -224,13 +208,7 @@ class Engine:
             raise NotFoundError(f"The adapter {request.adapter} is not loaded. Load it, or ask without it.")
         if not request.ids:
             raise ContextLengthError("The prompt is empty; at least one token is needed.")
-        limit = self.context
-        wanted = len(request.ids) + request.sampling.max_tokens
-        if wanted > limit:
-            raise ContextLengthError(
-                f"The prompt has {len(request.ids):,} tokens and {request.sampling.max_tokens:,} may follow, "
-                f"{wanted:,} in all; {limit:,} is the limit. Shorten the prompt or ask for fewer tokens."
-            )
+        request.check_fits(self.context)
 
     def _retry_s(self) -> int:
         """When about a place will be free: the time of as many steps as an answer of average length has."""

@@ -28,12 +28,8 @@ from mainspring.tokenizer.stream import Decoder, StreamDecoder
 
 def to_logprob(chosen: Chosen, tokenizer: Tokenizer) -> TokenLogprob:
     """What was chosen, with the texts that the ids stand for."""
-    pairs = [(chosen.id, chosen.logprob), *chosen.alternatives]
-    first, *others = [_token(token_id, logprob, tokenizer) for token_id, logprob in pairs]
-    raw, alternatives = first.bytes, tuple(others)
-    return TokenLogprob(
-        id=first.id, text=first.text, logprob=first.logprob, bytes=raw, alternatives=alternatives
-    )
+    others = tuple(_token(*each, tokenizer) for each in chosen.alternatives)
+    return msgspec.structs.replace(_token(chosen.id, chosen.logprob, tokenizer), alternatives=others)
 
 
 def _token(token_id: int, logprob: float, tokenizer: Tokenizer) -> TokenLogprob:
@@ -82,7 +78,7 @@ class Stream:
 
     def take(self, output: Output) -> bool:
         """Take what a step brought; True where the reply has ended and nothing more is wanted."""
-        if self.reply is not None or self.error is not None:
+        if self.is_over:
             return True
         try:
             return self._read(output)
@@ -92,8 +88,19 @@ class Stream:
             )
             raise
         finally:
-            if self.reply is not None or self.error is not None:
+            if self.is_over:
                 self._ended()
+
+    @property
+    def is_over(self) -> bool:
+        return self.reply is not None or self.error is not None
+
+    def whole(self) -> Reply:
+        """The reply of a stream that is over, or the error that it ended with, raised."""
+        if self.error is not None:
+            raise MainspringError(self.error)
+        assert self.reply is not None
+        return self.reply
 
     def _read(self, output: Output) -> bool:
         shared = self._shared
@@ -209,9 +216,9 @@ class EngineGeneration:
         self, shared: Shared, num: int, num_kept: int, parser: Callable[[], Parser], sink: Sink | None
     ) -> None:
         self.prompt_ids = shared.prompt_ids
-        self._num_kept, self._sink = num_kept, sink
+        self._num_kept, self._sink = num_kept, sink or (lambda _: None)
         self._begun, self._first, self._all = threading.Event(), threading.Event(), threading.Event()
-        self._is_cancelled = False
+        self.is_cancelled = False
         self._kept: list[Reply] = []
         own = sink if num_kept == num else None
         self.streams = [Stream(shared, index, parser(), own, self._end) for index in range(num)]
@@ -224,12 +231,8 @@ class EngineGeneration:
             stream.ticket, stream.request = ticket, request
         self._begun.set()
 
-    @property
-    def is_cancelled(self) -> bool:
-        return self._is_cancelled
-
     def cancel(self) -> None:
-        self._is_cancelled = True
+        self.is_cancelled = True
         for stream in self.streams:
             if stream.ticket is not None:
                 stream.ticket.cancel()
@@ -237,12 +240,12 @@ class EngineGeneration:
     def wait(self) -> Reply:
         self._first.wait()
         if self._num_kept == len(self.streams):
-            return _whole(self.streams[0])
+            return self.streams[0].whole()
         return self.replies()[0]
 
     def replies(self) -> list[Reply]:
         self._all.wait()
-        whole = [_whole(stream) for stream in self.streams]
+        whole = [stream.whole() for stream in self.streams]
         return whole if self._num_kept == len(whole) else self._kept
 
     def _taker(self, stream: Stream) -> Callable[[Output], bool]:
@@ -258,13 +261,13 @@ class EngineGeneration:
 
     def _end(self) -> None:
         """One more stream has ended."""
-        if all(stream.reply is not None or stream.error is not None for stream in self.streams):
+        if all(stream.is_over for stream in self.streams):
             try:
                 self._choose()
             finally:
                 self._first.set()
                 self._all.set()
-        elif self.streams[0].reply is not None or self.streams[0].error is not None:
+        elif self.streams[0].is_over:
             self._first.set()
 
     def _choose(self) -> None:
@@ -273,31 +276,17 @@ class EngineGeneration:
             return
         failed = next((stream.error for stream in self.streams if stream.error is not None), None)
         if failed is not None:
-            self._tell(Delta(error=failed))
+            self._sink(Delta(error=failed))
             return
-        ranked = sorted((_whole(stream) for stream in self.streams), key=lambda reply: -reply.logprob)
+        replace = msgspec.structs.replace
+        ranked = sorted((stream.whole() for stream in self.streams), key=lambda reply: -reply.logprob)
         spare = sum(len(reply.ids) for reply in ranked[self._num_kept :])
         for index, reply in enumerate(ranked[: self._num_kept]):
-            fields = {name: getattr(reply, name) for name in reply.__struct_fields__}
             used = reply.usage.completion_tokens + (spare if index == 0 else 0)
-            usage = Usage(
-                prompt_tokens=reply.usage.prompt_tokens, completion_tokens=used,
-                cached_tokens=reply.usage.cached_tokens,
-            )  # fmt: skip
-            self._kept.append(Reply(**(fields | {"index": index, "usage": usage})))
-            self._tell(Delta(index=index, text=reply.text, ids=reply.ids, logprobs=reply.logprobs))
-            self._tell(Delta(index=index, reply=self._kept[-1]))
-
-    def _tell(self, delta: Delta) -> None:
-        if self._sink is not None:
-            self._sink(delta)
-
-
-def _whole(stream: Stream) -> Reply:
-    if stream.error is not None:
-        raise MainspringError(stream.error)
-    assert stream.reply is not None
-    return stream.reply
+            usage = replace(reply.usage, completion_tokens=used)
+            self._kept.append(replace(reply, index=index, usage=usage))
+            self._sink(Delta(index=index, text=reply.text, ids=reply.ids, logprobs=reply.logprobs))
+            self._sink(Delta(index=index, reply=self._kept[-1]))
 
 
 def seed_of(seed: int | None, index: int) -> int:

@@ -1,7 +1,7 @@
 """Constrained output: which ids may come next, so that the text matches a schema, a regex, a grammar or a choice.
 
-Constraint -> Grammars.compile (by the caller's thread, cached) -> Grammar -> start -> GrammarState, one a sequence
-GrammarState: forced ids skip the model; otherwise mask -> sampling -> accept
+Constraint -> Grammars.compile (by the caller's thread, cached) -> Grammar -> start, one a sequence
+Grammar: forced ids skip the model; otherwise mask -> sampling -> accept
 
 llguidance does the work (Earley parser over derivatives of regular expressions). JSON comes with ", " and ": "
 between its parts, as Python writes it, and no other white space, so that most of the syntax is forced.
@@ -11,8 +11,6 @@ import copy
 import functools
 import json
 import re
-import threading
-from collections import OrderedDict
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -54,14 +52,18 @@ ASCII_CLASSES = {r"\d": "[0-9]", r"\D": "[^0-9]", r"\w": "[0-9A-Za-z_]", r"\W": 
 """What ECMA-262, and so JSON Schema, means by these; llguidance takes the digits and letters of all scripts."""
 
 
-class GrammarState:
-    """Where one sequence stands in its grammar.
+class Grammar:
+    """A compiled constraint, and where a sequence stands in it.
 
     Every method raises MainspringError where the grammar outgrows its limits; that ends the request alone.
     """
 
     def __init__(self, matcher: "LLMatcher") -> None:
         self._matcher = matcher
+
+    def start(self) -> "Grammar":
+        """One for a sequence to go through; what was compiled stays at the beginning for all who ask for it."""
+        return Grammar(self._matcher.deep_copy())
 
     @property
     def is_done(self) -> bool:
@@ -90,24 +92,12 @@ class GrammarState:
             )
 
 
-class Grammar:
-    """A compiled constraint, shared by all who ask for it."""
-
-    def __init__(self, matcher: "LLMatcher") -> None:
-        self._matcher = matcher
-
-    def start(self) -> GrammarState:
-        """A state at the beginning, for one sequence."""
-        return GrammarState(self._matcher.deep_copy())
-
-
 class Grammars:
     """Compiles constraints for one tokenizer and keeps the last ones. Thread-safe."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
-        self._lock = threading.Lock()
-        self._compiled: OrderedDict[str, Grammar] = OrderedDict()
+        self._compiled = functools.lru_cache(MAX_CACHED)(self._build)
 
     def compile(self, constraint: Constraint) -> Grammar:
         """The grammar of a constraint; takes milliseconds, so call it from the thread that asks, not the engine's.
@@ -121,21 +111,14 @@ class Grammars:
             raise ConfigError(
                 f"The {constraint.kind} constraint has {len(key):,} characters; {MAX_CHARACTERS:,} is the limit."
             )
-        with self._lock:
-            found = self._compiled.get(key)
-            if found is not None:
-                self._compiled.move_to_end(key)
-                return found
-        grammar = self._build(constraint)
-        with self._lock:
-            self._compiled[key] = grammar
-            while len(self._compiled) > MAX_CACHED:
-                self._compiled.popitem(last=False)
-        return grammar
+        return self._compiled(key)
 
-    def _build(self, constraint: Constraint) -> Grammar:
+    def _build(self, key: str) -> Grammar:
+        """Compile a constraint from its JSON text, which tells whether it was compiled before."""
         from llguidance import LLMatcher, LLParserLimits
 
+        kind, value = json.loads(key)
+        constraint = Constraint(kind=kind, value=value)
         source = _source(constraint)
         limits = LLParserLimits(verbose_errors=False)
         is_error, said = LLMatcher.validate_grammar_with_warnings(source, self._vocabulary, limits=limits)

@@ -67,7 +67,7 @@ class EngineProcess:
     """Starts the process and waits until its model is loaded."""
 
     def __init__(self, folder: Path, reference: str, config: EngineConfig, plan: KernelPlan | None) -> None:
-        self._start = wire.start_of(folder, reference, config, plan)
+        self._start = wire.Start(folder=folder, reference=reference, config=config, plan=plan)
         self._numbers = itertools.count(1)
         self._tickets: dict[int, RemoteTicket] = {}
         self._calls: dict[int, _Call] = {}
@@ -77,25 +77,9 @@ class EngineProcess:
         self._is_up, self._is_closing = threading.Event(), False
         self._failure = ""
         self._launches = self._living = 0  # starts so far, and the one that lives, 0 between two
-        self.ready = self._launch()
+        self._launch()
         self._is_up.set()
         threading.Thread(target=self._read, name="engine-reader", daemon=True).start()
-
-    @property
-    def backend_name(self) -> str:
-        return self.ready.backend
-
-    @property
-    def fingerprint(self) -> str:
-        return self.ready.fingerprint
-
-    @property
-    def is_exact(self) -> bool:
-        return self.ready.is_exact
-
-    @property
-    def context(self) -> int:
-        return self.ready.context
 
     def submit(self, request: Request, sink: OutputSink) -> RemoteTicket:
         return self.submit_all([request], [sink])[0]
@@ -160,24 +144,25 @@ class EngineProcess:
             self._process.kill()
             self._process.wait()
 
-    def _launch(self) -> wire.Ready:
+    def _launch(self) -> None:
         self._process, self._connection = spare.take()
         try:
-            wire.send(self._connection, self._start)
+            self._connection.send_bytes(self._start.model_dump_json().encode())
             if not self._connection.poll(START_S):
                 self._process.kill()
                 raise MainspringError(f"The engine's process has not loaded its model within {START_S} s.")
-            ready = msgspec.msgpack.decode(self._connection.recv_bytes(), type=wire.Ready)
+            ready = wire.Ready.model_validate_json(self._connection.recv_bytes())
         except (EOFError, OSError) as error:
             code = self._process.wait()
             raise MainspringError(
                 f"The engine's process ended with code {code} before it was ready; what it wrote stands above."
             ) from error
-        self._start = msgspec.structs.replace(self._start, plan=ready.plan)
+        self.backend_name, self.fingerprint = ready.backend_name, ready.fingerprint
+        self.is_exact, self.context, self.plan = ready.is_exact, ready.context, ready.plan
+        self._start = self._start.model_copy(update={"plan": ready.plan})
         with self._lock:
             self._launches += 1
             self._living = self._launches
-        return ready
 
     def _call(
         self, message: Callable[[int], wire.Told], *, tickets: Sequence[RemoteTicket] = (), launch: int = 0,
@@ -275,7 +260,7 @@ class EngineProcess:
         while not self._is_closing and self._may_live():
             logger.error("The engine's process died (%s); it is started again.", why)
             try:
-                self.ready = self._launch()
+                self._launch()
             except MainspringError as error:
                 why = str(error)
                 continue

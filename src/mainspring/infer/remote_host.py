@@ -20,7 +20,7 @@ class RemoteHost:
         self.reference, self._published = reference, default_sampling(folder, config.default_max_tokens)
         self.tokenizer = Tokenizer.load(folder)
         self.engine = EngineProcess(folder, reference, config.model_copy(update={"isolate": False}), known)
-        self.plan = KernelPlan.model_validate_json(self.engine.ready.plan)
+        self.plan = self.engine.plan
 
     def chat(
         self, name: str, *, adapter: tuple[str, Path] | None = None, as_published: bool = False

@@ -10,7 +10,8 @@ from pydantic import Field
 
 from mainspring.artifact import Artifact
 from mainspring.config import Config
-from mainspring.infer.grammar import GrammarState
+from mainspring.errors import ContextLengthError
+from mainspring.infer.grammar import Grammar
 from mainspring.infer.kernel_plan import Products
 from mainspring.infer.sampling import Chosen, Seen
 from mainspring.infer.speculate import NGram, Pace
@@ -97,6 +98,21 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     salt: str = ""
     generated: tuple[int, ...] = ()
 
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """Ids that end the reply and are not shown."""
+        stop_ids = self.sampling.stop_ids
+        return stop_ids if self.sampling.ignore_end else (*self.end_ids, *stop_ids)
+
+    def check_fits(self, context: int) -> None:
+        """Raise ContextLengthError where the ids and what may follow do not fit."""
+        wanted = len(self.ids) + self.sampling.max_tokens
+        if wanted > context:
+            raise ContextLengthError(
+                f"The prompt has {len(self.ids):,} tokens and {self.sampling.max_tokens:,} may follow, "
+                f"{wanted:,} in all; {context:,} is the limit. Shorten the prompt or ask for fewer tokens."
+            )
+
 
 class Output(msgspec.Struct, frozen=True, kw_only=True):
     """What one step brought a request: a chosen id, or the reason for the end, or both.
@@ -138,7 +154,7 @@ class Sequence:
     sink: OutputSink
     seed: int
     ids: list[int]
-    grammar: GrammarState | None = None
+    grammar: Grammar | None = None
     seen: Seen | None = None
     ngram: NGram = field(default_factory=NGram)
     ngram_pace: Pace = field(default_factory=Pace)
@@ -170,12 +186,6 @@ class Sequence:
     def wants_prompt(self) -> bool:
         """Whether the prompt itself is to be scored, so that nothing of it may come from the cache."""
         return self.request.sampling.prompt_logprobs is not None and self.num_generated == 0
-
-    @property
-    def end_ids(self) -> tuple[int, ...]:
-        """Ids that end the reply and are not shown."""
-        stop_ids = self.request.sampling.stop_ids
-        return stop_ids if self.request.sampling.ignore_end else (*self.request.end_ids, *stop_ids)
 
     def take_note(self, token_id: int) -> None:
         """A generated id, for the penalties and the grammar."""

@@ -146,9 +146,9 @@ class Scheduler:
     def _go_on(self, sequence: Sequence, plan: Plan, most: int) -> None:
         budget = most - plan.num_tokens
         if budget > 0 and sequence in self.running:
-            self._work(sequence, plan, budget, lambda num_tokens: self._make_room(sequence, num_tokens, plan))
+            self._work(sequence, plan, budget)
 
-    def _work(self, sequence: Sequence, plan: Plan, budget: int, grow: Callable[[int], bool]) -> bool:
+    def _work(self, sequence: Sequence, plan: Plan, budget: int) -> bool:
         """Plan the next ids of a sequence, if there is room for their keys and values."""
         start, lacking = sequence.num_computed, sequence.num_lacking
         if sequence.wants_prompt:
@@ -158,7 +158,7 @@ class Scheduler:
         # With followers nothing is guessed: a block that guesses fill is found by its name, yet they write into it.
         drafts = sequence.guess[: budget - 1] if lacking == 1 and not sequence.followers else []
         sequence.guess = []
-        if not grow(len(known) + len(drafts)):
+        if not self._make_room(sequence, len(known) + len(drafts), plan):
             return False
         scored = len(known) if sequence.wants_prompt else 1 if is_complete else 0
         self._own_first_block(sequence, plan)
@@ -176,12 +176,9 @@ class Scheduler:
             if self._is_coming(sequence, plan):
                 continue
             self._reuse_prefix(sequence)
-            if self._num_missing(sequence, sequence.num_lacking) > self._pool.num_available and plan.works:
-                self._give_up_blocks(sequence)
-                self.waiting.need(sequence)
-                break
-            grow = lambda num_tokens, sequence=sequence: self._grow(sequence, num_tokens)  # noqa: E731
-            if not self._work(sequence, plan, most - plan.num_tokens, grow):
+            missing = self._num_missing(sequence, sequence.num_lacking)
+            must_wait = plan.works and missing > self._pool.num_available
+            if must_wait or not self._work(sequence, plan, most - plan.num_tokens):
                 self._give_up_blocks(sequence)
                 self.waiting.need(sequence)
                 break
@@ -189,8 +186,10 @@ class Scheduler:
             self.running.append(sequence)
 
     def _make_room(self, sequence: Sequence, num_tokens: int, plan: Plan) -> bool:
-        """Grow a running sequence; if need be, the least of those without work yet goes back to wait."""
+        """Grow; if one that runs needs it, the least of those without work yet goes back to wait."""
         while not self._grow(sequence, num_tokens):
+            if sequence not in self.running:
+                return False
             busy = {id(work.sequence) for work in plan.works}
             victim = next((each for each in reversed(self.running) if id(each) not in busy), sequence)
             self.running.remove(victim)

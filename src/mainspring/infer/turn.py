@@ -107,7 +107,7 @@ def _row(sequence: requests.Sequence, end: End) -> Row | None:
         return None
     return Row(
         sampling=request.sampling, seed=sequence.seed, position=len(sequence.ids),
-        num_generated=sequence.num_generated, seen=sequence.seen, end_ids=sequence.end_ids,
+        num_generated=sequence.num_generated, seen=sequence.seen, end_ids=sequence.request.ends,
         mask=mask,
     )  # fmt: skip
 
@@ -121,7 +121,7 @@ def _take(turn: Turn, chosen: Chosen, scheduler: Scheduler, end: End) -> bool:
             Output(error="Nothing can be chosen: the scores are no numbers, or a constraint allows no id."),
         )
         return False
-    if chosen.id in sequence.end_ids:
+    if chosen.id in sequence.request.ends:
         end(sequence, Output(finish_reason="stop", end=chosen))
         return False
     sequence.ids.append(chosen.id)

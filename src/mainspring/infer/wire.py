@@ -1,4 +1,7 @@
-"""What the engine's process and its owner say to each other: msgspec's MessagePack over a pipe."""
+"""What the engine's process and its owner say to each other: msgspec's MessagePack over a pipe.
+
+The first message of each holds configuration, and so is JSON.
+"""
 
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -6,25 +9,30 @@ from pathlib import Path
 import msgspec
 
 from mainspring import errors
+from mainspring.config import Config
 from mainspring.errors import MainspringError
 from mainspring.infer.kernel_plan import KernelPlan
 from mainspring.infer.request import EngineConfig, Output, Request
 from mainspring.infer.stats import EngineStats
 
 
-class Start(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker is told first: the model to load; `plan` is what earlier starts found out, as JSON."""
+class Start(Config):
+    """What a worker is told first, as JSON: the model to load; `plan` is what earlier starts found out."""
 
-    folder: str
+    folder: Path
     reference: str
-    config: str
-    plan: str | None = None
+    config: EngineConfig
+    plan: KernelPlan | None
 
-    def engine_config(self) -> EngineConfig:
-        return EngineConfig.model_validate_json(self.config)
 
-    def kernel_plan(self) -> KernelPlan | None:
-        return None if self.plan is None else KernelPlan.model_validate_json(self.plan)
+class Ready(Config):
+    """Its answer, as JSON: the model is loaded; what the owner needs to know of it."""
+
+    backend_name: str
+    fingerprint: str
+    is_exact: bool
+    context: int
+    plan: KernelPlan
 
 
 class Submit(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -49,16 +57,6 @@ class Adapter(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 class AskStats(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     call: int
-
-
-class Ready(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """The model is loaded; what the owner needs to know of it."""
-
-    backend: str
-    fingerprint: str
-    is_exact: bool
-    context: int
-    plan: str
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -93,12 +91,12 @@ class Given(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 Told = Submit | Cancel | Adapter | AskStats
-Said = Ready | Done | Given
+Said = Done | Given
 
 _encoder = msgspec.msgpack.Encoder()
 
 
-def send(connection: Connection, message: Start | Told | Said) -> None:
+def send(connection: Connection, message: Told | Said) -> None:
     connection.send_bytes(_encoder.encode(message))
 
 
@@ -106,10 +104,3 @@ def refusal(call: int, error: Exception) -> Done:
     """An error as an answer."""
     kind = type(error).__name__ if isinstance(error, MainspringError) else "MainspringError"
     return Done(call=call, error=str(error), kind=kind, retry_after_s=getattr(error, "retry_after_s", 1))
-
-
-def start_of(folder: Path, reference: str, config: EngineConfig, plan: KernelPlan | None) -> Start:
-    return Start(
-        folder=str(folder), reference=reference, config=config.model_dump_json(),
-        plan=None if plan is None else plan.model_dump_json(),
-    )  # fmt: skip

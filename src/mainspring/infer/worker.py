@@ -30,24 +30,19 @@ class Worker:
         self._lock = threading.Lock()  # the engine's thread and the reading one both send
         self._open: dict[int, Ticket | None] = {}
         self._given: list[wire.Piece] = []  # by the step that is under way
-        start = msgspec.msgpack.decode(connection.recv_bytes(), type=wire.Start)
-        known, config = start.kernel_plan(), start.engine_config()
+        start = wire.Start.model_validate_json(connection.recv_bytes())
 
         def plan(model: Model) -> KernelPlan:
-            return known or probe(model, device.describe(), config.products)
+            return start.plan or probe(model, device.describe(), start.config.products)
 
-        self._host = Host(Path(start.folder), start.reference, plan, config)
+        self._host = Host(start.folder, start.reference, plan, start.config)
         engine = self._host.engine
         engine.after_step = self._pass_on
-        self._send(
-            wire.Ready(
-                backend=engine.backend_name,
-                fingerprint=engine.fingerprint,
-                is_exact=engine.is_exact,
-                context=engine.context,
-                plan=self._host.plan.model_dump_json(),
-            )
-        )
+        ready = wire.Ready(
+            backend_name=engine.backend_name, fingerprint=engine.fingerprint, is_exact=engine.is_exact,
+            context=engine.context, plan=self._host.plan,
+        )  # fmt: skip
+        connection.send_bytes(ready.model_dump_json().encode())
 
     def run(self) -> None:
         decoder = msgspec.msgpack.Decoder(wire.Told)
@@ -126,7 +121,7 @@ def main() -> None:
     )  # Ctrl+C is the owner's to hear; it lets answers finish first
     try:
         worker = Worker(Connection(int(sys.argv[1])))
-    except (EOFError, ConnectionResetError):
+    except (EOFError, ConnectionError):
         return  # the owner ended before it needed an engine
     gc.freeze()  # what has been loaded stays; looking through it again and again costs a step's hundredth part
     worker.run()

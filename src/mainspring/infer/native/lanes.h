@@ -25,12 +25,6 @@ inline Floats load(const float* from) {
   return lanes;
 }
 
-inline Ints load(const int32_t* from) {
-  Ints lanes;
-  std::memcpy(&lanes, from, sizeof lanes);
-  return lanes;
-}
-
 inline Ints load_bytes(const uint8_t* from) {
   Ints lanes;
   std::memcpy(&lanes, from, sizeof lanes);
@@ -38,7 +32,6 @@ inline Ints load_bytes(const uint8_t* from) {
 }
 
 inline void store(float* to, Floats lanes) { std::memcpy(to, &lanes, sizeof lanes); }
-inline void store(int32_t* to, Ints lanes) { std::memcpy(to, &lanes, sizeof lanes); }
 
 inline Floats all(float value) { return Floats{} + value; }
 inline Ints all(int32_t value) { return Ints{} + value; }

@@ -31,12 +31,6 @@ int32_t to_bytes(const float* values, int count, float most, int8_t* to) {
   return total;
 }
 
-float largest_magnitude(const float* values, int count) {
-  float most = 0.0f;
-  for (int i = 0; i < count; ++i) most = std::max(most, std::fabs(values[i]));
-  return most;
-}
-
 int rounded(float value, int lowest, int highest) {
   return std::min(std::max((int)std::nearbyintf(value), lowest), highest);
 }
@@ -44,7 +38,7 @@ int rounded(float value, int lowest, int highest) {
 // Rows here are padded with zeros.
 // The magnitude that 127 stands for so that the row loses least: a little less than its largest is often better.
 float best_reach(const float* row, int count) {
-  const float most = largest_magnitude(row, count);
+  const float most = largest_of_row(row, count);
   float best = most, least = INFINITY;
   for (int step = 0; step < 8; ++step) {
     const float reach = most * (1.0f - 0.03f * step), scale = reach / 127.0f, inverse = 127.0f / reach;

@@ -3,15 +3,13 @@
 #include <algorithm>
 
 namespace mainspring {
-namespace {
 
 constexpr int kRowsOfPart = 4;
-
-}  // namespace
 
 Model::Model(const Sizes& sizes)
     : sizes_(sizes), layers_(sizes.num_layers), threads_(sizes.threads), rooms_(sizes.threads) {
   width_ = round_up(sizes.width, kBlock);
+  for (int layer = 0; layer < sizes.num_layers; ++layer) layers_[layer].index = layer;
 }
 
 void Model::set_layer(int layer, const LayerShape& shape) {
@@ -38,9 +36,9 @@ int64_t Model::cache_bytes() const {
 void Model::step(const Batch& batch) {
   reserve(batch.num_rows);
   open(batch);
-  for (int index = 0; index < sizes_.num_layers; ++index) {
-    attend_and_add(layers_[index], index, batch);
-    feed_forward(layers_[index], index);
+  for (const Layer& layer : layers_) {
+    attend_and_add(layer, batch);
+    feed_forward(layer);
   }
   score(batch);
 }
@@ -108,28 +106,33 @@ void Model::open(const Batch& batch) {
   });
 }
 
-void Model::attend_and_add(const Layer& layer, int index, const Batch& batch) {
-  const bool around = layer.shape.norms_around != 0;
+void Model::attend_and_add(const Layer& layer, const Batch& batch) {
   const int heads = layer.at(Site::qkv).padded_outputs();
-  feed(index, Site::qkv, x_, &layer.at(NormPlace::mixer));
-  multiply_into(index, Site::qkv, num_rows_, heads_.data(), heads, Use::keep);
+  feed(layer, Site::qkv, x_, &layer.at(NormPlace::mixer));
+  multiply_into(layer, Site::qkv, num_rows_, heads_.data(), heads, Use::keep);
   for_rows(num_rows_, [&](int row) { take_heads(layer, row); });
   mix(layer, batch);
-  feed(index, Site::out, attended_, nullptr);
-  float* to = around ? part_.data() : x_.data();
-  multiply_into(index, Site::out, num_rows_, to, width_, around ? Use::keep : Use::add);
-  if (around) for_rows(num_rows_, [&](int row) { join(layer.at(NormPlace::mixer_out), row); });
+  feed(layer, Site::out, attended_, nullptr);
+  add_part(layer, Site::out, NormPlace::mixer_out);
 }
 
-void Model::feed_forward(const Layer& layer, int index) {
-  const bool around = layer.shape.norms_around != 0;
+void Model::feed_forward(const Layer& layer) {
   const int hidden = layer.at(Site::down).padded_inputs();
-  feed(index, Site::gate_up, x_, &layer.at(NormPlace::ffn));
-  multiply_into(index, Site::gate_up, num_rows_, hidden_.data(), hidden, Use::gate);
-  feed(index, Site::down, hidden_, nullptr);
-  float* to = around ? part_.data() : x_.data();
-  multiply_into(index, Site::down, num_rows_, to, width_, around ? Use::keep : Use::add);
-  if (around) for_rows(num_rows_, [&](int row) { join(layer.at(NormPlace::ffn_out), row); });
+  feed(layer, Site::gate_up, x_, &layer.at(NormPlace::ffn));
+  multiply_into(layer, Site::gate_up, num_rows_, hidden_.data(), hidden, Use::gate);
+  feed(layer, Site::down, hidden_, nullptr);
+  add_part(layer, Site::down, NormPlace::ffn_out);
+}
+
+// Adds what a part of the layer has made to the rows, normalized where the layer has norms on both sides.
+void Model::add_part(const Layer& layer, Site site, NormPlace place) {
+  if (layer.shape.norms_around == 0) return multiply_into(layer, site, num_rows_, x_.data(), width_, Use::add);
+  multiply_into(layer, site, num_rows_, part_.data(), width_, Use::keep);
+  for_rows(num_rows_, [&](int row) {
+    float* part = part_.data() + (size_t)row * width_;
+    layer.at(place).apply(part, part, sizes_.width);
+    add_row(part, x_.data() + (size_t)row * width_, sizes_.width);
+  });
 }
 
 // Queries are normalized, turned and scaled in place; keys and values go into the cache.
@@ -177,8 +180,8 @@ void Model::mix(const Layer& layer, const Batch& batch) {
 void Model::score(const Batch& batch) {
   if (batch.num_scored == 0) return;
   const int vocab = sizes_.vocab_size;
-  feed(kTop, Site::head, x_, &top_.at(NormPlace::last), batch.scored, batch.num_scored);
-  multiply_into(kTop, Site::head, batch.num_scored, batch.scores, vocab, Use::keep);
+  feed(top_, Site::head, x_, &top_.at(NormPlace::last), batch.scored, batch.num_scored);
+  multiply_into(top_, Site::head, batch.num_scored, batch.scores, vocab, Use::keep);
   if (sizes_.softcap <= 0.0f) return;
   for_rows(batch.num_scored, [&](int row) {
     float* scores = batch.scores + (size_t)row * vocab;
@@ -192,47 +195,35 @@ void Model::score(const Batch& batch) {
   });
 }
 
-// Makes rows ready for a linear: all, or those that are chosen.
-void Model::feed(int layer, Site site, const Array<float>& inputs, const Norm* norm, const int32_t* chosen,
+// Makes rows ready for a linear: all, or those that are chosen. A row is normalized and spread, what the adapter of
+// its work will add is computed, then it goes into bytes.
+void Model::feed(const Layer& layer, Site site, const Array<float>& inputs, const Norm* norm, const int32_t* chosen,
                  int count) {
-  quantized_.width = layer_at(layer).at(site).padded_inputs();
+  const Matrix& matrix = layer.at(site);
+  quantized_.width = matrix.padded_inputs();
   for_rows(chosen == nullptr ? num_rows_ : count, [&](int row) {
-    const int from = chosen == nullptr ? row : chosen[row];
-    feed_row(layer, site, row, from, inputs.data() + (size_t)from * quantized_.width, norm);
+    const int input_row = chosen == nullptr ? row : chosen[row];
+    float* from = inputs.data() + (size_t)input_row * quantized_.width;
+    if (norm != nullptr) {
+      float* normed = normed_.data() + (size_t)row * width_;
+      norm->apply(from, normed, matrix.inputs);
+      from = normed;
+    }
+    if (matrix.spread_size > 1) spread(from, matrix.inputs, matrix.spread_size);
+    const Factors* factors = adapters_.find(adapter_of_[input_row], layer.index, (int)site);
+    delta_of_[row] = nullptr;
+    if (factors != nullptr) {
+      float* delta = deltas_.data() + (size_t)row * widest_;
+      factors->apply(from, delta);
+      delta_of_[row] = delta;
+    }
+    quantized_.set(row, from, matrix.inputs, matrix.bits == 4);
   });
 }
 
-// A row is normalized and spread, what the adapter of its work will add is computed, then it goes into bytes.
-void Model::feed_row(int layer, Site site, int row, int input_row, float* from, const Norm* norm) {
-  const Matrix& matrix = layer_at(layer).at(site);
-  if (norm != nullptr) {
-    float* normed = normed_.data() + (size_t)row * width_;
-    norm->apply(from, normed, matrix.inputs);
-    from = normed;
-  }
-  if (matrix.spread_size > 1) spread(from, matrix.inputs, matrix.spread_size);
-  const Factors* factors = layer == kTop ? nullptr : adapters_.find(adapter_of_[input_row], layer, (int)site);
-  delta_of_[row] = nullptr;
-  if (factors != nullptr) {
-    float* delta = deltas_.data() + (size_t)row * widest_;
-    factors->apply(from, delta);
-    delta_of_[row] = delta;
-  }
-  quantized_.set(row, from, matrix.inputs, matrix.bits == 4);
-}
-
-void Model::multiply_into(int layer, Site site, int count, float* values, int stride, Use use) {
-  const Matrix& matrix = layer_at(layer).at(site);
-  Target target{values, stride, stride, use};
-  if (layer != kTop) target.activation = (Activation)layers_[layer].shape.activation;
-  target.deltas = delta_of_.data();
-  multiply(matrix, quantized_, count, target, threads_);
-}
-
-void Model::join(const Norm& norm, int row) {
-  float* part = part_.data() + (size_t)row * width_;
-  norm.apply(part, part, sizes_.width);
-  add_row(part, x_.data() + (size_t)row * width_, sizes_.width);
+void Model::multiply_into(const Layer& layer, Site site, int count, float* values, int stride, Use use) {
+  const Target target{values, stride, stride, use, (Activation)layer.shape.activation, delta_of_.data()};
+  multiply(layer.at(site), quantized_, count, target, threads_);
 }
 
 }  // namespace mainspring

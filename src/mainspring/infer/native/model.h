@@ -1,6 +1,6 @@
 // A decoder whose layers are norm, attention, norm, gated feed-forward, and its step.
 //
-// The structs up to Batch are shared with backends/native.py, field by field.
+// The structs up to Batch are shared with structs.py, field by field.
 #pragma once
 
 #include <memory>
@@ -44,7 +44,8 @@ constexpr int kNumNorms = 7;
 constexpr int kTop = -1;  // the layer of what stands behind all layers
 
 struct Layer {
-  LayerShape shape;
+  int index = kTop;  // its number
+  LayerShape shape{};
   Matrix matrices[kNumSites];
   Norm norms[kNumNorms];
   Cache cache;
@@ -80,16 +81,15 @@ class Model {
   Layer& layer_at(int layer) { return layer == kTop ? top_ : layers_[layer]; }
   void reserve(int rows);
   void open(const Batch& batch);
-  void attend_and_add(const Layer& layer, int index, const Batch& batch);
-  void feed_forward(const Layer& layer, int index);
+  void attend_and_add(const Layer& layer, const Batch& batch);
+  void feed_forward(const Layer& layer);
   void mix(const Layer& layer, const Batch& batch);
   void score(const Batch& batch);
   void take_heads(const Layer& layer, int row);
-  void feed(int layer, Site site, const Array<float>& inputs, const Norm* norm, const int32_t* chosen = nullptr,
-            int count = 0);
-  void feed_row(int layer, Site site, int row, int input_row, float* from, const Norm* norm);
-  void multiply_into(int layer, Site site, int count, float* values, int stride, Use use);
-  void join(const Norm& norm, int row);
+  void feed(const Layer& layer, Site site, const Array<float>& inputs, const Norm* norm,
+            const int32_t* chosen = nullptr, int count = 0);
+  void multiply_into(const Layer& layer, Site site, int count, float* values, int stride, Use use);
+  void add_part(const Layer& layer, Site site, NormPlace place);
   template <class Each>
   void for_rows(int count, const Each& each);
 

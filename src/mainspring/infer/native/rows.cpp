@@ -6,11 +6,8 @@
 #include "lanes.h"
 
 namespace mainspring {
-namespace {
 
 constexpr int kMostSpread = 512;
-
-}  // namespace
 
 void Norm::apply(const float* from, float* to, int count) const {
   Floats squares = {};
