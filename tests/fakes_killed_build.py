@@ -42,5 +42,7 @@ def wait_for(is_so, timeout_s: float = 20.0) -> None:
 
 
 if __name__ == "__main__":
+    # Who starts tests in the background may have told them, and so this, to ignore Ctrl+C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.argv = ["mainspring", *sys.argv[1:]]
     main()
