@@ -86,6 +86,8 @@ async function* events(body) {
     if (done) return;
     const parts = (rest + value).split("\n\n");
     rest = parts.pop();
-    for (const part of parts) yield part.replace(/^data: /, "");
+    for (const part of parts) {
+      if (part.startsWith("data: ")) yield part.slice("data: ".length); // others are comments that keep the line open
+    }
   }
 }
