@@ -2,6 +2,7 @@
 
 import json
 
+import msgspec
 import pytest
 
 from conftest import make_tokenizer
@@ -56,9 +57,15 @@ def test_a_model_as_published_is_sampled_as_its_files_say_and_goes_on_to_its_con
         host.close()
 
 
-def test_the_owner_may_bound_what_a_client_does_not(folder):
-    host = Host(folder, "model/tiny@1", lambda model: PLAN, EngineConfig(default_max_tokens=7))
+@pytest.mark.parametrize(("bound", "length"), [(7, 7), (10_000, None)])
+def test_the_owner_may_bound_what_a_client_does_not_and_the_context_still_holds(folder, bound, length):
+    host = Host(
+        folder, "model/tiny@1", lambda model: PLAN, EngineConfig(num_blocks=8, default_max_tokens=bound)
+    )
     try:
-        assert host.chat("tiny", as_published=True).default_sampling.max_tokens == 7
+        chat = host.chat("tiny", as_published=True)
+        sampling = msgspec.structs.replace(chat.default_sampling, ignore_end=True)
+        usage = chat.reply(ASK, sampling).usage
+        assert usage.completion_tokens == (length or chat.context - usage.prompt_tokens)
     finally:
         host.close()

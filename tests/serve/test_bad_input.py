@@ -71,6 +71,7 @@ def fault(answer, status):
         ({"guided_regex": "a", "guided_choice": ["a"]}, "guided_regex", "can match one"),
         ({"best_of": 1, "n": 2}, "best_of", "less than `n`"),
         ({"best_of": 2, "stream": True}, "best_of", "known at the end"),
+        ({"prompt_logprobs": 1, "stream": True}, "prompt_logprobs", "have no place for it"),
         ({"min_tokens": 5, "max_tokens": 4}, "min_tokens", "more than `max_tokens`"),
         ({"modalities": ["text", "audio"]}, "modalities", 'only ["text"]'),
         (
@@ -256,7 +257,14 @@ def test_the_official_client_recognizes_the_errors(client):
 
 
 @pytest.mark.parametrize(
-    "headers", [{"host": "evil.example"}, {"origin": "http://evil.example"}, {"origin": "null"}]
+    "headers",
+    [
+        {"host": "evil.example"},
+        {"host": "[::1"},
+        {"origin": "http://evil.example"},
+        {"origin": "http://[x"},
+        {"origin": "null"},
+    ],
 )
 def test_other_web_sites_cannot_use_a_server_without_a_key(door, headers):
     assert (

@@ -72,6 +72,8 @@ def test_the_events_of_a_stream_are_numbered_and_say_what_is_kept(ai):
     again = list(ai.responses.retrieve(events[-1].response.id, stream=True, starting_after=1))
     assert again[0].sequence_number == 2
     assert again[-1].response == events[-1].response
+    with pytest.raises(openai.BadRequestError, match="must be the number of an event"):
+        ai.responses.retrieve(events[-1].response.id, stream=True, starting_after="9" * 5000)
 
 
 @pytest.mark.parametrize("is_stream", [True, False])

@@ -25,7 +25,10 @@ MAX_REPLIES = 128
 
 
 class EngineChat:
-    """One model of an engine, with one of its adapters or none; implements `protocols.TextModel`."""
+    """One model of an engine, with one of its adapters or none; implements `protocols.TextModel`.
+
+    `max_unasked` is the most tokens of a reply that may be as long as fits; 0: the context alone bounds it.
+    """
 
     def __init__(
         self,
@@ -37,10 +40,11 @@ class EngineChat:
         model: str,
         adapter: str | None = None,
         sampling: Sampling | None = None,
+        max_unasked: int = 0,
     ) -> None:
         self.name, self.default_sampling = name, sampling or Sampling()
         self._engine, self._tokenizer, self._plan = engine, tokenizer, plan
-        self._model, self._adapter = model, adapter
+        self._model, self._adapter, self._max_unasked = model, adapter, max_unasked
 
     @property
     def context(self) -> int:
@@ -102,7 +106,8 @@ class EngineChat:
         self, ids: Sequence[int], sampling: Sampling, sink: Sink | None, ask: Ask, planned: ToolPlan
     ) -> EngineGeneration:
         if sampling.max_tokens == ALL_THAT_FIT:
-            sampling = msgspec.structs.replace(sampling, max_tokens=max(self.context - len(ids), 1))
+            room = max(self.context - len(ids), 1)
+            sampling = msgspec.structs.replace(sampling, max_tokens=min(room, self._max_unasked or room))
         asked = msgspec.structs.replace(sampling, max_tokens=max(sampling.max_tokens, 1))
         samplings.check(asked, vocab_size=self._tokenizer.vocab_size)
         num = max(ask.n, ask.best_of)

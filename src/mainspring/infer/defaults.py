@@ -21,10 +21,8 @@ class Published(msgspec.Struct, frozen=True):
     repetition_penalty: float | None = None
 
 
-def default_sampling(folder: Path, max_tokens: int = 0) -> Sampling:
+def default_sampling(folder: Path) -> Sampling:
     """What the files of a model say, and else what OpenAI's API has: temperature 1, and all that the context holds.
-
-    `max_tokens` other than 0 is where a reply ends sooner.
 
     Raises:
         WeightsError: a file that does not read.
@@ -36,4 +34,4 @@ def default_sampling(folder: Path, max_tokens: int = 0) -> Sampling:
     except msgspec.DecodeError as error:
         raise WeightsError(f"{path} does not read: {error}. Mend it, or remove it.") from error
     given = {name: value for name, value in msgspec.structs.asdict(said).items() if value is not None}
-    return Sampling(**{"temperature": 1.0, "max_tokens": max_tokens or ALL_THAT_FIT, **given})
+    return Sampling(**{"temperature": 1.0, "max_tokens": ALL_THAT_FIT, **given})

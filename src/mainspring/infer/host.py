@@ -29,7 +29,8 @@ class Host:
     def __init__(
         self, folder: Path, reference: str, plan: Callable[[Model], KernelPlan], config: EngineConfig
     ) -> None:
-        self.reference, self._published = reference, default_sampling(folder, config.default_max_tokens)
+        self.reference, self._max_unasked = reference, config.default_max_tokens
+        self._published = default_sampling(folder)
         self.tokenizer = Tokenizer.load(folder)
         self._seat = open_seat(folder, reference, plan, config)
         self.plan = self._seat.plan
@@ -68,6 +69,7 @@ class Host:
             model=self.reference,
             adapter=adapter[0] if adapter else None,
             sampling=self._published if as_published else None,
+            max_unasked=self._max_unasked,
         )
 
     def load_adapter(self, reference: str, folder: Path) -> None:

@@ -17,7 +17,8 @@ class RemoteHost:
     """
 
     def __init__(self, folder: Path, reference: str, known: KernelPlan | None, config: EngineConfig) -> None:
-        self.reference, self._published = reference, default_sampling(folder, config.default_max_tokens)
+        self.reference, self._max_unasked = reference, config.default_max_tokens
+        self._published = default_sampling(folder)
         self.tokenizer = Tokenizer.load(folder)
         self.engine = EngineProcess(folder, reference, config.model_copy(update={"isolate": False}), known)
         self.plan = self.engine.plan
@@ -31,7 +32,7 @@ class RemoteHost:
         return EngineChat(
             name, self.engine, self.tokenizer, self.plan, model=self.reference,
             adapter=adapter[0] if adapter else None,
-            sampling=self._published if as_published else None,
+            sampling=self._published if as_published else None, max_unasked=self._max_unasked,
         )  # fmt: skip
 
     def drop_adapter(self, reference: str) -> None:

@@ -51,7 +51,7 @@ class EngineConfig(Config):
     default_max_tokens: int = Field(
         default=0,
         ge=0,
-        description="Tokens of a plain model's reply where its client says nothing; 0: all that the context holds.",
+        description="Most tokens of a plain model's reply where its client says nothing; 0: what the context holds.",
     )
     max_slowdown: float = Field(
         default=3.0, gt=1, description="How many times longer prompts may make a step in which others decode."

@@ -1,6 +1,7 @@
 """What a client of /v1/messages may send, and what is made of it.
 
-Messages of one role that follow each other are one turn, as Anthropic has it. Accepted though they change
+Messages of one role that follow each other are one turn, and a reply goes on with an assistant's turn at the end (a
+prefill), as Anthropic has it. Accepted though they change
 nothing here, because they change nothing about what the answer says:
 - metadata, user_profile_id, workspace_id, diagnostics: notes for the provider's own records;
 - cache_control, service_tier, speed, inference_geo, output_config.effort: hints of cost, speed and place; the
@@ -10,7 +11,7 @@ nothing here, because they change nothing about what the answer says:
   thinking of earlier turns, which no template shows;
 - of a tool: strict, cache_control, allowed_callers, defer_loading, eager_input_streaming, input_examples.
 Refused: thinking that is "enabled", images, documents and other blocks that are not text, tools that a provider
-runs, an assistant's turn at the end (a prefill). Anything else is refused by name.
+runs. Anything else is refused by name.
 """
 
 from collections.abc import Iterable

@@ -1,6 +1,6 @@
 """The door put together: routes, errors in one shape, and who may knock."""
 
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
@@ -126,13 +126,20 @@ class Guard:
 
 def _stranger(headers: Headers) -> str | None:
     """The foreign host or origin that a request names, if it names one."""
-    host = headers.get("host", "localhost")
-    if not is_loopback(urlsplit(f"//{host}").hostname or ""):
+    host, origin = headers.get("host", "localhost"), headers.get("origin")
+    if not is_loopback(_address(f"//{host}").hostname or ""):
         return f"requests to the host '{host}'"
-    origin = headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc != host:
+    if origin is not None and _address(origin).netloc != host:
         return f"the page '{origin}'"
     return None
+
+
+def _address(text: str) -> SplitResult:
+    """The parts of an address; of what is none, none."""
+    try:
+        return urlsplit(text)
+    except ValueError:
+        return urlsplit("")
 
 
 async def _on_error(request: Request, error: Exception) -> Response:

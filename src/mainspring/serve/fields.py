@@ -134,6 +134,11 @@ def ask_of(
             "`best_of` is more than `n` with `stream`; the best is known at the end alone. Leave one out.",
             param="best_of",
         )
+    if fields.prompt_logprobs is not None and fields.stream:
+        raise FieldError(
+            "`prompt_logprobs` is set with `stream`, whose chunks have no place for it. Leave one out.",
+            param="prompt_logprobs",
+        )
     return Ask(
         tools=tools, tool_choice=tool_choice, parallel_tool_calls=parallel, constraint=constraint(fields), n=n,
         best_of=1 if fields.use_beam_search else best_of, beams=best_of if fields.use_beam_search else 1,

@@ -7,6 +7,7 @@ process that began it: after a restart it is found to have failed.
 import asyncio
 import contextlib
 import logging
+import re
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -125,9 +126,10 @@ class Responses:
         kept, tenant = await self._kept(request)
         if request.query_params.get("stream", "").lower() in {"true", "1"}:
             after = request.query_params.get("starting_after", "-1")
-            if not after.removeprefix("-").isdecimal():
+            if not re.fullmatch(r"-?[0-9]{1,15}", after):
                 raise FieldError(
-                    f"`starting_after` is '{after}'; it must be a number.", param="starting_after"
+                    f"`starting_after` is '{after:.40}'; it must be the number of an event.",
+                    param="starting_after",
                 )
             return self._stream(kept["response"]["id"], tenant, int(after))
         return respond(kept["response"])
