@@ -50,10 +50,6 @@ class RemoteTicket:
         self.is_cancelled = True
         self._owner.cancel(self.number)
 
-    def rest(self) -> Request:
-        """What is left to ask of an engine that begins anew."""
-        return msgspec.structs.replace(self.request, generated=tuple(self.generated))
-
 
 @dataclass(frozen=True, slots=True)
 class _Call:
@@ -73,12 +69,12 @@ class EngineProcess:
         self._calls: dict[int, _Call] = {}
         self._adapters: dict[str, Path] = {}
         self._deaths: list[float] = []
-        self._lock = threading.RLock()
-        self._is_up, self._is_closing = threading.Event(), False
+        self._lock = threading.Condition()  # told of when the process is up
+        self._is_up = self._is_closing = False
         self._failure = ""
         self._launches = self._living = 0  # starts so far, and the one that lives, 0 between two
         self._launch()
-        self._is_up.set()
+        self._is_up = True
         threading.Thread(target=self._read, name="engine-reader", daemon=True).start()
 
     def submit(self, request: Request, sink: OutputSink) -> RemoteTicket:
@@ -125,11 +121,11 @@ class EngineProcess:
     def cancel(self, number: int) -> None:
         """Let the worker know; one that is being started again is not asked for what was called off."""
         with self._lock:
-            if self._is_up.is_set():
+            if self._is_up:
                 self._tell(wire.Cancel(number=number))
 
     def is_alive(self) -> bool:
-        return self._is_up.is_set() and not self._failure
+        return self._is_up and not self._failure
 
     def close(self) -> None:
         """End the process; what is open is cancelled."""
@@ -171,11 +167,15 @@ class EngineProcess:
         """Tell the worker and wait for its answer; `launch`: the only start that is to hear of it, 0 for any."""
         call, future = next(self._numbers), Future[wire.Done]()
         deadline = time.monotonic() + limit_s
-        while not self._send_call(message(call), call, _Call(future, tickets), launch):
-            if not self._is_up.wait(deadline - time.monotonic()):
+        with self._lock:
+            if not self._lock.wait_for(lambda: launch or self._is_up, limit_s):
                 raise MainspringError(
                     f"The engine is not up: {self._failure or 'its process is being started again'}."
                 )
+            if launch and launch != self._living:
+                raise _DiedError("The engine's process died; a later start goes on with this.")
+            self._calls[call] = _Call(future, tickets)
+            self._tell(message(call))
         try:
             done = future.result(max(deadline - time.monotonic(), 0.01))
         except TimeoutError as error:
@@ -186,23 +186,12 @@ class EngineProcess:
         done.check()
         return done
 
-    def _send_call(self, message: wire.Told, number: int, call: _Call, launch: int) -> bool:
-        """False while the process is not up."""
-        with self._lock:
-            if launch and launch != self._living:
-                raise _DiedError("The engine's process died; a later start goes on with this.")
-            may_send = launch > 0 or self._is_up.is_set()
-            if may_send:
-                self._calls[number] = call
-                self._tell(message)
-            return may_send
-
     def _tell(self, message: wire.Told) -> None:
-        with self._lock:
-            try:
-                wire.send(self._connection, message)
-            except OSError:
-                pass  # the reader hears of it, and deals with what is open
+        """For whoever holds the lock."""
+        try:
+            wire.send(self._connection, message)
+        except OSError:
+            pass  # the reader hears of it, and deals with what is open
 
     def _read(self) -> None:
         decoder = msgspec.msgpack.Decoder(wire.Said)
@@ -248,8 +237,7 @@ class EngineProcess:
     def _revive(self) -> bool:
         """After the process died: start another and go on; False where that is of no use."""
         with self._lock:
-            self._is_up.clear()
-            self._living = 0
+            self._is_up, self._living = False, 0
             calls = list(self._calls.values())
         for call in calls:
             if not call.done.done():
@@ -292,7 +280,8 @@ class EngineProcess:
                 self._reload(reference, folder, launch)
             with self._lock:
                 if launch == self._living:
-                    self._is_up.set()
+                    self._is_up = True
+                    self._lock.notify_all()
                 tickets = [each for each in self._tickets.values() if 0 < each.launch < launch]
             for ticket in tickets:
                 self._go_on(ticket, launch)
@@ -311,7 +300,8 @@ class EngineProcess:
             self._adapters.pop(reference, None)
 
     def _go_on(self, ticket: RemoteTicket, launch: int) -> None:
-        rest, numbers = ticket.rest(), (ticket.number,)
+        rest = msgspec.structs.replace(ticket.request, generated=tuple(ticket.generated))
+        numbers = (ticket.number,)
         if ticket.is_cancelled:
             self._close(ticket, Output(finish_reason="cancelled"))
             return
