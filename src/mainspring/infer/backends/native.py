@@ -3,7 +3,6 @@
 Shapes: N rows of scores, V vocabulary.
 """
 
-import ctypes
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -135,21 +134,20 @@ class Native:
         count = len(places)
         rows_N, best_N = np.asarray(places, np.int32), np.empty(count, np.int32)
         log_sums_N, entropies_N = np.empty(count), np.empty(count)
-        arrays = (each.ctypes.data for each in (rows_N, best_N, log_sums_N, entropies_N))
-        pointers = [ctypes.c_void_p(each) for each in (scores_NV.data_ptr(), *arrays)]
-        self._library.call_void("summarize", count, scores_NV.shape[1], *pointers)
+        found = (best_N, log_sums_N, entropies_N)
+        self._library.call("summarize", count, scores_NV.shape[1], scores_NV, rows_N, *found)
         return Summary(best_N.tolist(), log_sums_N.tolist(), entropies_N.tolist())
 
     def has_adapter(self, name: str) -> bool:
         return name in self._adapters
 
     def copy_block(self, source: int, target: int) -> None:
-        self._library.call_void("copy_block", source, target)
+        self._library.call("copy_block", source, target)
 
     @property
     def cache_bytes(self) -> int:
         """What all blocks of keys and values take once they have been used."""
-        return self._library.cache_bytes
+        return self._library.call("cache_bytes")
 
     def load_adapter(self, name: str, pairs: Mapping[str, LoraPair]) -> None:
         """Take an adapter's factors, by the path of their linear; they are copied. Between two steps only.
@@ -169,7 +167,7 @@ class Native:
 
     def drop_adapter(self, name: str) -> None:
         """Let go of an adapter's factors. Between two steps only."""
-        self._library.call_void("drop_adapter", self._adapters.pop(name))
+        self._library.call("drop_adapter", self._adapters.pop(name))
 
     def close(self) -> None:
         """Let go of weights and cache; nothing can be asked of the backend any more."""

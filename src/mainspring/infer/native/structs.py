@@ -4,6 +4,7 @@ import ctypes
 from enum import IntEnum
 from typing import Any
 
+import numpy as np
 import torch
 
 from mainspring.errors import MainspringError
@@ -68,49 +69,33 @@ class Library:
         self._calls = library(march)
         for name in CAN_FAIL:
             getattr(self._calls, f"mainspring_{name}").restype = ctypes.c_char_p
-        self._model = ctypes.c_void_p()
-        self._raise("create", self._calls.mainspring_create(ctypes.byref(sizes), ctypes.byref(self._model)))
-
-    def call(self, name: str, *arguments: Any) -> None:
-        """Call a function by its name; tensors go as pointers to their numbers in fp32, structs as pointers."""
-        held = [_held(each) for each in arguments]
-        self._raise(name, getattr(self._calls, f"mainspring_{name}")(self._model, *held))
-
-    def call_void(self, name: str, *arguments: int | ctypes.c_void_p) -> None:
-        """The same for one that cannot fail."""
-        getattr(self._calls, f"mainspring_{name}")(self._model, *arguments)
-
-    @property
-    def cache_bytes(self) -> int:
         self._calls.mainspring_cache_bytes.restype = ctypes.c_int64
-        return self._calls.mainspring_cache_bytes(self._model)
+        self._model = ctypes.c_void_p()
+        self._call("create", sizes, ctypes.byref(self._model))
+
+    def call(self, name: str, *arguments: Any) -> Any:
+        """Call a function by its name, for this model."""
+        return self._call(name, self._model, *arguments)
 
     def close(self) -> None:
-        self._calls.mainspring_destroy(self._model)
+        self.call("destroy")
         self._model = ctypes.c_void_p()
 
-    @staticmethod
-    def _raise(name: str, said: bytes | None) -> None:
-        if said is not None:
+    def _call(self, name: str, *arguments: Any) -> Any:
+        said = getattr(self._calls, f"mainspring_{name}")(*map(_argument, arguments))
+        if isinstance(said, bytes):
             raise MainspringError(
                 f"The native step failed in `{name}`: {said.decode()}. If memory ran out, set fewer blocks."
             )
+        return said
 
 
-class _Pointer(ctypes.c_void_p):
-    """A pointer that keeps the tensor it points into."""
-
-    tensor: torch.Tensor
-
-
-def _held(argument: Any) -> Any:
-    if isinstance(argument, float):
-        return ctypes.c_float(argument)
-    if isinstance(argument, ctypes.Structure):
-        return ctypes.byref(argument)
-    if not isinstance(argument, torch.Tensor):
-        return argument
-    tensor = argument.detach().to(torch.float32).contiguous()
-    pointer = _Pointer(tensor.data_ptr())
-    pointer.tensor = tensor
-    return pointer
+def _argument(value: Any) -> Any:
+    """Structs go as pointers; so do tensors, in fp32, and arrays, which live at least as long as what is given."""
+    if isinstance(value, float):
+        return ctypes.c_float(value)
+    if isinstance(value, ctypes.Structure):
+        return ctypes.byref(value)
+    if isinstance(value, torch.Tensor):
+        value = value.detach().float().contiguous().numpy()
+    return value.ctypes if isinstance(value, np.ndarray) else value
