@@ -12,7 +12,7 @@ import numpy as np
 
 from mainspring.infer.backends.base import Backend
 from mainspring.infer.request import EngineConfig, Request, Sequence
-from mainspring.infer.sampling import Row, pick_rows
+from mainspring.infer.sampling import pick_rows
 from mainspring.infer.scheduler import Work
 from mainspring.infer.speculate import Pace
 from mainspring.infer.tempo import Tempo, mean
@@ -138,7 +138,8 @@ class DraftModel:
             self._held_S[self._slots(trail.place, trail.place.num_computed, end)] = trail.new
             trail.place.num_computed = end
         whole = [trail for trail in trails if trail.limit]
-        for trail, token_id in zip(whole, pick_rows(scores_NV, [_row(each) for each in whole]), strict=True):
+        rows = [trail.sequence.row(len(trail.guess)) for trail in whole]
+        for trail, token_id in zip(whole, pick_rows(scores_NV, rows), strict=True):
             if token_id in trail.sequence.request.ends:
                 trail.limit = 0
                 continue
@@ -153,11 +154,3 @@ class DraftModel:
 
 def _num_spare(config: EngineConfig) -> int:
     return -(-Pace.MAX // config.block_size)
-
-
-def _row(trail: Trail) -> Row:
-    sequence, ahead = trail.sequence, len(trail.guess)
-    return Row(
-        sampling=sequence.request.sampling, seed=sequence.seed, position=len(sequence.ids) + ahead,
-        num_generated=sequence.num_generated + ahead, seen=sequence.seen, end_ids=sequence.request.ends,
-    )  # fmt: skip

@@ -13,7 +13,7 @@ from mainspring.config import Config
 from mainspring.errors import ContextLengthError
 from mainspring.infer.grammar import Grammar
 from mainspring.infer.kernel_plan import Products
-from mainspring.infer.sampling import Chosen, Seen
+from mainspring.infer.sampling import Chosen, Row, Seen
 from mainspring.infer.speculate import NGram, Pace
 from mainspring.registry import Registry
 from mainspring.schema import Constraint, FinishReason, Sampling
@@ -186,6 +186,13 @@ class Sequence:
     def wants_prompt(self) -> bool:
         """Whether the prompt itself is to be scored, so that nothing of it may come from the cache."""
         return self.request.sampling.prompt_logprobs is not None and self.num_generated == 0
+
+    def row(self, ahead: int = 0) -> Row:
+        """What the choice of its next id depends on, or of the one that many ids later."""
+        return Row(
+            sampling=self.request.sampling, seed=self.seed, position=len(self.ids) + ahead,
+            num_generated=self.num_generated + ahead, seen=self.seen, end_ids=self.request.ends,
+        )  # fmt: skip
 
     def take_note(self, token_id: int) -> None:
         """A generated id, for the penalties and the grammar."""

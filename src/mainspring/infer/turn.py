@@ -99,17 +99,13 @@ def _score_prompt(work: Work, scores_NV: torch.Tensor, summarize: Summarize) -> 
 
 def _row(sequence: requests.Sequence, end: End) -> Row | None:
     """What to choose by; None for a sequence whose grammar has outgrown its limits, which ends here."""
-    request = sequence.request
+    row = sequence.row()
     try:
-        mask = sequence.grammar.mask() if sequence.grammar is not None else None
+        row.mask = sequence.grammar.mask() if sequence.grammar is not None else None
     except MainspringError as error:
         end(sequence, Output(error=str(error)))
         return None
-    return Row(
-        sampling=request.sampling, seed=sequence.seed, position=len(sequence.ids),
-        num_generated=sequence.num_generated, seen=sequence.seen, end_ids=sequence.request.ends,
-        mask=mask,
-    )  # fmt: skip
+    return row
 
 
 def _take(turn: Turn, chosen: Chosen, scheduler: Scheduler, end: End) -> bool:
