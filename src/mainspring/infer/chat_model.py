@@ -145,13 +145,8 @@ class EngineChat:
 
 def _copies(request: Request, num: int) -> list[Request]:
     """The same request with a seed each; the prompt is scored with the first alone."""
-    if num == 1:
-        return [request]
     replace = msgspec.structs.replace
-    first = seed_of(request.sampling.seed, 0)
-    copies = [
-        replace(request, sampling=replace(request.sampling, seed=seed_of(first, index)))
-        for index in range(num)
-    ]
-    later = [replace(each, sampling=replace(each.sampling, prompt_logprobs=None)) for each in copies[1:]]
-    return [copies[0], *later]
+    first = replace(request.sampling, seed=seed_of(request.sampling.seed, 0))
+    unscored = replace(first, prompt_logprobs=None)
+    later = [replace(unscored, seed=seed_of(first.seed, index)) for index in range(1, num)]
+    return [replace(request, sampling=sampling) for sampling in (first, *later)]

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Many
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from typing import Self
 
@@ -129,22 +130,19 @@ class Engine:
 
     def between_steps(self, change: Callable[[], None]) -> None:
         """Run `change` in the engine's thread while no step runs, and wait for it (loading an adapter)."""
-        done = threading.Event()
-        errors: list[BaseException] = []
+        done = Future[None]()
 
         def run() -> None:
             try:
-                change()
+                done.set_result(change())
             except BaseException as error:  # noqa: BLE001 - handed to the caller below
-                errors.append(error)
-            done.set()
+                done.set_exception(error)
 
         self._inbox.put(run)
-        while not done.wait(0.5):
+        while not wait([done], 0.5).done:
             if not self.is_alive():
                 raise MainspringError(f"The engine {self._why_ended()}, so nothing can be changed in it.")
-        if errors:
-            raise errors[0]
+        done.result()
 
     def without_adapter(self, adapter: str, change: Callable[[], None]) -> None:
         """End what is under way with an adapter, then run `change`, which takes it off; see between_steps."""

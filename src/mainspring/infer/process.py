@@ -256,12 +256,8 @@ class EngineProcess:
                 target=self._resume, args=(self._launches,), name="engine-resume", daemon=True
             ).start()
             return True
-        if self._is_closing:
-            self._give_up(Output(finish_reason="cancelled"), "it has been closed")
-            return False
-        self._give_up(
-            None, f"its process died {len(self._deaths)} times within {DEATHS_IN_S} s, at last with {why}"
-        )
+        died = f"its process died {len(self._deaths)} times within {DEATHS_IN_S} s, at last with {why}"
+        self._give_up("it has been closed" if self._is_closing else died)
         return False
 
     def _may_live(self) -> bool:
@@ -327,12 +323,14 @@ class EngineProcess:
             self._tickets.pop(ticket.number, None)
         ticket.sink(output)
 
-    def _give_up(self, output: Output | None, why: str) -> None:
+    def _give_up(self, why: str) -> None:
         self._failure = why
+        failed = Output(error=f"The engine has failed: {why}.")
+        output = Output(finish_reason="cancelled") if self._is_closing else failed
         with self._lock:
             tickets, self._tickets = list(self._tickets.values()), {}
         for ticket in tickets:
-            ticket.sink(output or Output(error=f"The engine has failed: {why}."))
+            ticket.sink(output)
 
 
 def _with_seed(request: Request) -> Request:

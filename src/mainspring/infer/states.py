@@ -92,10 +92,8 @@ def _round(places: list[_Place], length: int, block_size: int) -> Round:
         for place in places
     ]
     for place in places:
-        place.row, place.position, place.left = (
-            place.row + length,
-            place.position + length,
-            place.left - length,
-        )
+        place.row += length
+        place.position += length
+        place.left -= length
     after = [place.work.sequence.blocks[(place.position - 1) // block_size] for place in places]
     return Round(rows_R=rows_BL.flatten(), length=length, before=before, after=after)
