@@ -28,16 +28,16 @@ struct Row {
 };
 
 // The chunk's cells, and which of its positions are seen: from `begin` up to `end`.
-template <class Cell>
+template <class Number>
 struct Chunk {
-  Cell cells[kCells];
+  Cell<Number> cells[kCells];
   int begin, end;
 
   int num_cells() const { return (end + kCellTokens - 1) / kCellTokens; }
 };
 
-template <class Cell, int kRows>
-void score(const Chunk<Cell>& chunk, const Row* rows, Floats (&scores)[kRows][kCells]) {
+template <class Number, int kRows>
+void score(const Chunk<Number>& chunk, const Row* rows, Floats (&scores)[kRows][kCells]) {
   const int size = chunk.cells[0].head_size, num_cells = chunk.num_cells();
   for (int row = 0; row < kRows; ++row) {
     for (int cell = 0; cell < kCells; ++cell) scores[row][cell] = Floats{};
@@ -69,15 +69,15 @@ void score(const Chunk<Cell>& chunk, const Row* rows, Floats (&scores)[kRows][kC
 }
 
 // Scores become weights; the sum so far shrinks where a greater score has come.
-template <class Cell>
-void weigh(const Chunk<Cell>& chunk, const Scoring& scoring, const Row& row, int padded_size, Floats* scores,
+template <class Number>
+void weigh(const Chunk<Number>& chunk, const Scoring& scoring, const Row& row, int padded_size, Floats* scores,
            float* weights) {
   static const Ints places = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
   const Floats hidden = all(-INFINITY);
   Floats most = hidden;
   for (int cell = 0; cell < kCells; ++cell) {
     Floats& score = scores[cell];
-    if (Cell::kIsScaled && cell < chunk.num_cells()) score *= chunk.cells[cell].key_scales();
+    if (Cell<Number>::kIsScaled && cell < chunk.num_cells()) score *= load(chunk.cells[cell].key_scales());
     if (scoring.softcap > 0.0f) score = tanh(score / scoring.softcap) * scoring.softcap;
     const Ints place = places + cell * kCellTokens;
     score = (place >= chunk.begin) & (place < chunk.end) ? score : hidden;
@@ -88,7 +88,7 @@ void weigh(const Chunk<Cell>& chunk, const Scoring& scoring, const Row& row, int
   for (int cell = 0; cell < kCells; ++cell) {
     Floats weight = exp(scores[cell] - best);
     total += weight;
-    if (Cell::kIsScaled && cell < chunk.num_cells()) weight *= chunk.cells[cell].value_scales();
+    if (Cell<Number>::kIsScaled && cell < chunk.num_cells()) weight *= load(chunk.cells[cell].value_scales());
     store(weights + cell * kCellTokens, weight);
   }
   const float shrink = exp(all(*row.best - best))[0];
@@ -97,14 +97,14 @@ void weigh(const Chunk<Cell>& chunk, const Scoring& scoring, const Row& row, int
   for (int i = 0; i < padded_size; i += kLanes) store(row.output + i, load(row.output + i) * shrink);
 }
 
-template <class Cell, int kRows, int kWidth>
-void mix(const Chunk<Cell>& chunk, const Row* rows, const float* weights, int from) {
+template <class Number, int kRows, int kWidth>
+void mix(const Chunk<Number>& chunk, const Row* rows, const float* weights, int from) {
   Floats sums[kRows][kWidth];
   for (int row = 0; row < kRows; ++row) {
     for (int i = 0; i < kWidth; ++i) sums[row][i] = load(rows[row].output + from + i * kLanes);
   }
   for (int place = chunk.begin; place < chunk.end; ++place) {
-    const Cell& cell = chunk.cells[place / kCellTokens];
+    const Cell<Number>& cell = chunk.cells[place / kCellTokens];
     const auto* value = cell.values() + place % kCellTokens * cell.padded_size + from;
     Floats values[kWidth];
     for (int i = 0; i < kWidth; ++i) values[i] = load(value + i * kLanes);
@@ -120,31 +120,31 @@ void mix(const Chunk<Cell>& chunk, const Row* rows, const float* weights, int fr
   }
 }
 
-template <class Cell, int kRows>
-void read_chunk(const Chunk<Cell>& chunk, const Scoring& scoring, const Row* rows) {
+template <class Number, int kRows>
+void read_chunk(const Chunk<Number>& chunk, const Scoring& scoring, const Row* rows) {
   const int padded_size = chunk.cells[0].padded_size;
   Floats scores[kRows][kCells];
   alignas(64) float weights[kRows * kChunk];
-  score<Cell, kRows>(chunk, rows, scores);
+  score<Number, kRows>(chunk, rows, scores);
   for (int row = 0; row < kRows; ++row) {
     weigh(chunk, scoring, rows[row], padded_size, scores[row], weights + row * kChunk);
   }
   int from = 0;
   for (; from + kWide * kLanes <= padded_size; from += kWide * kLanes) {
-    mix<Cell, kRows, kWide>(chunk, rows, weights, from);
+    mix<Number, kRows, kWide>(chunk, rows, weights, from);
   }
-  for (; from < padded_size; from += kLanes) mix<Cell, kRows, 1>(chunk, rows, weights, from);
+  for (; from < padded_size; from += kLanes) mix<Number, kRows, 1>(chunk, rows, weights, from);
 }
 
-template <class Cell, int kRows = kTallest>
-void read_rows(const Chunk<Cell>& chunk, const Scoring& scoring, const Row* rows, int num_rows) {
+template <class Number, int kRows = kTallest>
+void read_rows(const Chunk<Number>& chunk, const Scoring& scoring, const Row* rows, int num_rows) {
   if constexpr (kRows > 0) {
-    for (; num_rows >= kRows; num_rows -= kRows, rows += kRows) read_chunk<Cell, kRows>(chunk, scoring, rows);
-    read_rows<Cell, kRows - 1>(chunk, scoring, rows, num_rows);
+    for (; num_rows >= kRows; num_rows -= kRows, rows += kRows) read_chunk<Number, kRows>(chunk, scoring, rows);
+    read_rows<Number, kRows - 1>(chunk, scoring, rows, num_rows);
   }
 }
 
-template <class Cell>
+template <class Number>
 void attend_cells(const Cache& cache, int head, const Scoring& scoring, const Queries& in, AttentionRoom& room) {
   const int size = cache.head_size, padded = cache.padded_size, repeat = scoring.repeat;
   const int num_rows = in.num_tokens * repeat, last = in.first_position + in.num_tokens - 1;
@@ -160,7 +160,7 @@ void attend_cells(const Cache& cache, int head, const Scoring& scoring, const Qu
     return scoring.window == 0 ? 0 : std::max(position - scoring.window + 1, 0);
   };
   for (int start = first_seen(in.first_position) / kChunk * kChunk; start <= last; start += kChunk) {
-    Chunk<Cell> chunk;
+    Chunk<Number> chunk;
     for (int cell = 0; cell < kCells; ++cell) {
       const int position = std::min(start + cell * kCellTokens, last / kCellTokens * kCellTokens);
       const int slot = in.blocks[position / in.block_size] * in.block_size + position % in.block_size;
@@ -169,14 +169,14 @@ void attend_cells(const Cache& cache, int head, const Scoring& scoring, const Qu
     chunk.begin = 0, chunk.end = kChunk;
     const bool seen_wholly = first_seen(last) <= start && start + kChunk - 1 <= in.first_position;
     if (seen_wholly) {
-      read_rows<Cell>(chunk, scoring, rows.data(), num_rows);
+      read_rows<Number>(chunk, scoring, rows.data(), num_rows);
       continue;
     }
     for (int token = 0; token < in.num_tokens; ++token) {
       const int position = in.first_position + token;
       chunk.begin = std::max(first_seen(position) - start, 0);
       chunk.end = std::min(position + 1 - start, kChunk);
-      if (chunk.begin < chunk.end) read_rows<Cell>(chunk, scoring, rows.data() + token * repeat, repeat);
+      if (chunk.begin < chunk.end) read_rows<Number>(chunk, scoring, rows.data() + token * repeat, repeat);
     }
   }
   for (int i = 0; i < num_rows; ++i) {
@@ -191,9 +191,9 @@ int tokens_together(int repeat) { return std::max(1, kMostRows / repeat); }
 
 void attend(const Cache& cache, int head, const Scoring& scoring, const Queries& queries, AttentionRoom& room) {
   if (cache.in_bytes) {
-    attend_cells<BytesCell>(cache, head, scoring, queries, room);
+    attend_cells<int8_t>(cache, head, scoring, queries, room);
   } else {
-    attend_cells<HalvesCell>(cache, head, scoring, queries, room);
+    attend_cells<Half>(cache, head, scoring, queries, room);
   }
 }
 

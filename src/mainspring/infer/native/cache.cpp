@@ -23,7 +23,7 @@ Half put_bytes(int8_t* to, int step, const float* values, int count) {
 
 Cache::Cache(int num_slots, int num_heads, int head_size, bool in_bytes)
     : num_heads(num_heads), head_size(head_size), padded_size(round_up(head_size, kLanes)), in_bytes(in_bytes) {
-  cell_bytes = in_bytes ? BytesCell::size(head_size, padded_size) : HalvesCell::size(head_size, padded_size);
+  cell_bytes = in_bytes ? Cell<int8_t>::size(head_size, padded_size) : Cell<Half>::size(head_size, padded_size);
   bytes = Array<uint8_t>((size_t)num_slots / kCellTokens * num_heads * cell_bytes);
 }
 
@@ -31,16 +31,14 @@ void Cache::put(int slot, int head, const float* key, const float* value) const 
   uint8_t* base = cell(slot, head);
   const int place = slot % kCellTokens;
   if (in_bytes) {
-    int8_t* keys = reinterpret_cast<int8_t*>(base);
-    int8_t* values = keys + kCellTokens * head_size;
-    Half* scales = reinterpret_cast<Half*>(values + kCellTokens * padded_size);
-    scales[place] = put_bytes(keys + place, kCellTokens, key, head_size);
-    scales[kCellTokens + place] = put_bytes(values + place * padded_size, 1, value, head_size);
+    const Cell<int8_t> into{base, head_size, padded_size};
+    into.key_scales()[place] = put_bytes(into.keys() + place, kCellTokens, key, head_size);
+    into.value_scales()[place] = put_bytes(into.values() + place * padded_size, 1, value, head_size);
     return;
   }
-  Half* keys = reinterpret_cast<Half*>(base);
-  Half* values = keys + kCellTokens * head_size + place * padded_size;
-  for (int i = 0; i < head_size; ++i) keys[i * kCellTokens + place] = to_half(key[i]);
+  const Cell<Half> into{base, head_size, padded_size};
+  Half *keys = into.keys() + place, *values = into.values() + place * padded_size;
+  for (int i = 0; i < head_size; ++i) keys[i * kCellTokens] = to_half(key[i]);
   for (int i = 0; i < head_size; ++i) values[i] = to_half(value[i]);
 }
 

@@ -28,34 +28,20 @@ struct Cache {
   Array<uint8_t> bytes;
 };
 
-// How attention reads a cell, for either kind of number.
-struct HalvesCell {
-  const uint8_t* base;
+// A cell of either kind of number. Bytes have scales behind them, first the keys' and then the values'.
+template <class Number>
+struct Cell {
+  static constexpr bool kIsScaled = sizeof(Number) == 1;
+  uint8_t* base;
   int head_size, padded_size;
 
   static size_t size(int head_size, int padded_size) {
-    return (size_t)kCellTokens * (head_size + padded_size) * sizeof(Half);
+    return kCellTokens * ((head_size + padded_size) * sizeof(Number) + (kIsScaled ? 2 * sizeof(Half) : 0));
   }
-  const Half* keys() const { return reinterpret_cast<const Half*>(base); }
-  const Half* values() const { return keys() + kCellTokens * head_size; }
-  Floats key_scales() const { return all(1.0f); }
-  Floats value_scales() const { return all(1.0f); }
-  static constexpr bool kIsScaled = false;
-};
-
-struct BytesCell {
-  const uint8_t* base;
-  int head_size, padded_size;
-
-  static size_t size(int head_size, int padded_size) {
-    return (size_t)kCellTokens * (head_size + padded_size + 2 * sizeof(Half));
-  }
-  const int8_t* keys() const { return reinterpret_cast<const int8_t*>(base); }
-  const int8_t* values() const { return keys() + kCellTokens * head_size; }
-  const Half* scales() const { return reinterpret_cast<const Half*>(values() + kCellTokens * padded_size); }
-  Floats key_scales() const { return load(scales()); }
-  Floats value_scales() const { return load(scales() + kCellTokens); }
-  static constexpr bool kIsScaled = true;
+  Number* keys() const { return reinterpret_cast<Number*>(base); }
+  Number* values() const { return keys() + kCellTokens * head_size; }
+  Half* key_scales() const { return reinterpret_cast<Half*>(values() + kCellTokens * padded_size); }
+  Half* value_scales() const { return key_scales() + kCellTokens; }
 };
 
 }  // namespace mainspring
