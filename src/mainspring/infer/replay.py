@@ -4,15 +4,15 @@ In the exact mode a difference means that something else answers now: other weig
 fast mode promises nothing, and its recordings say so.
 """
 
-import threading
+import itertools
 from collections.abc import Sequence
+from concurrent.futures import Future
 
 import msgspec
 
 from mainspring.errors import MainspringError
 from mainspring.infer.base import AnyEngine
 from mainspring.infer.request import Output, Request
-from mainspring.infer.sampling import Chosen
 
 
 class Recording(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,36 +60,29 @@ class _Listener:
     """Takes as many ids as were recorded: a reply may have been ended by its reader."""
 
     def __init__(self, recording: Recording) -> None:
-        self._recording = recording
-        self._found: list[Chosen] = []
-        self._done = threading.Event()
-        self._error: str | None = None
+        ends = () if recording.end is None else (recording.end,)
+        self._recorded = [*zip(recording.ids, recording.logprobs, strict=True), *ends]
+        self._found: list[tuple[int, float]] = []
+        self._done = Future[None]()
 
     def __call__(self, output: Output) -> bool:
-        self._found += output.chosen if output.end is None else (output.end,)
-        is_enough = len(self._found) > len(self._recorded()) - 1
-        self._error = output.error or (
-            self._error if output.finish_reason != "cancelled" else "The engine was closed."
-        )
-        if is_enough or output.finish_reason is not None or output.error is not None:
-            self._done.set()
+        if self._done.done():
+            return True
+        chosen = output.chosen if output.end is None else (output.end,)
+        self._found += [(each.id, each.logprob) for each in chosen]
+        is_enough = len(self._found) >= len(self._recorded)
+        if output.error is not None or output.finish_reason == "cancelled":
+            self._done.set_exception(MainspringError(output.error or "The engine was closed."))
+        elif is_enough or output.finish_reason is not None:
+            self._done.set_result(None)
         return is_enough
 
     def difference(self) -> Difference | None:
-        self._done.wait()
-        if self._error is not None:
-            raise MainspringError(self._error)
-        recorded, now = self._recorded(), [(each.id, each.logprob) for each in self._found]
-        for position in range(max(len(recorded), len(now))):
-            before, after = (each[position] if position < len(each) else None for each in (recorded, now))
-            if before != after:
-                return Difference(position=position, recorded=before, now=after)
+        self._done.result()
+        for position, (before, now) in enumerate(itertools.zip_longest(self._recorded, self._found)):
+            if before != now:
+                return Difference(position=position, recorded=before, now=now)
         return None
-
-    def _recorded(self) -> list[tuple[int, float]]:
-        recording = self._recording
-        ends = () if recording.end is None else (recording.end,)
-        return [*zip(recording.ids, recording.logprobs, strict=True), *ends]
 
 
 def _say(pair: tuple[int, float] | None) -> str:
