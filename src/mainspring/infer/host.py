@@ -10,7 +10,7 @@ from mainspring.infer.engine import Engine
 from mainspring.infer.grammar import Grammars
 from mainspring.infer.kernel_plan import KernelPlan
 from mainspring.infer.request import EngineConfig
-from mainspring.infer.seats import open_draft, open_seat
+from mainspring.infer.seats import NativeSeat, TorchSeat, open_draft
 from mainspring.models.model import Model
 from mainspring.tokenizer.base import Tokenizer
 
@@ -32,14 +32,13 @@ class Host:
         self.reference, self._max_unasked = reference, config.default_max_tokens
         self._published = default_sampling(folder)
         self.tokenizer = Tokenizer.load(folder)
-        self._seat = open_seat(folder, reference, plan, config)
+        if config.backend == "native":
+            self._seat = NativeSeat(folder, reference, config)
+        else:
+            self._seat = TorchSeat(folder, reference, plan, config)
         self.plan = self._seat.plan
-        self.engine = Engine(
-            self._seat.backend,
-            config,
-            Grammars(self.tokenizer),
-            open_draft(folder, reference, self.tokenizer, config),
-        )
+        draft = open_draft(folder, reference, self.tokenizer, config)
+        self.engine = Engine(self._seat.backend, config, Grammars(self.tokenizer), draft)
         self._adapters: set[str] = set()
         self._lock = threading.Lock()
 

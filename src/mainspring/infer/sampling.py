@@ -179,15 +179,14 @@ def _alternatives(scores_V: Floats, log_sum: float, count: int | None) -> tuple[
     return tuple(zip(ids_K.tolist(), (scores_V[ids_K].astype(np.float64) - log_sum).tolist(), strict=True))
 
 
-def check(sampling: Sampling, *, vocab_size: int | None = None) -> None:
+def check(sampling: Sampling, *, vocab_size: int = 2**31) -> None:
     """Refuse values that mean nothing, before they reach the thread that all requests share.
 
     Raises:
         ConfigError: names the field, its value and what it may be.
 
     """
-    s, most = sampling, MAX_ALTERNATIVES
-    size = vocab_size if vocab_size is not None else 2**31
+    s, size, most = sampling, vocab_size, MAX_ALTERNATIVES
     named = {*s.logit_bias, *s.stop_ids}
     wrong = {
         "temperature": (s.temperature, "0 or more", 0 <= s.temperature < math.inf),

@@ -104,15 +104,6 @@ class NativeSeat:
         engine.without_adapter(reference, lambda: self._native.drop_adapter(reference))
 
 
-def open_seat(
-    folder: Path, reference: str, plan: Callable[[Model], KernelPlan], config: EngineConfig
-) -> TorchSeat | NativeSeat:
-    """The seat that the settings ask for."""
-    if config.backend == "native":
-        return NativeSeat(folder, reference, config)
-    return TorchSeat(folder, reference, plan, config)
-
-
 def open_draft(folder: Path, reference: str, tokenizer: Tokenizer, config: EngineConfig) -> DraftModel | None:
     """The model that guesses for the one in `folder`, if the settings name one.
 

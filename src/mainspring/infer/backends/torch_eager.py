@@ -55,14 +55,12 @@ class TorchEager:
             together.setdefault(work.sequence.request.adapter, []).append(index)
         if len(together) == 1:
             return self._step(works, next(iter(together)))
-        rows: list[torch.Tensor] = [torch.empty(0)] * len(works)
+        parts: dict[int, torch.Tensor] = {}
         for adapter, indices in together.items():
-            scores_NV = self._step([works[index] for index in indices], adapter)
-            for index, part_NV in zip(
-                indices, scores_NV.split([works[i].num_scored for i in indices]), strict=True
-            ):
-                rows[index] = part_NV
-        return torch.cat(rows)
+            some = [works[index] for index in indices]
+            scores_NV = self._step(some, adapter)
+            parts.update(zip(indices, scores_NV.split([work.num_scored for work in some]), strict=True))
+        return torch.cat([parts[index] for index in range(len(works))])
 
     def has_adapter(self, name: str) -> bool:
         return name in adapters.adapters_of(self._model).configs
