@@ -68,11 +68,8 @@ class DraftModel:
     copies, rejected guesses and blocks with new contents need no accounts: it begins where the ids differ. A slot
     whose id is right by chance makes a guess worse, and no answer.
 
-    Args:
-        backend: made for the sizes that `sizes` gives.
-        config: the engine's.
-        vocab_size: ids that the engine's model knows as well.
-
+    `backend` is made for the sizes that `sizes` gives of the engine's `config`; `vocab_size` ids are known to the
+    engine's model as well.
     """
 
     def __init__(self, backend: Backend, config: EngineConfig, vocab_size: int) -> None:

@@ -52,12 +52,7 @@ class Ticket:
 class Engine:
     """Runs requests together; thread-safe. Use as a context manager, or call close().
 
-    Args:
-        backend: computes the scores.
-        config: sizes and manners.
-        grammars: compiles what replies must match; without it constraints are refused.
-        draft: a smaller model that guesses.
-
+    Without `grammars` constraints are refused; `draft` is a smaller model that guesses.
     """
 
     def __init__(

@@ -203,13 +203,8 @@ class Stream:
 class EngineGeneration:
     """All replies to one request; implements `protocols.Generation`.
 
-    Args:
-        shared: what they have in common.
-        num: how many are computed; the best `num_kept` by mean log-probability are given.
-        num_kept: where it is less than `num`, nothing is sent before all are done.
-        parser: makes a parser of tool calls for each.
-        sink: gets the deltas.
-
+    `num` are computed and the best `num_kept` by mean log-probability are given; where those are fewer, nothing is sent
+    before all are done.
     """
 
     def __init__(

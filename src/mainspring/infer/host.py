@@ -18,12 +18,8 @@ from mainspring.tokenizer.base import Tokenizer
 class Host:
     """Serves one model artifact with any of its adapters.
 
-    Args:
-        folder: the artifact's folder.
-        reference: its name, for traces.
-        plan: finds the kernel plan of a loaded model.
-        config: sizes of the engine; its draft model, if there is one, as a folder.
-
+    `reference` names it in traces, `plan` finds the kernel plan of a loaded model; `config` has its draft model, if
+    there is one, as a folder.
     """
 
     def __init__(

@@ -31,10 +31,7 @@ class NoCompilerError(MainspringError):
 
 @functools.cache
 def library(march: str = "native") -> ctypes.CDLL:
-    """The compiled step.
-
-    Args:
-        march: the processor to compile for, in the compiler's words; others than this one's are for tests.
+    """The compiled step for a processor in the compiler's words; others than this one's are for tests.
 
     Raises:
         NoCompilerError: no compiler is installed, or it does not accept the sources.
