@@ -9,7 +9,6 @@ constexpr int kRowsOfPart = 4;
 Model::Model(const Sizes& sizes)
     : sizes_(sizes), layers_(sizes.num_layers), threads_(sizes.threads), rooms_(sizes.threads) {
   width_ = round_up(sizes.width, kBlock);
-  for (int layer = 0; layer < sizes.num_layers; ++layer) layers_[layer].index = layer;
 }
 
 void Model::set_layer(int layer, const LayerShape& shape) {
@@ -19,7 +18,14 @@ void Model::set_layer(int layer, const LayerShape& shape) {
 }
 
 void Model::set_factors(int adapter, int layer, Site site, int rank, const float* down, const float* up) {
-  adapters_.set(adapter, layer, (int)site, Factors(rank, layers_[layer].at(site), down, up));
+  Factors factors(rank, layers_[layer].at(site), down, up);
+  layers_[layer].factors[(int)site].insert_or_assign(adapter, std::move(factors));
+}
+
+void Model::drop_adapter(int adapter) {
+  for (Layer& layer : layers_) {
+    for (auto& beside : layer.factors) beside.erase(adapter);
+  }
 }
 
 void Model::copy_block(int source, int target) {
@@ -210,11 +216,12 @@ void Model::feed(const Layer& layer, Site site, const Array<float>& inputs, cons
       from = normed;
     }
     if (matrix.spread_size > 1) spread(from, matrix.inputs, matrix.spread_size);
-    const Factors* factors = adapters_.find(adapter_of_[input_row], layer.index, (int)site);
+    const auto& beside = layer.factors[(int)site];
+    const auto factors = beside.find(adapter_of_[input_row]);
     delta_of_[row] = nullptr;
-    if (factors != nullptr) {
+    if (factors != beside.end()) {
       float* delta = deltas_.data() + (size_t)row * widest_;
-      factors->apply(from, delta);
+      factors->second.apply(from, delta);
       delta_of_[row] = delta;
     }
     quantized_.set(row, from, matrix.inputs, matrix.bits == 4);

@@ -3,7 +3,7 @@
 // The structs up to Batch are shared with structs.py, field by field.
 #pragma once
 
-#include <memory>
+#include <map>
 #include <vector>
 
 #include "adapters.h"
@@ -44,9 +44,9 @@ constexpr int kNumNorms = 7;
 constexpr int kTop = -1;  // the layer of what stands behind all layers
 
 struct Layer {
-  int index = kTop;  // its number
   LayerShape shape{};
   Matrix matrices[kNumSites];
+  std::map<int, Factors> factors[kNumSites];  // beside each matrix, by their adapter
   Norm norms[kNumNorms];
   Cache cache;
 
@@ -66,7 +66,7 @@ class Model {
   void set_embedding(Table table) { embedding_ = std::move(table); }
   void add_rope(Rope rope) { ropes_.push_back(std::move(rope)); }
   void set_factors(int adapter, int layer, Site site, int rank, const float* down, const float* up);
-  void drop_adapter(int adapter) { adapters_.drop(adapter); }
+  void drop_adapter(int adapter);
 
   void step(const Batch& batch);
   void copy_block(int source, int target);
@@ -98,7 +98,6 @@ class Model {
   Layer top_;
   Table embedding_;
   std::vector<Rope> ropes_;
-  Adapters adapters_;
   Threads threads_;
 
   // Rows of the step. All are padded with zeros to whole blocks.
