@@ -14,14 +14,15 @@ class NGram:
     all endings are kept in tables that grow with the sequence, so a guess takes the time of its own length.
     """
 
-    def __init__(self, longest: int = 3, shortest: int = 2) -> None:
-        self._sizes = range(longest, shortest - 1, -1)
+    SIZES = (3, 2)
+
+    def __init__(self) -> None:
         self._after: dict[tuple[int, ...], int] = {}
         self._num_known = 0
 
     def propose(self, ids: Sequence[int], limit: int) -> list[int]:
         self._learn(ids)
-        for size in self._sizes:
+        for size in self.SIZES:
             start = self._after.get(tuple(ids[-size:])) if len(ids) > size else None
             if start is not None:
                 # A guess that reaches the end goes on with itself: a repetition repeats.
@@ -32,7 +33,7 @@ class NGram:
     def _learn(self, ids: Sequence[int]) -> None:
         """Note what follows every ending that has something behind it; later places win."""
         for end in range(max(self._num_known, 1), len(ids)):
-            for size in self._sizes:
+            for size in self.SIZES:
                 if end >= size:
                     self._after[tuple(ids[end - size : end])] = end
         self._num_known = max(self._num_known, len(ids))

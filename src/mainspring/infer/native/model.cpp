@@ -135,9 +135,9 @@ void Model::add_part(const Layer& layer, Site site, NormPlace place) {
   if (layer.shape.norms_around == 0) return multiply_into(layer, site, num_rows_, x_.data(), width_, Use::add);
   multiply_into(layer, site, num_rows_, part_.data(), width_, Use::keep);
   for_rows(num_rows_, [&](int row) {
-    float* part = part_.data() + (size_t)row * width_;
+    float *part = part_.data() + (size_t)row * width_, *to = x_.data() + (size_t)row * width_;
     layer.at(place).apply(part, part, sizes_.width);
-    add_row(part, x_.data() + (size_t)row * width_, sizes_.width);
+    for (int i = 0; i < sizes_.width; i += kLanes) store(to + i, load(to + i) + load(part + i));
   });
 }
 

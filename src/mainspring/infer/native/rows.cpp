@@ -24,10 +24,6 @@ void Norm::apply_within(float* numbers, int count) const {
   std::copy_n(padded.data(), count, numbers);
 }
 
-void add_row(const float* from, float* to, int count) {
-  for (int i = 0; i < count; i += kLanes) store(to + i, load(to + i) + load(from + i));
-}
-
 void Rope::turn(int position, float* cos, float* sin) const {
   for (int pair = 0; pair < pairs(); ++pair) {
     const float angle = (float)position * frequencies[pair];

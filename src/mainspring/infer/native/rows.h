@@ -15,9 +15,6 @@ struct Norm {
   void apply_within(float* numbers, int count) const;
 };
 
-// Adds `from` to `to`, both padded.
-void add_row(const float* from, float* to, int count);
-
 // Cosines and sines of one position for every rotated pair (arXiv:2104.09864, eq. 34).
 struct Rope {
   std::vector<float> frequencies;
