@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from mainspring.errors import MainspringError, NotFoundError
+from mainspring.errors import NotFoundError
 from mainspring.gateway.base import Directory
 from mainspring.gateway.drawer import Drawer
 from mainspring.gateway.pipeline import Pipeline
@@ -253,19 +253,10 @@ class _Run:
     async def work(self) -> None:
         """Say all events; the response is kept before its last one."""
         try:
-            self._say(self._teller.begin())
-            delta = None
-            while delta is None or delta.reply is None:
-                delta = await self._bridge.next()
-                self._say(self._teller.take(delta) if delta is not None else ())
-            self._say(await run_in_threadpool(lambda: list(self._teller.end())))
-        except Exception as error:
-            if not isinstance(error, MainspringError):
-                logger.exception("The request %s failed in the background", self._bridge.exchange.id)
-            failure = error
-            self._say(await run_in_threadpool(lambda: list(self._teller.fail(failure))))
-        finally:
-            self._bridge.close()
+            async for events in sse.tell(self._bridge, self._teller):
+                self._say(events)
+        except Exception:
+            logger.exception("The request %s failed in the background", self._bridge.exchange.id)
 
     def end(self) -> None:
         """Nothing more is said, however it ended."""

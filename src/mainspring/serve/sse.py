@@ -45,7 +45,7 @@ def event(value: object, name: str | None = None) -> bytes:
 class EventStream(Response):
     """Sends events as they come. Who has started the Bridge hears of a client that leaves; nobody listens here."""
 
-    def __init__(self, events: AsyncGenerator[bytes], headers: dict[str, str]) -> None:
+    def __init__(self, events: AsyncGenerator[list[bytes]], headers: dict[str, str]) -> None:
         self._events, self.background = events, None
         self.status_code = 200
         self.init_headers({**HEADERS, **headers})
@@ -53,8 +53,8 @@ class EventStream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         async with contextlib.aclosing(self._events) as events:
-            async for piece in events:
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            async for pieces in events:
+                await send({"type": "http.response.body", "body": b"".join(pieces), "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
@@ -71,30 +71,35 @@ async def respond(bridge: Bridge, teller: Teller) -> EventStream:
     except BaseException:
         bridge.close()
         raise
-    return EventStream(_tell(bridge, teller, first), {"x-request-id": bridge.exchange.id})
+    return EventStream(tell(bridge, teller, first), {"x-request-id": bridge.exchange.id})
 
 
-async def _tell(bridge: Bridge, teller: Teller, delta: Delta | None) -> AsyncGenerator[bytes]:
-    num_open = bridge.num_replies
+async def tell(bridge: Bridge, teller: Teller, delta: Delta | None = None) -> AsyncGenerator[list[bytes]]:
+    """All events of replies that have begun, those together that come at once; `delta` is the first, if it is there.
+
+    A failure that is none of ours is raised again behind its event.
+    """
+    num_open, events = bridge.num_replies, list[bytes]()
     try:
-        pieces = [*teller.begin()]
+        events += teller.begin()
         while True:
-            pieces += teller.take(delta) if delta is not None else [COMMENT]
-            num_open -= delta is not None and delta.reply is not None
+            if delta is not None:
+                events += teller.take(delta)
+                num_open -= delta.reply is not None
             if not num_open:
                 break
-            if not bridge.has_more:  # what has come at once goes at once
-                yield b"".join(pieces)
-                pieces = []
+            if not bridge.has_more:
+                yield events
+                events = []
             delta = await bridge.next()
-        yield b"".join(
-            [*pieces, *await run_in_threadpool(lambda: list(teller.end()))]
-        )  # it may write to a disk
+            if delta is None:
+                events.append(COMMENT)
+        yield events + await run_in_threadpool(lambda: list(teller.end()))  # it may write to a disk
     except GoneError:
         return
     except Exception as error:
         failure = error
-        yield b"".join(await run_in_threadpool(lambda: list(teller.fail(failure))))
+        yield events + await run_in_threadpool(lambda: list(teller.fail(failure)))
         if not isinstance(error, MainspringError):
             raise
     finally:
