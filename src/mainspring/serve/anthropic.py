@@ -41,7 +41,7 @@ class Anthropic:
     async def create(self, request: Request) -> Response:
         """A message, whole or as server-sent events."""
         chat, parsed = messages_request(await bodies.read(request), bearer(request))
-        bridge = Bridge(self._pipeline, [chat], request)
+        bridge = Bridge(self._pipeline, [chat], request.receive)
         if chat.stream:
             return await sse.respond(bridge, _Teller(bridge, parsed.model))
         reply = (await bridge.whole())[0]

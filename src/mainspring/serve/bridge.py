@@ -3,13 +3,13 @@
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Awaitable, MutableMapping, Sequence
-from typing import Any, Literal, Protocol
+from collections.abc import Sequence
+from typing import Literal
 from weakref import WeakKeyDictionary
 
 import msgspec
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.types import Message, Receive
 
 from mainspring.errors import MainspringError
 from mainspring.gateway.exchange import Exchange
@@ -48,24 +48,18 @@ _posts: WeakKeyDictionary[asyncio.AbstractEventLoop, Post] = (
 )  # a loop has one, as long as it lives
 
 
-class Client(Protocol):
-    """Who waits for replies: `receive` returns when it has something to say, at the latest that it leaves."""
-
-    def receive(self) -> Awaitable[MutableMapping[str, Any]]: ...
-
-
 class Bridge:
     """One request as the event loop sees it: one generation, or one for each of several prompts.
 
     The replies to prompt i have the indices from i * n. A watcher reads the connection all the while: when the
     client leaves, everything is cancelled at once, also while it has not said a word or the loop waits for a
-    slow reader.
+    slow reader. `receive` is where the client would say so.
     """
 
-    def __init__(self, pipeline: Pipeline, chats: Sequence[ChatRequest], request: Request | Client) -> None:
+    def __init__(self, pipeline: Pipeline, chats: Sequence[ChatRequest], receive: Receive) -> None:
         self._pipeline = pipeline
         self._chats = chats
-        self._request = request
+        self._receive = receive
         self._loop = asyncio.get_running_loop()
         self._post = _posts.setdefault(self._loop, Post())
         self._queue: _Queue = asyncio.Queue()
@@ -143,10 +137,6 @@ class Bridge:
 
         """
         await self.start()
-        return await self.rest()
-
-    async def rest(self) -> list[Reply]:
-        """What is to come of replies that have begun; see whole."""
         replies: dict[int, Reply] = {}
         try:
             while len(replies) < self.num_replies:
@@ -173,27 +163,29 @@ class Bridge:
         chat = self._chats[number]
         offset = number * chat.ask.n
 
-        def receive(delta: Delta) -> None:
-            self._receive(msgspec.structs.replace(delta, index=delta.index + offset) if offset else delta)
+        def post(delta: Delta) -> None:
+            """The sink, called from the model's thread."""
+            delta = msgspec.structs.replace(delta, index=delta.index + offset) if offset else delta
+            try:
+                self._post.put(self._loop, self._queue, delta)
+            except RuntimeError:  # the loop is closed: the server has stopped, which must not stop the model
+                self._is_closed = True
 
-        exchange = self._pipeline.chat(chat, receive)
+        exchange = self._pipeline.chat(chat, post)
         with self._lock:
             self._exchanges.append(exchange)
             is_closed = self._is_closed
         if is_closed:
             exchange.cancel()
 
-    def _receive(self, delta: Delta) -> None:
-        """The sink, called from the model's thread."""
-        try:
-            self._post.put(self._loop, self._queue, delta)
-        except (
-            RuntimeError
-        ):  # the loop is closed: the server has stopped, and the model must not fall over that
-            self._is_closed = True
-
     async def _watch(self) -> None:
-        while (await self._request.receive())["type"] != "http.disconnect":
+        while (await self._receive())["type"] != "http.disconnect":
             pass
         self._queue.put_nowait("gone")
         self.close()
+
+
+async def never() -> Message:
+    """What a client says that never leaves."""
+    await asyncio.Event().wait()
+    raise AssertionError

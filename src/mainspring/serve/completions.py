@@ -67,7 +67,7 @@ class Completions:
             firsts = [
                 model.decode((one if not isinstance(one, str) else model.encode(one))[:1]) for one in prompts
             ]
-        bridge = Bridge(self._pipeline, chats, request)
+        bridge = Bridge(self._pipeline, chats, request.receive)
         if body.stream:
             return await sse.respond(bridge, _Teller(bridge, body, shown))
         replies = await bridge.whole()

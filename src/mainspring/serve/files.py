@@ -4,7 +4,6 @@ Files of every documented purpose are kept; only those for batches are read here
 any of ENDPOINTS and is answered as if its client had sent it.
 """
 
-import asyncio
 import logging
 import time
 from typing import Annotated, Any, Literal
@@ -22,6 +21,7 @@ from mainspring.gateway.drawer import Drawer, new_id
 from mainspring.gateway.keys import Keys
 from mainspring.serve import body as bodies
 from mainspring.serve.base import FieldError, listing, page_query, respond, tenant_of
+from mainspring.serve.bridge import never
 from mainspring.serve.fields import Metadata
 from mainspring.trace import new_request_id
 
@@ -164,11 +164,7 @@ class Inward:
         asked = iter([{"type": "http.request", "body": body, "more_body": False}])
 
         async def receive() -> Message:
-            message = next(asked, None)
-            if message is None:
-                await asyncio.Event().wait()
-            assert message is not None
-            return message
+            return next(asked, None) or await never()
 
         async def send(message: Message) -> None:
             sent.append(message)

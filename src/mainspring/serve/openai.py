@@ -44,7 +44,7 @@ class Chats:
     async def chat(self, request: Request) -> Response:
         """Replies, whole or as server-sent events."""
         chat, parsed = chat_request(await bodies.read(request), bearer(request))
-        bridge = Bridge(self._pipeline, [chat], request)
+        bridge = Bridge(self._pipeline, [chat], request.receive)
 
         def close(replies: Sequence[Reply]) -> dict[str, Any]:
             done = completion(bridge.exchange.id, parsed, replies)

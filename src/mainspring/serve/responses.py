@@ -27,7 +27,7 @@ from mainspring.serve import body as bodies
 from mainspring.serve import responses_told as told
 from mainspring.serve import sse
 from mainspring.serve.base import FieldError, bearer, listing, page_of, respond, tenant_of
-from mainspring.serve.bridge import Bridge
+from mainspring.serve.bridge import Bridge, never
 from mainspring.serve.fields import KEEP_S
 from mainspring.serve.responses_body import (
     HARMLESS,
@@ -92,7 +92,7 @@ class Responses:
             if body.stream:
                 return self._stream(identity, tenant, -1)
             return respond(response)
-        bridge = Bridge(self._pipeline, [chat], request)
+        bridge = Bridge(self._pipeline, [chat], request.receive)
         if body.stream:
             return await sse.respond(bridge, told.Teller(response, lambda: bridge.exchange.id, keep))
         reply = (await bridge.whole())[0]
@@ -117,9 +117,8 @@ class Responses:
         items = [*history, *(items_of(body, identity.replace("resp_", "msg_in_")) if body.input else [])]
         first = (Message("system", body.instructions),) if body.instructions else ()
         messages = (*first, Message("user", told.transcript(items)))
-        bridge = Bridge(
-            self._pipeline, [ChatRequest(model=model, messages=messages, key=bearer(request))], request
-        )
+        chat = ChatRequest(model=model, messages=messages, key=bearer(request))
+        bridge = Bridge(self._pipeline, [chat], request.receive)
         return respond(told.compacted(identity, items, (await bridge.whole())[0]))
 
     async def retrieve(self, request: Request) -> Response:
@@ -194,7 +193,7 @@ class Responses:
         self, response: dict[str, Any], chat: ChatRequest, keep: Callable[[dict[str, Any]], None], tenant: str
     ) -> None:
         """Let the model begin, so that what it refuses is still answered with its own status."""
-        bridge = Bridge(self._pipeline, [chat], _Nobody())
+        bridge = Bridge(self._pipeline, [chat], never)
         await run_in_threadpool(keep, response)
         try:
             await bridge.start()
@@ -281,14 +280,6 @@ class _Run:
                     await self._woken.wait()
             except TimeoutError:
                 yield sse.COMMENT
-
-
-class _Nobody:
-    """The client of what runs in the background: it never leaves."""
-
-    async def receive(self) -> dict[str, Any]:
-        await asyncio.Event().wait()
-        raise AssertionError
 
 
 def _end(kept: Kept, status: str) -> None:
