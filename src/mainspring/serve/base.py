@@ -45,27 +45,17 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
 class FieldError(errors.ConfigError):
     """A field of a request that is not what was expected; `param` is its name."""
 
-    def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, param: str | None = None, code: str | None = None, status: int = 400
+    ) -> None:
         super().__init__(message)
-        self.param, self.code = param, code
+        self.param, self.code, self.status = param, code, status
 
     def within(self, place: str) -> "FieldError":
         """The same error of a field that lies within another."""
         path = f"{place}.{self.param}" if self.param else place
         text = str(self).replace(f"`{self.param or ''}`", f"`{path}`", 1)
         return FieldError(text, param=path, code=self.code)
-
-
-class TooLargeError(FieldError):
-    status = 413
-
-
-class SlowError(FieldError):
-    status = 408
-
-
-class ForbiddenError(FieldError):
-    status = 403
 
 
 KINDS: dict[type[Exception], tuple[str, str | None]] = {

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 from starlette.requests import Request
 
-from mainspring.serve.base import FieldError, SlowError, TooLargeError
+from mainspring.serve.base import FieldError
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -18,8 +18,7 @@ async def read(request: Request) -> dict[str, Any]:
     """The JSON object in a request's body.
 
     Raises:
-        FieldError: no JSON, or JSON that is not an object.
-        TooLargeError: more than the limit.
+        FieldError: no JSON, JSON that is not an object, or more than the limit.
 
     """
     try:
@@ -43,13 +42,14 @@ async def read_bytes(request: Request, most: int) -> bytes:
             async for piece in request.stream():
                 body += piece
                 if len(body) > most:
-                    raise TooLargeError(
+                    raise FieldError(
                         f"The body is larger than {most:,} bytes, the most that is read. Send less.",
                         code="body_too_large",
+                        status=413,
                     )
     except TimeoutError:
-        raise SlowError(
-            f"The body did not come within {limit_s:g} s. Send it faster, or send less."
+        raise FieldError(
+            f"The body did not come within {limit_s:g} s. Send it faster, or send less.", status=408
         ) from None
     return bytes(body)
 

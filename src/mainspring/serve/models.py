@@ -22,7 +22,7 @@ from mainspring.errors import NotFoundError
 from mainspring.gateway.base import Directory
 from mainspring.gateway.pipeline import Pipeline
 from mainspring.serve import body as bodies
-from mainspring.serve.base import FieldError, ForbiddenError, bearer, respond
+from mainspring.serve.base import FieldError, bearer, respond
 from mainspring.serve.fields import Id
 from mainspring.serve.openai import UNMODERATED
 
@@ -123,10 +123,11 @@ class Models:
     def delete(self, request: Request) -> Response:
         """Refused: models belong to the workspace, which the server only reads."""
         self.model(request)
-        raise ForbiddenError(
+        raise FieldError(
             f"The model '{request.path_params['name']}' belongs to the workspace, and this server deletes none. "
             "Who runs it removes the model's folder there.",
             code="model_not_deletable",
+            status=403,
         )
 
     def model(self, request: Request) -> Response:
