@@ -1,22 +1,17 @@
 """The one field that is ours in every dialect, `mainspring`: why an answer may be believed."""
 
 import msgspec
+from msgspec.structs import asdict
 
 from mainspring.gateway.pipeline import assistant_of
 from mainspring.knowledge.spans import spans_of
-from mainspring.schema import Citation, Hit, Reply, Span
+from mainspring.schema import Chunk, Citation, Reply, Span
 
 
-class Passage(msgspec.Struct, frozen=True, kw_only=True):
-    """A stored passage that was found for the question; `text` is the document's from `start` to `end`."""
+class Passage(Chunk, frozen=True, kw_only=True):
+    """A stored passage that was found for the question."""
 
-    document: str
-    title: str
-    heading: str
-    chunk: str
-    start: int
-    end: int
-    text: str
+    id: str = msgspec.field(name="chunk")
     score: float
 
 
@@ -61,18 +56,12 @@ def extension(request: str, reply: Reply, *, text: str | None = None) -> Extensi
         assistant=assistant_of(reply),
         kind=answer.kind if answer else None,
         citations=answer.citations if answer else (),
-        passages=tuple(_passage(hit) for hit in answer.hits) if answer else (),
+        passages=tuple(Passage(**asdict(hit.chunk), score=hit.score) for hit in answer.hits)
+        if answer
+        else (),
         text=text,
         logprob=reply.logprob if is_written else None,
         entropy=reply.entropy if is_written else None,
         spans=spans_of(reply),
         confidence=answer.confidence if answer else None,
     )
-
-
-def _passage(hit: Hit) -> Passage:
-    chunk = hit.chunk
-    return Passage(
-        document=chunk.document, title=chunk.title, heading=chunk.heading, chunk=chunk.id, start=chunk.start,
-        end=chunk.end, text=chunk.text, score=hit.score,
-    )  # fmt: skip
