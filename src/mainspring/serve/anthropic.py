@@ -18,7 +18,7 @@ from mainspring.gateway.pipeline import Pipeline
 from mainspring.schema import Delta, Reply, ToolCall
 from mainspring.serve import body as bodies
 from mainspring.serve import sse
-from mainspring.serve.anthropic_body import ask_of, count_request, messages_of, messages_request
+from mainspring.serve.anthropic_body import CountBody, MessagesBody, ask_of, messages_of, messages_request
 from mainspring.serve.base import anthropic_fault, bearer, fault_of, respond
 from mainspring.serve.bridge import Bridge
 from mainspring.serve.extension import ending, extension, text_of
@@ -40,7 +40,8 @@ class Anthropic:
 
     async def create(self, request: Request) -> Response:
         """A message, whole or as server-sent events."""
-        chat, parsed = messages_request(await bodies.read(request), bearer(request))
+        parsed = await bodies.read(request, MessagesBody)
+        chat = messages_request(parsed, bearer(request))
         bridge = Bridge(self._pipeline, [chat], request.receive)
         if chat.stream:
             return await sse.respond(bridge, _Teller(bridge, parsed.model))
@@ -53,7 +54,7 @@ class Anthropic:
         return respond(message, headers={"x-request-id": identity, "request-id": identity})
 
     async def count(self, request: Request) -> Response:
-        parsed = count_request(await bodies.read(request))
+        parsed = await bodies.read(request, CountBody)
         model = await run_in_threadpool(self._pipeline.text_model, parsed.model, bearer(request))
         ids = await run_in_threadpool(model.prompt_ids, messages_of(parsed), ask_of(parsed))
         return respond({"input_tokens": len(ids)})

@@ -22,17 +22,9 @@ from msgspec import Meta
 
 from mainspring.schema import Ask, ChatRequest, Message, Tool, ToolCall
 from mainspring.serve import body as bodies
-from mainspring.serve.base import FieldError
 from mainspring.serve.fields import Count, Name, check_tools, format_constraint, stops
 from mainspring.serve.fields import JsonSchema as Named
 
-HARMLESS = frozenset({
-    "metadata", "user_profile_id", "workspace_id", "diagnostics", "cache_control", "service_tier", "speed",
-    "inference_geo", "container", "betas",
-})  # fmt: skip
-TOOL_HARMLESS = frozenset({
-    "strict", "cache_control", "allowed_callers", "defer_loading", "eager_input_streaming", "input_examples",
-})  # fmt: skip
 MAX_STOPS = 64
 
 
@@ -69,7 +61,10 @@ class Turn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     content: str | list[TextBlock | ToolUse | ToolResult | Thinking | RedactedThinking]
 
 
-class CustomTool(msgspec.Struct, frozen=True):
+class CustomTool(bodies.Body, frozen=True, kw_only=True):
+    harmless = frozenset({
+        "strict", "cache_control", "allowed_callers", "defer_loading", "eager_input_streaming", "input_examples",
+    })  # fmt: skip
     name: Name
     input_schema: dict[str, Any]
     description: str = ""
@@ -97,11 +92,15 @@ class ThinkingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     display: str | None = None
 
 
-class CountBody(msgspec.Struct, frozen=True, kw_only=True):
+class CountBody(bodies.Body, frozen=True, kw_only=True):
+    harmless = frozenset({
+        "metadata", "user_profile_id", "workspace_id", "diagnostics", "cache_control", "service_tier", "speed",
+        "inference_geo", "container", "betas",
+    })  # fmt: skip
     model: str
     messages: Annotated[list[Turn], Meta(min_length=1)]
     system: str | list[TextBlock] = ""
-    tools: list[dict[str, Any]] = []
+    tools: tuple[dict[str, Any], ...] = ()
     tool_choice: ToolChoice = ToolChoice(type="auto")
     thinking: ThinkingConfig | None = None
     output_config: OutputConfig = OutputConfig()
@@ -110,45 +109,31 @@ class CountBody(msgspec.Struct, frozen=True, kw_only=True):
 class MessagesBody(CountBody, frozen=True, kw_only=True):
     max_tokens: Count
     stream: bool = False
-    stop_sequences: list[str] = []
+    stop_sequences: tuple[str, ...] = ()
     temperature: Annotated[float, Meta(ge=0, le=1)] | None = None
     top_k: Annotated[int, Meta(ge=0, le=1_000_000)] | None = None
     top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
 
 
-def messages_request(body: dict[str, Any], key: str | None) -> tuple[ChatRequest, MessagesBody]:
-    """The body of a message as the internal form.
-
-    Raises:
-        FieldError: a field that is unknown, wrong or out of range.
-
-    """
-    parsed = bodies.parse(MessagesBody, body, harmless=HARMLESS)
+def messages_request(parsed: MessagesBody, key: str | None) -> ChatRequest:
+    """The body of a message as the internal form."""
     given = {
         "max_tokens": parsed.max_tokens, "temperature": parsed.temperature, "top_k": parsed.top_k,
         "top_p": parsed.top_p,
         "stop": stops(parsed.stop_sequences, "stop_sequences", MAX_STOPS) if parsed.stop_sequences else None,
     }  # fmt: skip
-    request = ChatRequest(
+    return ChatRequest(
         model=parsed.model, messages=messages_of(parsed), ask=ask_of(parsed), stream=parsed.stream, key=key,
         overrides={name: value for name, value in given.items() if value is not None},
     )  # fmt: skip
-    return request, parsed
-
-
-def count_request(body: dict[str, Any]) -> CountBody:
-    return bodies.parse(CountBody, body, harmless=HARMLESS)
 
 
 def ask_of(parsed: CountBody) -> Ask:
     """The tools and the constraint of a body."""
-    tools = []
-    for index, given in enumerate(parsed.tools):
-        try:
-            tool = bodies.parse(CustomTool, given, harmless=TOOL_HARMLESS)
-        except FieldError as error:
-            raise error.within(f"tools[{index}]") from None
-        tools.append(Tool(name=tool.name, description=tool.description, parameters=tool.input_schema))
+    tools = [
+        Tool(name=tool.name, description=tool.description, parameters=tool.input_schema)
+        for tool in bodies.parse_each(CustomTool, "tools", parsed.tools)
+    ]
     turn = parsed.messages[-1]
     choice = {"any": "required", "tool": parsed.tool_choice.name}.get(
         parsed.tool_choice.type, parsed.tool_choice.type

@@ -3,24 +3,30 @@
 import asyncio
 import difflib
 import re
-from collections.abc import Mapping
-from typing import Any, TypeVar
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, ClassVar, TypeVar
 
 import msgspec
 from starlette.requests import Request
 
 from mainspring.serve.base import FieldError
 
-T = TypeVar("T", bound=msgspec.Struct)
 
+class Body(msgspec.Struct, frozen=True, kw_only=True):
+    """What may be sent: the fields, and those that change nothing.
 
-async def read(request: Request) -> dict[str, Any]:
-    """The JSON object in a request's body.
-
-    Raises:
-        FieldError: no JSON, JSON that is not an object, or more than the limit.
-
+    `neutral` fields are accepted with these values alone, because these change nothing; `harmless` ones with any.
     """
+
+    neutral: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
+    harmless: ClassVar[frozenset[str]] = frozenset()
+
+
+T = TypeVar("T", bound=Body)
+
+
+async def read(request: Request, kind: type[T]) -> T:
+    """A request's body, which is a JSON object, as `kind`; see parse."""
     try:
         value = msgspec.json.decode(await read_bytes(request, request.app.state.limits.body_bytes))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -31,7 +37,7 @@ async def read(request: Request) -> dict[str, Any]:
         raise FieldError(
             f"The body is a JSON {type(value).__name__}; it must be one JSON object.", code="invalid_json"
         )
-    return value
+    return parse(kind, value)
 
 
 async def read_bytes(request: Request, most: int) -> bytes:
@@ -71,21 +77,12 @@ async def read_form(request: Request) -> dict[str, tuple[str, bytes]]:
     return parts
 
 
-def parse(
-    kind: type[T],
-    body: Mapping[str, Any],
-    *,
-    neutral: Mapping[str, tuple[Any, ...]] | None = None,
-    harmless: frozenset[str] = frozenset(),
-    strict: bool = True,
-) -> T:
-    """Turn a body into `kind`.
+def parse(kind: type[T], body: Mapping[str, Any], *, strict: bool = True) -> T:
+    """Turn a body into `kind`; a field that is null counts as not given.
 
     Args:
         kind: the struct; its constraints are checked strictly.
-        body: what was sent; a field that is null counts as not given.
-        neutral: fields that are accepted with these values alone, because these change nothing.
-        harmless: fields that are accepted with any value and change nothing.
+        body: what was sent.
         strict: whether a number must be one; a form has texts alone.
 
     Raises:
@@ -95,16 +92,25 @@ def parse(
     known = {field.encode_name for field in msgspec.structs.fields(kind)}
     given: dict[str, Any] = {}
     for name, value in body.items():
-        if value is None or name in harmless:
+        if value is None or name in kind.harmless:
             continue
         if name in known:
             given[name] = value
-        elif not (neutral and name in neutral and _is_neutral(value, neutral[name])):
-            raise _refusal(name, value, known, neutral or {})
+        elif not (name in kind.neutral and _is_neutral(value, kind.neutral[name])):
+            raise _refusal(name, value, known, kind.neutral)
     try:
         return msgspec.convert(given, kind, strict=strict)
     except msgspec.ValidationError as error:
         raise _explain(str(error), given) from None
+
+
+def parse_each(kind: type[T], place: str, rows: Iterable[Any]) -> Iterator[T]:
+    """Turn every row of the field `place` into `kind`."""
+    for index, row in enumerate(rows):
+        try:
+            yield parse(kind, row)
+        except FieldError as error:
+            raise error.within(f"{place}[{index}]") from None
 
 
 def _is_neutral(value: Any, allowed: tuple[Any, ...]) -> bool:

@@ -6,7 +6,7 @@ choices in the prompts' order, n of each. `text_offset` counts characters of the
 
 import time
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from msgspec import Meta
 from starlette.concurrency import run_in_threadpool
@@ -31,13 +31,13 @@ from mainspring.serve.fields import (
     usage_of,
 )
 
-HARMLESS = frozenset({"user"})
-NEUTRAL: dict[str, tuple[Any, ...]] = {"suffix": ("",)}
 MAX_PROMPTS = 128
 DEFAULT_TOKENS = 16  # what OpenAI gives who sets no `max_tokens`
 
 
 class CompletionBody(SamplingFields, frozen=True, kw_only=True):
+    harmless = frozenset({"user"})
+    neutral: ClassVar = {"suffix": ("",)}
     model: str
     prompt: str | list[str | Id | list[Id]]
     max_tokens: Count = DEFAULT_TOKENS
@@ -56,7 +56,7 @@ class Completions:
 
     async def complete(self, request: Request) -> Response:
         """Continuations, whole or as server-sent events."""
-        body = bodies.parse(CompletionBody, await bodies.read(request), neutral=NEUTRAL, harmless=HARMLESS)
+        body = await bodies.read(request, CompletionBody)
         prompts, key = _prompts(body.prompt), bearer(request)
         chats = _requests(body, prompts, key)
         shown = [one if isinstance(one, str) else "" for one in prompts]

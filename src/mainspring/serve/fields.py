@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from mainspring.schema import Ask, Constraint, Reply, TokenLogprob, Tool
 from mainspring.serve.base import FieldError
+from mainspring.serve.body import Body
 
 Count = Annotated[int, Meta(ge=0, le=1_000_000)]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
@@ -57,7 +58,7 @@ class StreamOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     include_obfuscation: bool = False
 
 
-class SamplingFields(msgspec.Struct, frozen=True, kw_only=True):
+class SamplingFields(Body, frozen=True, kw_only=True):
     """Fields that mean the same wherever text is generated."""
 
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None

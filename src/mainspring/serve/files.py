@@ -32,12 +32,12 @@ ENDPOINTS = Literal[
 ]  # fmt: skip
 
 
-class ExpiresAfter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ExpiresAfter(bodies.Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
     anchor: Literal["created_at"]
     seconds: Annotated[int, Meta(ge=3600, le=2_592_000)]
 
 
-class BatchBody(msgspec.Struct, frozen=True, kw_only=True):
+class BatchBody(bodies.Body, frozen=True, kw_only=True):
     input_file_id: str
     endpoint: ENDPOINTS
     completion_window: Literal["24h"]
@@ -118,7 +118,7 @@ class Files:
     async def create(self, request: Request) -> Response:
         """Begin a batch; its file is checked when its turn comes."""
         tenant = tenant_of(self._keys, request)
-        body = bodies.parse(BatchBody, await bodies.read(request))
+        body = await bodies.read(request, BatchBody)
         await run_in_threadpool(self._drawer.get, "file", body.input_file_id, tenant)
         keep_s = body.output_expires_after.seconds if body.output_expires_after else None
         batch = new_batch(new_id("batch_"), body.endpoint, body.input_file_id, body.metadata, keep_s)

@@ -27,11 +27,10 @@ from mainspring.serve.fields import Id
 from mainspring.serve.openai import UNMODERATED
 
 MAX_INPUTS = 2048
-EMBEDDING_HARMLESS = frozenset({"user"})
-RERANK_HARMLESS = frozenset({"max_chunks_per_doc", "max_tokens_per_doc", "truncate", "user"})
 
 
-class EmbeddingBody(msgspec.Struct, frozen=True, kw_only=True):
+class EmbeddingBody(bodies.Body, frozen=True, kw_only=True):
+    harmless = frozenset({"user"})
     model: str
     input: str | list[str | Id | list[Id]]
     encoding_format: Literal["float", "base64"] = "float"
@@ -42,7 +41,8 @@ class Document(msgspec.Struct, frozen=True):
     text: str
 
 
-class RerankBody(msgspec.Struct, frozen=True, kw_only=True):
+class RerankBody(bodies.Body, frozen=True, kw_only=True):
+    harmless = frozenset({"max_chunks_per_doc", "max_tokens_per_doc", "truncate", "user"})
     model: str
     query: Annotated[str, Meta(min_length=1)]
     documents: Annotated[list[str | Document], Meta(min_length=1, max_length=MAX_INPUTS)]
@@ -50,7 +50,7 @@ class RerankBody(msgspec.Struct, frozen=True, kw_only=True):
     return_documents: bool = False
 
 
-class ModerationBody(msgspec.Struct, frozen=True, kw_only=True):
+class ModerationBody(bodies.Body, frozen=True, kw_only=True):
     input: str | list[str | dict[str, Any]]
     model: str | None = None
 
@@ -74,7 +74,7 @@ class Models:
         ]
 
     async def embeddings(self, request: Request) -> Response:
-        parsed = bodies.parse(EmbeddingBody, await bodies.read(request), harmless=EMBEDDING_HARMLESS)
+        parsed = await bodies.read(request, EmbeddingBody)
         done = await run_in_threadpool(
             self._pipeline.embed, parsed.model, _inputs(parsed.input), bearer(request), parsed.dimensions
         )
@@ -91,7 +91,7 @@ class Models:
 
     async def rerank(self, request: Request) -> Response:
         """The texts by how well they answer, the best first."""
-        parsed = bodies.parse(RerankBody, await bodies.read(request), harmless=RERANK_HARMLESS)
+        parsed = await bodies.read(request, RerankBody)
         texts = [one if isinstance(one, str) else one.text for one in parsed.documents]
         done = await run_in_threadpool(
             self._pipeline.rerank, parsed.model, parsed.query, texts, bearer(request)
@@ -117,7 +117,7 @@ class Models:
     async def moderate(self, request: Request) -> Response:
         """Refused: no judge that is here knows the categories, and a score of nothing would pass for a safe one."""
         self._pipeline.keys.authenticate(bearer(request))
-        bodies.parse(ModerationBody, await bodies.read(request))
+        await bodies.read(request, ModerationBody)
         raise NotFoundError(UNMODERATED["message"])
 
     def delete(self, request: Request) -> Response:

@@ -43,7 +43,8 @@ class Chats:
 
     async def chat(self, request: Request) -> Response:
         """Replies, whole or as server-sent events."""
-        chat, parsed = chat_request(await bodies.read(request), bearer(request))
+        parsed = await bodies.read(request, ChatBody)
+        chat = chat_request(parsed, bearer(request))
         bridge = Bridge(self._pipeline, [chat], request.receive)
 
         def close(replies: Sequence[Reply]) -> dict[str, Any]:

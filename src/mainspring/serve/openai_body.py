@@ -16,7 +16,7 @@ tools, functions other than with function_call "none" (tools are their successor
 Anything else is refused by name.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 from msgspec import Meta
@@ -27,13 +27,6 @@ from mainspring.schema import ChatRequest, Message, Role, Tool, ToolCall
 from mainspring.serve import body as bodies
 from mainspring.serve.base import FieldError
 from mainspring.serve.fields import Count, Metadata, Name, SamplingFields, ask_of, check_tools, overrides
-
-HARMLESS = frozenset({
-    "user", "safety_identifier", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention",
-    "prediction", "service_tier", "reasoning_effort", "verbosity", "audio", "web_search_options",
-})  # fmt: skip
-NEUTRAL: dict[str, tuple[Any, ...]] = {"modalities": (["text"],)}
-MESSAGE_HARMLESS = frozenset({"name", "annotations"})
 
 
 class TextPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="text"):
@@ -56,7 +49,8 @@ class Call(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     type: Literal["function"] = "function"
 
 
-class WireMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class WireMessage(bodies.Body, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    harmless = frozenset({"name", "annotations"})
     role: str
     content: str | list[TextPart | RefusalPart] | None = None
     tool_calls: tuple[Call, ...] = ()
@@ -114,6 +108,11 @@ class Moderation(msgspec.Struct, frozen=True):
 
 
 class ChatBody(SamplingFields, frozen=True, kw_only=True):
+    harmless = frozenset({
+        "user", "safety_identifier", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention",
+        "prediction", "service_tier", "reasoning_effort", "verbosity", "audio", "web_search_options",
+    })  # fmt: skip
+    neutral: ClassVar = {"modalities": (["text"],)}
     model: str
     messages: list[dict[str, Any]]
     max_tokens: Count | None = None
@@ -132,25 +131,18 @@ class ChatBody(SamplingFields, frozen=True, kw_only=True):
     moderation: Moderation | None = None
 
 
-def chat_request(body: dict[str, Any], key: str | None) -> tuple[ChatRequest, ChatBody]:
-    """A chat completion's body as the internal form.
-
-    Raises:
-        FieldError: a field that is unknown, wrong or out of range.
-        ChatError: an unknown role.
-
-    """
-    parsed = bodies.parse(ChatBody, body, neutral=NEUTRAL, harmless=HARMLESS)
+def chat_request(parsed: ChatBody, key: str | None) -> ChatRequest:
+    """A chat completion's body as the internal form."""
     tools, choice = _tools(parsed)
-    request = ChatRequest(
+    messages = bodies.parse_each(WireMessage, "messages", parsed.messages)
+    return ChatRequest(
         model=parsed.model,
-        messages=leading([_message(index, message) for index, message in enumerate(parsed.messages)]),
+        messages=leading([_message(index, message) for index, message in enumerate(messages)]),
         ask=ask_of(parsed, tools, choice, parallel=parsed.parallel_tool_calls, go_on=_goes_on(parsed)),
         overrides=overrides(parsed, _limit(parsed), _num_logprobs(parsed)),
         stream=parsed.stream,
         key=key,
     )
-    return request, parsed
 
 
 def leading(messages: list[Message]) -> tuple[Message, ...]:
@@ -216,11 +208,7 @@ def _tools(parsed: ChatBody) -> tuple[tuple[Tool, ...], str]:
     return tools, choice
 
 
-def _message(index: int, given: dict[str, Any]) -> Message:
-    try:
-        parsed = bodies.parse(WireMessage, given, harmless=MESSAGE_HARMLESS)
-    except FieldError as error:
-        raise error.within(f"messages[{index}]") from None
+def _message(index: int, parsed: WireMessage) -> Message:
     if parsed.content is None and not parsed.tool_calls and parsed.refusal is None:
         place = f"messages[{index}].content"
         raise FieldError(f"`{place}` is missing. Add it.", param=place, code="missing_required_parameter")

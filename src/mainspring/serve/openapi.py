@@ -29,28 +29,28 @@ from mainspring.serve import (
     tokens,
 )
 from mainspring.serve.base import Fault, respond
+from mainspring.serve.body import Body
 
 Schema = dict[str, Any]
-Body = tuple[type[msgspec.Struct], Iterable[str]]
 
-RERANK: Body = (models.RerankBody, models.RERANK_HARMLESS)
-BODIES: dict[str, Body] = {
-    "/v1/chat/completions": (openai_body.ChatBody, {*openai_body.HARMLESS, *openai_body.NEUTRAL}),
-    "/v1/chat/completions/{completion}": (stored.UpdateBody, ()),
-    "/v1/completions": (completions.CompletionBody, {*completions.HARMLESS, *completions.NEUTRAL}),
-    "/v1/responses": (responses_body.ResponseBody, responses_body.HARMLESS),
-    "/v1/responses/input_tokens": (responses_body.InputBody, responses_body.HARMLESS),
-    "/v1/responses/compact": (responses_body.CompactBody, responses_body.HARMLESS),
-    "/v1/messages": (anthropic_body.MessagesBody, anthropic_body.HARMLESS),
-    "/v1/messages/count_tokens": (anthropic_body.CountBody, anthropic_body.HARMLESS),
-    "/v1/embeddings": (models.EmbeddingBody, models.EMBEDDING_HARMLESS),
-    "/v1/moderations": (models.ModerationBody, ()),
-    "/v1/rerank": RERANK, "/v2/rerank": RERANK, "/rerank": RERANK,
-    "/v1/batches": (files.BatchBody, ()),
-    "/tokenize": (tokens.TokenizeBody, tokens.NEUTRAL),
-    "/detokenize": (tokens.DetokenizeBody, ()),
-    "/feedback": (own.FeedbackBody, ()),
+KINDS: dict[str, type[Body]] = {
+    "/v1/chat/completions": openai_body.ChatBody,
+    "/v1/chat/completions/{completion}": stored.UpdateBody,
+    "/v1/completions": completions.CompletionBody,
+    "/v1/responses": responses_body.ResponseBody,
+    "/v1/responses/input_tokens": responses_body.InputBody,
+    "/v1/responses/compact": responses_body.CompactBody,
+    "/v1/messages": anthropic_body.MessagesBody,
+    "/v1/messages/count_tokens": anthropic_body.CountBody,
+    "/v1/embeddings": models.EmbeddingBody,
+    "/v1/moderations": models.ModerationBody,
+    "/v1/rerank": models.RerankBody, "/v2/rerank": models.RerankBody, "/rerank": models.RerankBody,
+    "/v1/batches": files.BatchBody,
+    "/tokenize": tokens.TokenizeBody,
+    "/detokenize": tokens.DetokenizeBody,
+    "/feedback": own.FeedbackBody,
 }  # fmt: skip
+BODIES = {path: (kind, {*kind.harmless, *kind.neutral}) for path, kind in KINDS.items()}
 INNER = {
     ("ChatBody", "messages"): openai_body.WireMessage,
     ("TokenizeBody", "messages"): openai_body.WireMessage,

@@ -5,7 +5,6 @@ from typing import Any
 
 import anyio
 import anyio.to_thread
-import msgspec
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
@@ -22,7 +21,7 @@ from mainspring.serve.base import Documents, Info, bearer, respond
 WEB = Path(__file__).parent / "web"
 
 
-class FeedbackBody(msgspec.Struct, frozen=True, kw_only=True):
+class FeedbackBody(bodies.Body, frozen=True, kw_only=True):
     request: str
     rating: str
     correction: str | None = None
@@ -85,7 +84,7 @@ class Own:
     async def give(self, request: Request) -> Response:
         """A rating, maybe with a correction; durable before the response."""
         self._keys.authenticate(bearer(request))
-        parsed = bodies.parse(FeedbackBody, await bodies.read(request))
+        parsed = await bodies.read(request, FeedbackBody)
         await run_in_threadpool(self._store, parsed)
         done: dict[str, Any] = {"status": "stored", "request": parsed.request}
         return respond(done)

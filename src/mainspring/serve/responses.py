@@ -30,7 +30,6 @@ from mainspring.serve.base import FieldError, bearer, listing, page_of, respond,
 from mainspring.serve.bridge import Bridge, never
 from mainspring.serve.fields import KEEP_S
 from mainspring.serve.responses_body import (
-    HARMLESS,
     CompactBody,
     InputBody,
     ResponseBody,
@@ -67,7 +66,7 @@ class Responses:
 
     async def create(self, request: Request) -> Response:
         """A response, whole, as server-sent events, or begun in the background."""
-        body = bodies.parse(ResponseBody, await bodies.read(request), harmless=HARMLESS)
+        body = await bodies.read(request, ResponseBody)
         if body.background and not body.store:
             raise FieldError(
                 "`background` needs `store`; a response that is not kept is lost.", param="background"
@@ -102,7 +101,7 @@ class Responses:
 
     async def count(self, request: Request) -> Response:
         """How many tokens an input is."""
-        body = bodies.parse(InputBody, await bodies.read(request), harmless=HARMLESS)
+        body = await bodies.read(request, InputBody)
         model, history = await run_in_threadpool(self._before, body, tenant_of(self._pipeline.keys, request))
         messages = messages_of(body.instructions, [*history, *items_of(body, "msg")])
         text = await run_in_threadpool(self._pipeline.text_model, model, bearer(request))
@@ -111,7 +110,7 @@ class Responses:
 
     async def compact(self, request: Request) -> Response:
         """A conversation as what its user said and a summary that the model writes, for the next to go on from."""
-        body = bodies.parse(CompactBody, await bodies.read(request), harmless=HARMLESS)
+        body = await bodies.read(request, CompactBody)
         model, history = await run_in_threadpool(self._before, body, tenant_of(self._pipeline.keys, request))
         identity = f"resp_{uuid.uuid4().hex}"
         items = [*history, *(items_of(body, identity.replace("resp_", "msg_in_")) if body.input else [])]

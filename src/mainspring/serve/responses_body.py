@@ -33,11 +33,6 @@ from mainspring.serve.fields import (
 )
 from mainspring.serve.openai_body import Moderation, leading
 
-HARMLESS = frozenset({
-    "safety_identifier", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention", "service_tier",
-    "background_options", "access_programs", "context_management", "max_tool_calls", "personality",
-})  # fmt: skip
-TOOL_HARMLESS = frozenset({"allowed_callers", "defer_loading", "output_schema"})
 LOGPROBS = "message.output_text.logprobs"
 
 
@@ -80,7 +75,8 @@ class CompactionItem(msgspec.Struct, frozen=True, tag_field="type", tag="compact
 Item = MessageItem | CallItem | ResultItem | ReasoningItem | CompactionItem
 
 
-class FunctionTool(msgspec.Struct, frozen=True):
+class FunctionTool(bodies.Body, frozen=True, kw_only=True):
+    harmless = frozenset({"allowed_callers", "defer_loading", "output_schema"})
     type: Literal["function"]
     name: Name
     description: str | None = None
@@ -110,7 +106,11 @@ class TextConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     verbosity: str | None = None
 
 
-class CompactBody(msgspec.Struct, frozen=True, kw_only=True):
+class CompactBody(bodies.Body, frozen=True, kw_only=True):
+    harmless = frozenset({
+        "safety_identifier", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention", "service_tier",
+        "background_options", "access_programs", "context_management", "max_tool_calls", "personality",
+    })  # fmt: skip
     model: str | None = None
     input: str | list[dict[str, Any]] = ""
     instructions: str | None = None
@@ -118,7 +118,7 @@ class CompactBody(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class InputBody(CompactBody, frozen=True, kw_only=True):
-    tools: list[dict[str, Any]] = []
+    tools: tuple[dict[str, Any], ...] = ()
     tool_choice: Literal["auto", "none", "required"] | ChosenTool | AllowedTools = "auto"
     parallel_tool_calls: bool = True
     reasoning: dict[str, Any] | None = None
@@ -128,7 +128,7 @@ class InputBody(CompactBody, frozen=True, kw_only=True):
 
 class ResponseBody(InputBody, frozen=True, kw_only=True):
     background: bool = False
-    include: list[str] = []
+    include: tuple[str, ...] = ()
     max_output_tokens: Count | None = None
     metadata: Metadata | None = None
     moderation: Moderation | None = None
@@ -153,15 +153,10 @@ def sampling_of(body: ResponseBody) -> dict[str, Any]:
 
 def ask_of(body: InputBody) -> Ask:
     """The tools and the constraint of a body."""
-    tools = []
-    for index, given in enumerate(body.tools):
-        try:
-            tool = bodies.parse(FunctionTool, given, harmless=TOOL_HARMLESS)
-        except FieldError as error:
-            raise error.within(f"tools[{index}]") from None
-        tools.append(
-            Tool(name=tool.name, description=tool.description or "", parameters=tool.parameters or {})
-        )
+    tools = [
+        Tool(name=tool.name, description=tool.description or "", parameters=tool.parameters or {})
+        for tool in bodies.parse_each(FunctionTool, "tools", body.tools)
+    ]
     wanted = body.tool_choice
     if isinstance(wanted, AllowedTools):
         allowed = {tool.name for tool in wanted.tools}

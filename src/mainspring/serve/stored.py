@@ -4,7 +4,6 @@ import re
 import time
 from typing import Any
 
-import msgspec
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
@@ -19,7 +18,7 @@ from mainspring.serve.fields import KEEP_S, Metadata
 KIND = "chat completion"
 
 
-class UpdateBody(msgspec.Struct, frozen=True, kw_only=True):
+class UpdateBody(bodies.Body, frozen=True, kw_only=True):
     metadata: Metadata | None = None
 
 
@@ -67,7 +66,7 @@ class Stored:
     async def update(self, request: Request) -> Response:
         """Other metadata in place of what was there."""
         tenant, identity = tenant_of(self._keys, request), request.path_params["completion"]
-        body = bodies.parse(UpdateBody, await bodies.read(request))
+        body = await bodies.read(request, UpdateBody)
 
         def change(kept: dict[str, Any]) -> None:
             kept["completion"]["metadata"] = body.metadata

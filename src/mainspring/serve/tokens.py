@@ -3,9 +3,8 @@
 A prompt's ids are those that /v1/completions continues: without a template, without a special token in front.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
-import msgspec
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
@@ -18,20 +17,19 @@ from mainspring.protocols import TextModel
 from mainspring.serve import body as bodies
 from mainspring.serve.base import FieldError, bearer, respond
 from mainspring.serve.fields import Id
-from mainspring.serve.openai_body import chat_request
-
-NEUTRAL: dict[str, tuple[Any, ...]] = {"add_special_tokens": (False,), "add_generation_prompt": (True,)}
+from mainspring.serve.openai_body import ChatBody, chat_request
 
 
-class TokenizeBody(msgspec.Struct, frozen=True, kw_only=True):
+class TokenizeBody(bodies.Body, frozen=True, kw_only=True):
+    neutral: ClassVar = {"add_special_tokens": (False,), "add_generation_prompt": (True,)}
     model: str
     prompt: str | None = None
     messages: list[dict[str, Any]] | None = None
-    tools: list[dict[str, Any]] = []
+    tools: tuple[dict[str, Any], ...] = ()
     return_token_strs: bool = False
 
 
-class DetokenizeBody(msgspec.Struct, frozen=True, kw_only=True):
+class DetokenizeBody(bodies.Body, frozen=True, kw_only=True):
     model: str
     tokens: list[Id]
 
@@ -52,16 +50,15 @@ class Tokens:
 
     async def tokenize(self, request: Request) -> Response:
         """The ids of a text, or of messages as the model would be shown them."""
-        body = bodies.parse(TokenizeBody, await bodies.read(request), neutral=NEUTRAL)
+        body = await bodies.read(request, TokenizeBody)
         if (body.prompt is None) == (body.messages is None):
             raise FieldError("`prompt` or `messages` must be given, and not both.", param="prompt")
         model = await run_in_threadpool(self._pipeline.text_model, body.model, bearer(request))
         if body.prompt is not None:
             ids = model.encode(body.prompt)
         else:
-            chat, _ = chat_request(
-                {"model": body.model, "messages": body.messages, "tools": body.tools}, bearer(request)
-            )
+            sent = {"model": body.model, "messages": body.messages, "tools": body.tools}
+            chat = chat_request(bodies.parse(ChatBody, sent), bearer(request))
             ids = await run_in_threadpool(model.prompt_ids, chat.messages, chat.ask)
         texts = [model.decode([one]) for one in ids] if body.return_token_strs else None
         return respond(
@@ -69,7 +66,7 @@ class Tokens:
         )
 
     async def detokenize(self, request: Request) -> Response:
-        body = bodies.parse(DetokenizeBody, await bodies.read(request))
+        body = await bodies.read(request, DetokenizeBody)
         model = await run_in_threadpool(self._pipeline.text_model, body.model, bearer(request))
         return respond({"prompt": model.decode(body.tokens)})
 
