@@ -20,10 +20,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from mainspring.schema import Ask, ChatRequest, Message, Tool, ToolCall
+from mainspring.schema import Ask, ChatRequest, Constraint, Message, Tool, ToolCall
 from mainspring.serve import body as bodies
-from mainspring.serve.fields import Count, Name, check_tools, format_constraint, stops
-from mainspring.serve.fields import JsonSchema as Named
+from mainspring.serve.fields import Count, Name, check_tools, stops
 
 MAX_STOPS = 64
 
@@ -134,7 +133,6 @@ def ask_of(parsed: CountBody) -> Ask:
         Tool(name=tool.name, description=tool.description, parameters=tool.input_schema)
         for tool in bodies.parse_each(CustomTool, "tools", parsed.tools)
     ]
-    turn = parsed.messages[-1]
     choice = {"any": "required", "tool": parsed.tool_choice.name}.get(
         parsed.tool_choice.type, parsed.tool_choice.type
     )
@@ -143,8 +141,8 @@ def ask_of(parsed: CountBody) -> Ask:
     return Ask(
         tools=tuple(tools), tool_choice=choice,
         parallel_tool_calls=not parsed.tool_choice.disable_parallel_tool_use,
-        constraint=format_constraint("json_schema", Named("", form.schema)) if form else None,
-        go_on=turn.role == "assistant",
+        constraint=Constraint(kind="json_schema", value=form.schema) if form else None,
+        go_on=parsed.messages[-1].role == "assistant",
     )  # fmt: skip
 
 

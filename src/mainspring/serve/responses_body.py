@@ -93,12 +93,9 @@ class AllowedTools(msgspec.Struct, frozen=True, tag_field="type", tag="allowed_t
     tools: list[ChosenTool]
 
 
-class Format(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Format(JsonSchema, frozen=True, kw_only=True, forbid_unknown_fields=True):
     type: Literal["text", "json_object", "json_schema"]
     name: str = ""
-    schema: dict[str, Any] | None = None
-    description: str | None = None
-    strict: bool | None = None
 
 
 class TextConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -164,11 +161,9 @@ def ask_of(body: InputBody) -> Ask:
         wanted = wanted.mode
     choice = wanted.name if isinstance(wanted, ChosenTool) else wanted
     check_tools(tools, choice)
-    form = body.text.format
-    schema = JsonSchema(form.name, form.schema) if form.type == "json_schema" else None
     return Ask(
         tools=tuple(tools), tool_choice=choice, parallel_tool_calls=body.parallel_tool_calls,
-        constraint=format_constraint(form.type, schema),
+        constraint=format_constraint(body.text.format.type, body.text.format),
     )  # fmt: skip
 
 
