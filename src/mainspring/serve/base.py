@@ -10,7 +10,6 @@ from starlette.responses import Response
 
 from mainspring import errors
 from mainspring.gateway.drawer import LostError
-from mainspring.gateway.keys import Keys
 from mainspring.infer.stats import EngineStats
 from mainspring.knowledge.scope import Scope
 
@@ -98,19 +97,6 @@ def respond(value: object, *, status: int = 200, headers: dict[str, str] | None 
     )
 
 
-def respond_error(error: Exception, path: str) -> Response:
-    """An error as a response to a request at `path`, in the shape of its dialect."""
-    status = error.status if isinstance(error, errors.MainspringError) else 500
-    headers = {
-        401: {"WWW-Authenticate": "Bearer"},
-        429: {"Retry-After": str(getattr(error, "retry_after_s", 1))},
-    }.get(status)
-    fault = fault_of(error)
-    if isinstance(error, errors.NotFoundError) and path.startswith("/v1/") and fault.code == "not_found":
-        fault = msgspec.structs.replace(fault, code="model_not_found", param="model")
-    return respond_fault(fault, status, path, headers)
-
-
 def respond_fault(fault: Fault, status: int, path: str, headers: dict[str, str] | None = None) -> Response:
     if path.startswith("/v1/messages"):
         return respond(anthropic_fault(fault, status), status=status, headers=headers)
@@ -131,9 +117,14 @@ def bearer(request: Request) -> str | None:
     return request.headers.get("x-api-key", "").strip() or None
 
 
-def tenant_of(keys: Keys, request: Request) -> str:
+def authenticate(request: Request) -> Scope:
+    """What a request may see; AuthenticationError for one without the key of this server."""
+    return request.app.state.keys.authenticate(bearer(request))
+
+
+def tenant_of(request: Request) -> str:
     """Whose objects a request may see."""
-    return keys.authenticate(bearer(request)).tenant
+    return authenticate(request).tenant
 
 
 def page_of(

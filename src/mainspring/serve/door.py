@@ -2,6 +2,7 @@
 
 from urllib.parse import SplitResult, urlsplit
 
+import msgspec
 from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -11,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mainspring.errors import MainspringError
+from mainspring.errors import MainspringError, NotFoundError
 from mainspring.gateway.base import Directory
 from mainspring.gateway.batches import Batches
 from mainspring.gateway.drawer import Drawer
@@ -21,7 +22,7 @@ from mainspring.gateway.pipeline import Pipeline
 from mainspring.observe.feedback import Feedback
 from mainspring.serve import openapi
 from mainspring.serve.anthropic import Anthropic
-from mainspring.serve.base import Documents, Fault, Info, respond_error, respond_fault
+from mainspring.serve.base import Documents, Fault, Info, fault_of, respond_fault
 from mainspring.serve.completions import Completions
 from mainspring.serve.files import Files, Inward
 from mainspring.serve.limits import Limits
@@ -56,18 +57,18 @@ def create(
 ) -> Starlette:
     """The application that a server runs; `app.state.batches` works while it does."""
     inward = Inward(pipeline.keys)
-    batches, stored = Batches(drawer, inward), Stored(pipeline.keys, drawer)
+    batches, stored = Batches(drawer, inward), Stored(drawer)
     app = Starlette(
         routes=[
             *stored.routes(),
             *Chats(pipeline, stored).routes(),
             *Anthropic(pipeline).routes(),
-            *Files(pipeline.keys, drawer, batches).routes(),
+            *Files(drawer, batches).routes(),
             *Responses(pipeline, directory, drawer).routes(),
             *Completions(pipeline).routes(),
             *Tokens(pipeline, directory).routes(),
             *Models(pipeline, directory).routes(),
-            *Own(pipeline.keys, pipeline.meter, feedback, documents, info).routes(),
+            *Own(pipeline.meter, feedback, documents, info).routes(),
             Route("/openapi.json", openapi.show, methods=["GET"]),
         ],
         middleware=[Middleware(Guard, keys=pipeline.keys)],
@@ -143,7 +144,17 @@ def _address(text: str) -> SplitResult:
 
 
 async def _on_error(request: Request, error: Exception) -> Response:
-    return respond_error(error, request.url.path)
+    """Any error, in the shape of the dialect in which it was asked."""
+    path = request.url.path
+    status = error.status if isinstance(error, MainspringError) else 500
+    headers = {
+        401: {"WWW-Authenticate": "Bearer"},
+        429: {"Retry-After": str(getattr(error, "retry_after_s", 1))},
+    }.get(status)
+    fault = fault_of(error)
+    if isinstance(error, NotFoundError) and path.startswith("/v1/") and fault.code == "not_found":
+        fault = msgspec.structs.replace(fault, code="model_not_found", param="model")
+    return respond_fault(fault, status, path, headers)
 
 
 async def _on_http_error(request: Request, error: Exception) -> Response:

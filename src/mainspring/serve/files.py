@@ -48,8 +48,8 @@ class BatchBody(bodies.Body, frozen=True, kw_only=True):
 class Files:
     """The endpoints of files and batches."""
 
-    def __init__(self, keys: Keys, drawer: Drawer, batches: Batches) -> None:
-        self._keys, self._drawer, self._batches = keys, drawer, batches
+    def __init__(self, drawer: Drawer, batches: Batches) -> None:
+        self._drawer, self._batches = drawer, batches
 
     def routes(self) -> list[Route]:
         return [
@@ -66,7 +66,7 @@ class Files:
 
     async def upload(self, request: Request) -> Response:
         """Keep a file, sent as a form."""
-        tenant = tenant_of(self._keys, request)
+        tenant = tenant_of(request)
         parts = await bodies.read_form(request)
         name, content = parts.get("file", ("", None))
         purpose = parts.get("purpose", ("", b""))[1].decode(errors="replace")
@@ -87,37 +87,33 @@ class Files:
             expires = time.time() + after.seconds
         row = file_row(new_id("file-"), name or "upload", purpose, len(content), expires)
         await run_in_threadpool(self._drawer.write_file, row["id"], content)
-        await run_in_threadpool(self._keep, row, tenant, expires)
+        await run_in_threadpool(self._drawer.put, "file", row["id"], row, tenant=tenant, expires=expires)
         return respond(row)
 
-    def _keep(self, row: dict[str, Any], tenant: str, expires: float | None) -> None:
-        self._drawer.put("file", row["id"], row, tenant=tenant, expires=expires)
-
     def files(self, request: Request) -> Response:
-        tenant, purpose = tenant_of(self._keys, request), request.query_params.get("purpose")
+        tenant, purpose = tenant_of(request), request.query_params.get("purpose")
         after, limit, is_rising = page_query(request, most=10_000)
         marks = [("$", "purpose", purpose)] if purpose else []
-        return respond(
-            listing(
-                *self._drawer.page("file", tenant, after=after, limit=limit, is_rising=is_rising, marks=marks)
-            )
+        rows, has_more = self._drawer.page(
+            "file", tenant, after=after, limit=limit, is_rising=is_rising, marks=marks
         )
+        return respond(listing(rows, has_more))
 
     def file(self, request: Request) -> Response:
-        return respond(self._drawer.get("file", request.path_params["file"], tenant_of(self._keys, request)))
+        return respond(self._drawer.get("file", request.path_params["file"], tenant_of(request)))
 
     def delete(self, request: Request) -> Response:
         identity = request.path_params["file"]
-        self._drawer.delete("file", identity, tenant_of(self._keys, request))
+        self._drawer.delete("file", identity, tenant_of(request))
         return respond({"id": identity, "object": "file", "deleted": True})
 
     def content(self, request: Request) -> Response:
-        row = self._drawer.get("file", request.path_params["file"], tenant_of(self._keys, request))
+        row = self._drawer.get("file", request.path_params["file"], tenant_of(request))
         return FileResponse(self._drawer.path(row["id"]), media_type="application/octet-stream")
 
     async def create(self, request: Request) -> Response:
         """Begin a batch; its file is checked when its turn comes."""
-        tenant = tenant_of(self._keys, request)
+        tenant = tenant_of(request)
         body = await bodies.read(request, BatchBody)
         await run_in_threadpool(self._drawer.get, "file", body.input_file_id, tenant)
         keep_s = body.output_expires_after.seconds if body.output_expires_after else None
@@ -128,19 +124,19 @@ class Files:
     def list(self, request: Request) -> Response:
         after, limit, is_rising = page_query(request)
         rows, has_more = self._drawer.page(
-            "batch", tenant_of(self._keys, request), after=after, limit=limit, is_rising=is_rising
+            "batch", tenant_of(request), after=after, limit=limit, is_rising=is_rising
         )
         return respond(listing([_shown(row) for row in rows], has_more))
 
     def batch(self, request: Request) -> Response:
-        batch = self._drawer.get("batch", request.path_params["batch"], tenant_of(self._keys, request))
+        batch = self._drawer.get("batch", request.path_params["batch"], tenant_of(request))
         if batch["status"] in {"in_progress", "cancelling"}:
             total, failed = self._drawer.count_lines(batch["id"])
             batch["request_counts"] |= {"completed": total - failed, "failed": failed}
         return respond(_shown(batch))
 
     def cancel(self, request: Request) -> Response:
-        batch = self._batches.cancel(request.path_params["batch"], tenant_of(self._keys, request))
+        batch = self._batches.cancel(request.path_params["batch"], tenant_of(request))
         return respond(_shown(batch))
 
 

@@ -22,7 +22,7 @@ from mainspring.errors import NotFoundError
 from mainspring.gateway.base import Directory
 from mainspring.gateway.pipeline import Pipeline
 from mainspring.serve import body as bodies
-from mainspring.serve.base import FieldError, bearer, respond
+from mainspring.serve.base import FieldError, authenticate, bearer, respond
 from mainspring.serve.fields import Id
 from mainspring.serve.openai import UNMODERATED
 
@@ -59,8 +59,7 @@ class Models:
     """The endpoints of what is served besides text that is generated."""
 
     def __init__(self, pipeline: Pipeline, directory: Directory) -> None:
-        self._pipeline = pipeline
-        self._directory = directory
+        self._pipeline, self._directory = pipeline, directory
         self._created = int(time.time())
 
     def routes(self) -> list[Route]:
@@ -116,7 +115,7 @@ class Models:
 
     async def moderate(self, request: Request) -> Response:
         """Refused: no judge that is here knows the categories, and a score of nothing would pass for a safe one."""
-        self._pipeline.keys.authenticate(bearer(request))
+        authenticate(request)
         await bodies.read(request, ModerationBody)
         raise NotFoundError(UNMODERATED["message"])
 
@@ -139,7 +138,7 @@ class Models:
         return respond({**served, "id": name, "display_name": name})
 
     def _list(self, request: Request) -> list[dict[str, Any]]:
-        self._pipeline.keys.authenticate(bearer(request))
+        authenticate(request)
         tasks = [(name, "chat") for name in self._directory.names()]
         tasks += [(name, "embedding") for name in self._directory.embedder_names()]
         tasks += [(name, "rerank") for name in self._directory.reranker_names()]

@@ -1,7 +1,6 @@
 """What is ours alone: the page, the sources behind citations, feedback, health and figures."""
 
 from pathlib import Path
-from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -11,12 +10,11 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from mainspring.gateway.keys import Keys
 from mainspring.gateway.meter import Meter
 from mainspring.observe import prometheus
 from mainspring.observe.feedback import Feedback
 from mainspring.serve import body as bodies
-from mainspring.serve.base import Documents, Info, bearer, respond
+from mainspring.serve.base import Documents, Info, authenticate, respond
 
 WEB = Path(__file__).parent / "web"
 
@@ -32,14 +30,8 @@ class FeedbackBody(bodies.Body, frozen=True, kw_only=True):
 class Own:
     """The endpoints of the page."""
 
-    def __init__(
-        self, keys: Keys, meter: Meter, feedback: Feedback, documents: Documents, info: Info
-    ) -> None:
-        self._keys = keys
-        self._feedback = feedback
-        self._documents = documents
-        self._info = info
-        self._meter = meter
+    def __init__(self, meter: Meter, feedback: Feedback, documents: Documents, info: Info) -> None:
+        self._meter, self._feedback, self._documents, self._info = meter, feedback, documents, info
         self._watchers = anyio.CapacityLimiter(4)
 
     def routes(self) -> list[BaseRoute]:
@@ -70,26 +62,22 @@ class Own:
 
     async def metrics(self, request: Request) -> Response:
         """Figures for Prometheus, to whom the key belongs."""
-        self._keys.authenticate(bearer(request))
+        authenticate(request)
         stats = await anyio.to_thread.run_sync(self._info.stats, limiter=self._watchers)
         return Response(prometheus.text(self._meter, stats), media_type=prometheus.MEDIA_TYPE)
 
     def document(self, request: Request) -> Response:
         """The whole text of a source, so that a citation's positions can be shown in it."""
-        scope = self._keys.authenticate(bearer(request))
         id_ = request.path_params["document"]
-        title, text = self._documents.document(id_, scope)
+        title, text = self._documents.document(id_, authenticate(request))
         return respond({"document": id_, "title": title, "text": text})
 
     async def give(self, request: Request) -> Response:
         """A rating, maybe with a correction; durable before the response."""
-        self._keys.authenticate(bearer(request))
+        authenticate(request)
         parsed = await bodies.read(request, FeedbackBody)
-        await run_in_threadpool(self._store, parsed)
-        done: dict[str, Any] = {"status": "stored", "request": parsed.request}
-        return respond(done)
-
-    def _store(self, parsed: FeedbackBody) -> None:
-        self._feedback.give(
-            parsed.request, parsed.rating, parsed.correction, parsed.source, comment=parsed.comment
-        )
+        await run_in_threadpool(
+            self._feedback.give, parsed.request, parsed.rating, parsed.correction, parsed.source,
+            comment=parsed.comment,
+        )  # fmt: skip
+        return respond({"status": "stored", "request": parsed.request})

@@ -71,7 +71,7 @@ class Responses:
             raise FieldError(
                 "`background` needs `store`; a response that is not kept is lost.", param="background"
             )
-        tenant = tenant_of(self._pipeline.keys, request)
+        tenant = tenant_of(request)
         identity = f"resp_{uuid.uuid4().hex}"
         items = items_of(body, identity.replace("resp_", "msg_in_"))
         model, history = await run_in_threadpool(self._before, body, tenant)
@@ -102,7 +102,7 @@ class Responses:
     async def count(self, request: Request) -> Response:
         """How many tokens an input is."""
         body = await bodies.read(request, InputBody)
-        model, history = await run_in_threadpool(self._before, body, tenant_of(self._pipeline.keys, request))
+        model, history = await run_in_threadpool(self._before, body, tenant_of(request))
         messages = messages_of(body.instructions, [*history, *items_of(body, "msg")])
         text = await run_in_threadpool(self._pipeline.text_model, model, bearer(request))
         ids = await run_in_threadpool(text.prompt_ids, messages, ask_of(body))
@@ -111,7 +111,7 @@ class Responses:
     async def compact(self, request: Request) -> Response:
         """A conversation as what its user said and a summary that the model writes, for the next to go on from."""
         body = await bodies.read(request, CompactBody)
-        model, history = await run_in_threadpool(self._before, body, tenant_of(self._pipeline.keys, request))
+        model, history = await run_in_threadpool(self._before, body, tenant_of(request))
         identity = f"resp_{uuid.uuid4().hex}"
         items = [*history, *(items_of(body, identity.replace("resp_", "msg_in_")) if body.input else [])]
         first = (Message("system", body.instructions),) if body.instructions else ()
@@ -180,7 +180,7 @@ class Responses:
         return model, history
 
     async def _kept(self, request: Request) -> tuple[Kept, str]:
-        tenant, identity = tenant_of(self._pipeline.keys, request), request.path_params["response"]
+        tenant, identity = tenant_of(request), request.path_params["response"]
         kept = await run_in_threadpool(self._drawer.get, KIND, identity, tenant)
         if kept["response"]["status"] in RUNNING and identity not in self._running:
             kept = await run_in_threadpool(self._drawer.change, KIND, identity, tenant, _lose)

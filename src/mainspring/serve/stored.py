@@ -10,7 +10,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from mainspring.gateway.drawer import Drawer, Mark
-from mainspring.gateway.keys import Keys
 from mainspring.serve import body as bodies
 from mainspring.serve.base import FieldError, listing, page_of, page_query, respond, tenant_of
 from mainspring.serve.fields import KEEP_S, Metadata
@@ -25,8 +24,8 @@ class UpdateBody(bodies.Body, frozen=True, kw_only=True):
 class Stored:
     """The endpoints of stored chat completions."""
 
-    def __init__(self, keys: Keys, drawer: Drawer) -> None:
-        self._keys, self._drawer = keys, drawer
+    def __init__(self, drawer: Drawer) -> None:
+        self._drawer = drawer
 
     def routes(self) -> list[Route]:
         one = "/v1/chat/completions/{completion}"
@@ -41,13 +40,13 @@ class Stored:
     def keep(self, done: dict[str, Any], messages: list[dict[str, Any]], request: Request) -> None:
         """Store a completion with the messages that were sent for it, durable on return."""
         rows = [_row(message, f"{done['id']}-{number}") for number, message in enumerate(messages)]
-        tenant = tenant_of(self._keys, request)
+        tenant = tenant_of(request)
         kept = {"completion": done, "messages": rows}
         self._drawer.put(KIND, done["id"], kept, tenant=tenant, expires=time.time() + KEEP_S)
 
     def list(self, request: Request) -> Response:
         """The stored ones, of a model or with metadata where such are asked for."""
-        tenant, query = tenant_of(self._keys, request), request.query_params
+        tenant, query = tenant_of(request), request.query_params
         marks: list[Mark] = [("$.completion", "model", query["model"])] if "model" in query else []
         for name, value in query.items():
             if key := re.fullmatch(r"metadata\[(.+)\]", name):
@@ -65,7 +64,7 @@ class Stored:
 
     async def update(self, request: Request) -> Response:
         """Other metadata in place of what was there."""
-        tenant, identity = tenant_of(self._keys, request), request.path_params["completion"]
+        tenant, identity = tenant_of(request), request.path_params["completion"]
         body = await bodies.read(request, UpdateBody)
 
         def change(kept: dict[str, Any]) -> None:
@@ -76,7 +75,7 @@ class Stored:
 
     def delete(self, request: Request) -> Response:
         identity = request.path_params["completion"]
-        self._drawer.delete(KIND, identity, tenant_of(self._keys, request))
+        self._drawer.delete(KIND, identity, tenant_of(request))
         return respond({"id": identity, "object": "chat.completion.deleted", "deleted": True})
 
     def messages(self, request: Request) -> Response:
@@ -84,7 +83,7 @@ class Stored:
         return respond(listing(*page_of(request, self._get(request)["messages"], order="asc")))
 
     def _get(self, request: Request) -> dict[str, Any]:
-        return self._drawer.get(KIND, request.path_params["completion"], tenant_of(self._keys, request))
+        return self._drawer.get(KIND, request.path_params["completion"], tenant_of(request))
 
 
 def _row(message: dict[str, Any], identity: str) -> dict[str, Any]:

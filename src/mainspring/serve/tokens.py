@@ -15,7 +15,7 @@ from mainspring.gateway.base import Directory, is_text_model
 from mainspring.gateway.pipeline import Pipeline
 from mainspring.protocols import TextModel
 from mainspring.serve import body as bodies
-from mainspring.serve.base import FieldError, bearer, respond
+from mainspring.serve.base import FieldError, authenticate, bearer, respond
 from mainspring.serve.fields import Id
 from mainspring.serve.openai_body import ChatBody, chat_request
 
@@ -38,8 +38,7 @@ class Tokens:
     """The endpoints of a model's vocabulary."""
 
     def __init__(self, pipeline: Pipeline, directory: Directory) -> None:
-        self._pipeline = pipeline
-        self._directory = directory
+        self._pipeline, self._directory = pipeline, directory
 
     def routes(self) -> list[Route]:
         return [
@@ -72,15 +71,14 @@ class Tokens:
 
     def info(self, request: Request) -> Response:
         """What is known of a model's tokens; of the first plain model where none is named."""
-        model = self._model(request.query_params.get("model"), bearer(request))
+        name = request.query_params.get("model")
+        model = self._first(request) if name is None else self._pipeline.text_model(name, bearer(request))
         return respond({"model": model.name, "max_model_len": model.context})
 
-    def _model(self, name: str | None, key: str | None) -> TextModel:
-        scope = self._pipeline.keys.authenticate(key)
-        if name is not None:
-            return self._pipeline.text_model(name, key)
-        for known in self._directory.names():
-            model = self._directory.chat(known, scope)
+    def _first(self, request: Request) -> TextModel:
+        scope = authenticate(request)
+        for name in self._directory.names():
+            model = self._directory.chat(name, scope)
             if is_text_model(model):
                 return model
         raise NotFoundError("There is no plain model whose tokens could be shown.")
