@@ -1,6 +1,6 @@
 // One answer: text as it streams, then its citations, what is to be said about it, and feedback.
 
-import { Characters, make, placeIn } from "./dom.js";
+import { make, placeIn, slicer } from "./dom.js";
 import { feedback } from "./feedback.js";
 import { openSource } from "./source.js";
 
@@ -65,7 +65,7 @@ export class Answer {
 
 // Nodes of the text, each cited sentence followed by the numbers of what supports it.
 function withCitations(text, citations) {
-  const characters = new Characters(text);
+  const slice = slicer(text);
   const bySentence = Map.groupBy(
     citations.toSorted((a, b) => a.sentence_start - b.sentence_start || a.number - b.number),
     (citation) => `${citation.sentence_start}-${citation.sentence_end}`,
@@ -74,14 +74,14 @@ function withCitations(text, citations) {
   let done = 0;
   for (const group of bySentence.values()) {
     const { sentence_start: start, sentence_end: end } = group[0];
-    nodes.push(characters.slice(done, start));
-    const sentence = characters.slice(Math.max(start, done), end);
+    nodes.push(slice(done, start));
+    const sentence = slice(Math.max(start, done), end);
     const last = sentence.search(/\S{1,24}\s*$/); // a number never stands alone at the start of a line
     nodes.push(make("span", { class: "sentence" }, sentence.slice(0, Math.max(last, 0)),
       make("span", { class: "tail" }, sentence.slice(Math.max(last, 0)), ...group.map((citation) => number(citation)))));
     done = Math.max(done, end);
   }
-  nodes.push(characters.slice(done));
+  nodes.push(slice(done));
   return nodes;
 }
 

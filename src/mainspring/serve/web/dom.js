@@ -5,11 +5,10 @@ const SVG = "http://www.w3.org/2000/svg";
 export const byId = (id) => document.getElementById(id);
 
 export function make(tag, options = {}, ...children) {
-  const { class: name, text, on = {}, ...attributes } = options;
+  const { class: name, text, ...attributes } = options;
   const element = document.createElement(tag);
   if (name) element.className = name;
   if (text !== undefined) element.textContent = text;
-  for (const [event, handler] of Object.entries(on)) element.addEventListener(event, handler);
   for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
   element.append(...children);
   return element;
@@ -25,19 +24,10 @@ export function icon(path) {
   return svg;
 }
 
-// The server counts characters (code points), JavaScript strings count UTF-16 units.
-export class Characters {
-  constructor(text) {
-    this.units = Array.from(text);
-  }
-
-  slice(start, end) {
-    return this.units.slice(start, end).join("");
-  }
-
-  get length() {
-    return this.units.length;
-  }
+// A function that slices a text as the server counts: characters (code points), where JavaScript counts UTF-16 units.
+export function slicer(text) {
+  const characters = Array.from(text);
+  return (start, end) => characters.slice(start, end).join("");
 }
 
 // Where in a document a passage stands: its headings without the title, which is shown beside them.

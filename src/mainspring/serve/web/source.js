@@ -1,7 +1,7 @@
 // The side panel: a stored document, scrolled to the cited place.
 
 import { documentOf } from "./api.js";
-import { Characters, byId, make, placeIn } from "./dom.js";
+import { byId, make, placeIn, slicer } from "./dom.js";
 
 let opener = null;
 let latest = 0;
@@ -37,9 +37,9 @@ export function closeSource() {
 }
 
 function show(text, { start, end, quote }) {
-  const characters = new Characters(text);
-  let before = characters.slice(0, start);
-  if (characters.slice(start, end) !== quote) {
+  const slice = slicer(text);
+  let before = slice(0, start);
+  if (slice(start, end) !== quote) {
     const found = text.indexOf(quote); // the document was replaced since the answer was given
     if (found < 0) {
       note("This document has changed since the answer was given; the cited text is no longer in it. It read:");
