@@ -78,16 +78,9 @@ async def read_form(request: Request) -> dict[str, tuple[str, bytes]]:
 
 
 def parse(kind: type[T], body: Mapping[str, Any], *, strict: bool = True) -> T:
-    """Turn a body into `kind`; a field that is null counts as not given.
+    """Turn what was sent into `kind`, or raise FieldError for the first field that is not as its struct says.
 
-    Args:
-        kind: the struct; its constraints are checked strictly.
-        body: what was sent.
-        strict: whether a number must be one; a form has texts alone.
-
-    Raises:
-        FieldError: an unknown field, a missing one, a wrong type, a value out of range.
-
+    A field that is null counts as not given. Where not `strict`, a number may be a text, as in forms.
     """
     known = {field.encode_name for field in msgspec.structs.fields(kind)}
     given: dict[str, Any] = {}

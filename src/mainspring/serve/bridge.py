@@ -78,13 +78,7 @@ class Bridge:
         return self._exchanges[0]
 
     async def start(self) -> None:
-        """Begin.
-
-        Raises:
-            MainspringError: whatever the pipeline or the model refuses.
-            GoneError: the client left.
-
-        """
+        """Begin, or raise what the pipeline or the model refuses."""
         self._watcher = asyncio.create_task(self._watch())
         try:
             for number in range(len(self._chats)):
@@ -110,7 +104,13 @@ class Bridge:
         self._ticker = self._loop.call_later(seconds, tick)
 
     async def next(self) -> Delta | None:
-        """The next delta; a failed one is raised as the model's own error. See tick_every."""
+        """The next delta; None is said by tick_every.
+
+        Raises:
+            MainspringError: the model failed, with its own error, or the server stopped before the reply was whole.
+            GoneError: the client left.
+
+        """
         delta = await self._queue.get()
         if delta == "silent":
             return None
@@ -129,13 +129,7 @@ class Bridge:
         return delta
 
     async def whole(self) -> list[Reply]:
-        """Wait for the whole replies.
-
-        Raises:
-            MainspringError: the model failed, or the server stopped before the reply was whole.
-            GoneError: the client left.
-
-        """
+        """Begin and wait for the whole replies; raises what start and next do."""
         await self.start()
         replies: dict[int, Reply] = {}
         try:

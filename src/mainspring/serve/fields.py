@@ -149,12 +149,7 @@ def ask_of(
 
 
 def constraint(fields: SamplingFields) -> Constraint | None:
-    """The one constraint that the fields name.
-
-    Raises:
-        FieldError: more than one, or one that says nothing.
-
-    """
+    """The one constraint that the fields name; FieldError for more than one, or one that says nothing."""
     outputs = fields.structured_outputs or StructuredOutputs()
     form = fields.response_format
     named = {

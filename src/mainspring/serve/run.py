@@ -84,12 +84,7 @@ def in_background(
 
 
 def open_socket(app: Starlette, host: str, port: int) -> socket.socket:
-    """A bound socket; port 0 takes a free one.
-
-    Raises:
-        ConfigError: see serve.
-
-    """
+    """A bound socket; port 0 takes a free one, and ConfigError is raised as serve says."""
     app.state.keys.check_host(host)
     _allow_many_files()
     if not 0 <= port <= MAX_PORT:
