@@ -5,7 +5,7 @@ choices in the prompts' order, n of each. `text_offset` counts characters of the
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Any, ClassVar
 
 from msgspec import Meta
@@ -59,22 +59,17 @@ class Completions:
         body = await bodies.read(request, CompletionBody)
         prompts, key = _prompts(body.prompt), bearer(request)
         chats = _requests(body, prompts, key)
-        shown = [one if isinstance(one, str) else "" for one in prompts]
-        firsts = [""] * len(prompts)
+        shown, decode = [""] * len(prompts), None
         if body.echo:
-            model = await run_in_threadpool(self._pipeline.text_model, body.model, key)
-            shown = [one if isinstance(one, str) else model.decode(one) for one in prompts]
-            firsts = [
-                model.decode((one if not isinstance(one, str) else model.encode(one))[:1]) for one in prompts
-            ]
+            decode = (await run_in_threadpool(self._pipeline.text_model, body.model, key)).decode
+            shown = [one if isinstance(one, str) else decode(one) for one in prompts]
         bridge = Bridge(self._pipeline, chats, request.receive)
         if body.stream:
             return await sse.respond(bridge, _Teller(bridge, body, shown))
         replies = await bridge.whole()
         n = chats[0].ask.n
         choices = [
-            _whole(index, reply, body, shown[index // n], firsts[index // n])
-            for index, reply in enumerate(replies)
+            _whole(index, reply, body, shown[index // n], decode) for index, reply in enumerate(replies)
         ]
         done = {**_head(bridge, body), "choices": choices, "usage": usage_of(replies, len(prompts))}
         return respond(done, headers={"x-request-id": bridge.exchange.id})
@@ -164,19 +159,19 @@ def _head(bridge: Bridge, body: CompletionBody) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _whole(index: int, reply: Reply, body: CompletionBody, shown: str, first: str) -> dict[str, Any]:
-    text, logprobs = reply.text, list(reply.logprobs)
-    choice: dict[str, Any] = {}
-    if body.echo:
-        text = shown + text
-        if body.logprobs is not None:  # the first id has no log-probability, only a text
-            lead = TokenLogprob(id=-1, text=first, logprob=0.0)
-            logprobs = [lead, *(one for one in reply.prompt_logprobs if one is not None), *logprobs]
-    if body.prompt_logprobs is not None:
-        choice["prompt_logprobs"] = prompt_logprob_rows(reply)
+def _whole(
+    index: int, reply: Reply, body: CompletionBody, shown: str, decode: Callable[[Sequence[int]], str] | None
+) -> dict[str, Any]:
+    """A choice; `decode` is there where its prompt is echoed."""
+    logprobs = list(reply.logprobs)
+    if decode is not None and body.logprobs is not None:  # the first id has no log-probability, only a text
+        lead = TokenLogprob(id=-1, text=decode(reply.prompt_ids[:1]), logprob=0.0)
+        logprobs = [lead, *(one for one in reply.prompt_logprobs if one is not None), *logprobs]
+    asked = {"prompt_logprobs": prompt_logprob_rows(reply)} if body.prompt_logprobs is not None else {}
     return {
-        "index": index, "text": text, "finish_reason": reply.finish_reason, "stop_reason": reply.stopped_by,
-        "logprobs": _legacy(logprobs, 0, body.logprobs) if body.logprobs is not None else None, **choice,
+        "index": index, "text": shown + reply.text,
+        "finish_reason": reply.finish_reason, "stop_reason": reply.stopped_by,
+        "logprobs": _legacy(logprobs, 0, body.logprobs) if body.logprobs is not None else None, **asked,
     }  # fmt: skip
 
 
