@@ -38,27 +38,21 @@ def serve(
         ConfigError: a port in use or not allowed, a host that strangers reach without a key.
 
     """
-    listener = open_socket(app, host, port)
-    try:
+    with open_socket(app, host, port) as listener:
         prepare()
-    except BaseException:
-        listener.close()
-        raise
-    url = url_of(host, listener, "https" if tls else "http")
-    server = _Server(
-        app, tls=tls, on_ready=lambda: say(f"ready  {url}  (the page; the API is {url}/v1; Ctrl+C stops it)")
-    )
-    # uvicorn raises the signal again once it has stopped; the caller still has a workspace to close, so that
-    # second one must do nothing.
-    before = {number: signal.signal(number, _ignore) for number in (signal.SIGINT, signal.SIGTERM)}
-    app.state.batches.start()
-    try:
-        server.run(sockets=[listener])
-    finally:
-        app.state.batches.stop()
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        listener.close()
+        url = url_of(host, listener, "https" if tls else "http")
+        said = f"ready  {url}  (the page; the API is {url}/v1; Ctrl+C stops it)"
+        server = _Server(app, tls=tls, on_ready=lambda: say(said))
+        # uvicorn raises the signal again once it has stopped; the caller still has a workspace to close, so that
+        # second one must do nothing.
+        before = {number: signal.signal(number, _ignore) for number in (signal.SIGINT, signal.SIGTERM)}
+        app.state.batches.start()
+        try:
+            server.run(sockets=[listener])
+        finally:
+            app.state.batches.stop()
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 @contextlib.contextmanager
@@ -66,21 +60,20 @@ def in_background(
     app: Starlette, host: str = "127.0.0.1", port: int = 0, tls: tuple[Path, Path] | None = None
 ) -> Iterator[str]:
     """Serve from another thread of this process while the block runs; yields the URL."""
-    listener = open_socket(app, host, port)
-    ready = threading.Event()
-    server = _Server(app, tls=tls, on_ready=ready.set)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="door", daemon=True)
-    thread.start()
-    app.state.batches.start()
-    try:
-        if not ready.wait(GRACE_S):
-            raise MainspringError(f"The server on {host} did not start within {GRACE_S} s.")
-        yield url_of(host, listener, "https" if tls else "http")
-    finally:
-        app.state.batches.stop()
-        server.should_exit = True
-        thread.join()
-        listener.close()
+    with open_socket(app, host, port) as listener:
+        ready = threading.Event()
+        server = _Server(app, tls=tls, on_ready=ready.set)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="door", daemon=True)
+        thread.start()
+        app.state.batches.start()
+        try:
+            if not ready.wait(GRACE_S):
+                raise MainspringError(f"The server on {host} did not start within {GRACE_S} s.")
+            yield url_of(host, listener, "https" if tls else "http")
+        finally:
+            app.state.batches.stop()
+            server.should_exit = True
+            thread.join()
 
 
 def open_socket(app: Starlette, host: str, port: int) -> socket.socket:
