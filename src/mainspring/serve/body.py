@@ -120,9 +120,13 @@ def _refusal(name: str, value: Any, known: set[str], neutral: Mapping[str, tuple
         )
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"Did you mean `{near[0]}`?" if near else f"Known fields: {', '.join(sorted(known))}."
+    return _unsupported(name, f" {hint}")
+
+
+def _unsupported(path: str, hint: str = "") -> FieldError:
     return FieldError(
-        f"`{name}` is not supported here, and would be ignored. Leave it out. {hint}",
-        param=name,
+        f"`{path}` is not supported here, and would be ignored. Leave it out.{hint}",
+        param=path,
         code="unsupported_parameter",
     )
 
@@ -132,18 +136,11 @@ def _explain(reason: str, given: Mapping[str, Any]) -> FieldError:
     expected, _, place = reason.partition(" - at ")
     named = re.search(r"`\$\.?([^`]*)`$", place)  # before it may stand that it is of a key
     path = named[1].replace("[...]", "") if named else ""
-    missing = re.fullmatch(r"Object missing required field `(\w+)`", expected)
-    if missing:
-        path = f"{path}.{missing[1]}" if path else missing[1]
+    if field := re.fullmatch(r"Object (missing required|contains unknown) field `(.*)`", expected):
+        path = f"{path}.{field[2]}" if path else field[2]
+        if field[1] == "contains unknown":
+            return _unsupported(path)
         return FieldError(f"`{path}` is missing. Add it.", param=path, code="missing_required_parameter")
-    unknown = re.fullmatch(r"Object contains unknown field `(.*)`", expected)
-    if unknown:
-        path = f"{path}.{unknown[1]}" if path else unknown[1]
-        return FieldError(
-            f"`{path}` is not supported here, and would be ignored. Leave it out.",
-            param=path,
-            code="unsupported_parameter",
-        )
     return FieldError(
         f"`{path}` is {_show(_value_at(given, path))}: {expected[:1].lower()}{expected[1:]}. Change it.",
         param=path,
