@@ -43,9 +43,8 @@ class Post:
 
 
 _Queue = asyncio.Queue[Delta | Literal["gone", "silent"]]
-_posts: WeakKeyDictionary[asyncio.AbstractEventLoop, Post] = (
-    WeakKeyDictionary()
-)  # a loop has one, as long as it lives
+# a loop has one, as long as it lives
+_posts: WeakKeyDictionary[asyncio.AbstractEventLoop, Post] = WeakKeyDictionary()
 
 
 class Bridge:

@@ -118,7 +118,8 @@ def _operation(method: str, path: str, says: str) -> dict[str, Any]:
 def _responses(method: str, path: str) -> dict[str, Any]:
     answer: Schema = {"type": "string"} if path in MEDIA else {"type": "object"}
     if names := ANSWERS.get(f"{method} {path}"):
-        answer |= {"required": list(names), "properties": {name: _typed(name) for name in names}}
+        properties = {name: {"type": TYPES.get(name, "string")} for name in names}
+        answer |= {"required": names, "properties": properties}
     content: dict[str, Any] = {MEDIA.get(path, "application/json"): {"schema": answer}}
     if f"{method} {path}" in EVENTS:
         content["text/event-stream"] = {}
@@ -129,10 +130,6 @@ def _responses(method: str, path: str) -> dict[str, Any]:
     if path in {"/health", "/health/ready"}:
         responses["503"] = {"description": "Not ready.", "content": content}
     return responses | {str(status): refusal for status in statuses}
-
-
-def _typed(name: str) -> Schema:
-    return {"type": TYPES.get(name, "string")}
 
 
 def _schemas() -> dict[str, Schema]:

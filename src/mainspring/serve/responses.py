@@ -149,9 +149,7 @@ class Responses:
             )
         if response["status"] in RUNNING:
             self._stop(response["id"])
-            kept = await run_in_threadpool(
-                self._drawer.change, KIND, response["id"], tenant, lambda kept: _end(kept, "cancelled")
-            )
+            kept = await run_in_threadpool(self._drawer.change, KIND, response["id"], tenant, _cancel)
         return respond(kept["response"])
 
     async def items(self, request: Request) -> Response:
@@ -281,15 +279,15 @@ class _Run:
                 yield sse.COMMENT
 
 
-def _end(kept: Kept, status: str) -> None:
+def _cancel(kept: Kept) -> None:
     if kept["response"]["status"] in RUNNING:
-        kept["response"]["status"] = status
+        kept["response"]["status"] = "cancelled"
 
 
 def _lose(kept: Kept) -> None:
     if kept["response"]["status"] not in RUNNING:
         return  # it has ended since it was looked at
-    _end(kept, "failed")
+    kept["response"]["status"] = "failed"
     kept["response"]["error"] = {
         "code": "server_error",
         "message": "The server was restarted while this response was in the background. Send it again.",

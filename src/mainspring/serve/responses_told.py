@@ -119,9 +119,9 @@ class Teller:
             yield self._event("error", code="server_error", message=fault_of(error).message, param=None)
 
     def _say(self, text: str, logprobs: Items) -> Iterator[bytes]:
-        place = {"item_id": _text_id(self._response["id"]), "output_index": 0, "content_index": 0}
+        item = _text_item(self._response["id"], "in_progress", [])
+        place = {"item_id": item["id"], "output_index": 0, "content_index": 0}
         if not self._sent:
-            item = _text_item(self._response["id"], "in_progress", [])
             yield self._event("response.output_item.added", output_index=0, item=item)
             yield self._event("response.content_part.added", **place, part=_part("", []))
         self._sent += text
@@ -195,13 +195,10 @@ def _output(identity: str, reply: Reply, status: str) -> Items:
     return items
 
 
-def _text_id(identity: str) -> str:
-    return identity.replace("resp_", "msg_")
-
-
 def _text_item(identity: str, status: str, content: Items) -> dict[str, Any]:
     return {
-        "id": _text_id(identity), "type": "message", "status": status, "role": "assistant", "content": content
+        "id": identity.replace("resp_", "msg_"), "type": "message", "status": status, "role": "assistant",
+        "content": content,
     }  # fmt: skip
 
 
