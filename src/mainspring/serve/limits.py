@@ -61,12 +61,7 @@ class Connection(H11Protocol):
         """Time a head that has not come whole; a body has a time of its own."""
         waits = self.cycle is None or self.cycle.response_complete
         if waits and self._patience is None:
-            self._patience = self.loop.call_later(self.limits.header_s, self._give_up)
+            self._patience = self.loop.call_later(self.limits.header_s, self.transport.close)
         elif not waits and self._patience is not None:
             self._patience.cancel()
             self._patience = None
-
-    def _give_up(self) -> None:
-        self._patience = None
-        if self.cycle is None or self.cycle.response_complete:
-            self.transport.close()
