@@ -22,7 +22,7 @@ from mainspring.errors import NotFoundError
 from mainspring.gateway.base import Directory
 from mainspring.gateway.pipeline import Pipeline
 from mainspring.serve import body as bodies
-from mainspring.serve.base import FieldError, authenticate, bearer, respond
+from mainspring.serve.base import FieldError, authenticate, bearer, listing, respond
 from mainspring.serve.fields import Id
 from mainspring.serve.openai import UNMODERATED
 
@@ -109,9 +109,7 @@ class Models:
 
     def models(self, request: Request) -> Response:
         """All models, as the clients of both dialects read them; the extension field says what each is for."""
-        rows = self._list(request)
-        ends = {"first_id": rows[0]["id"], "last_id": rows[-1]["id"]} if rows else {}
-        return respond({"object": "list", "data": rows, "has_more": False, **ends})
+        return respond(listing(self._list(request), has_more=False))
 
     async def moderate(self, request: Request) -> Response:
         """Refused: no judge that is here knows the categories, and a score of nothing would pass for a safe one."""
