@@ -24,7 +24,7 @@ from mainspring.serve import openapi
 from mainspring.serve.anthropic import Anthropic
 from mainspring.serve.base import Documents, Fault, Info, fault_of, respond_fault
 from mainspring.serve.completions import Completions
-from mainspring.serve.files import Files, Inward
+from mainspring.serve.files import Files, ask_inward
 from mainspring.serve.limits import Limits
 from mainspring.serve.models import Models
 from mainspring.serve.openai import Chats
@@ -56,8 +56,8 @@ def create(
     limits: Limits | None = None,
 ) -> Starlette:
     """The application that a server runs; `app.state.batches` works while it does."""
-    inward = Inward(pipeline.keys)
-    batches, stored = Batches(drawer, inward), Stored(drawer)
+    batches = Batches(drawer, lambda path, body: ask_inward(app, path, body))
+    stored = Stored(drawer)
     app = Starlette(
         routes=[
             *stored.routes(),
@@ -80,7 +80,6 @@ def create(
     )
     app.state.keys, app.state.batches = pipeline.keys, batches
     app.state.limits = limits or Limits()
-    inward.app = app
     return app
 
 

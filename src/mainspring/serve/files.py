@@ -10,15 +10,15 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
+from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message
+from starlette.types import Message
 
 from mainspring.gateway.batches import Answered, Batches, file_row, new_batch
 from mainspring.gateway.drawer import Drawer, new_id
-from mainspring.gateway.keys import Keys
 from mainspring.serve import body as bodies
 from mainspring.serve.base import FieldError, listing, page_query, respond, tenant_of
 from mainspring.serve.bridge import never
@@ -140,42 +140,35 @@ class Files:
         return respond(_shown(batch))
 
 
-class Inward:
+async def ask_inward(app: Starlette, path: str, body: bytes) -> Answered:
     """The server as its own client: a body to an endpoint, without a socket."""
+    headers = {"host": "localhost", "content-type": "application/json", **app.state.keys.header()}
+    scope = {
+        "type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "http_version": "1.1",
+        "method": "POST", "scheme": "http", "path": path, "raw_path": path.encode(), "query_string": b"",
+        "root_path": "", "client": ("127.0.0.1", 0), "server": ("127.0.0.1", 0),
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+    }  # fmt: skip
+    sent: list[Message] = []
+    asked = iter([{"type": "http.request", "body": body, "more_body": False}])
 
-    def __init__(self, keys: Keys) -> None:
-        self._keys = keys
-        self.app: ASGIApp | None = None
+    async def receive() -> Message:
+        return next(asked, None) or await never()
 
-    async def __call__(self, path: str, body: bytes) -> Answered:
-        assert self.app is not None, "the application is whole before it serves"
-        headers = {"host": "localhost", "content-type": "application/json", **self._keys.header()}
-        scope = {
-            "type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "http_version": "1.1",
-            "method": "POST", "scheme": "http", "path": path, "raw_path": path.encode(), "query_string": b"",
-            "root_path": "", "client": ("127.0.0.1", 0), "server": ("127.0.0.1", 0),
-            "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
-        }  # fmt: skip
-        sent: list[Message] = []
-        asked = iter([{"type": "http.request", "body": body, "more_body": False}])
+    async def send(message: Message) -> None:
+        sent.append(message)
 
-        async def receive() -> Message:
-            return next(asked, None) or await never()
-
-        async def send(message: Message) -> None:
-            sent.append(message)
-
-        failed = None
-        try:
-            await self.app(scope, receive, send)
-        except Exception:  # the application raises again what it has answered with a status of 500
-            if not sent or sent[0]["status"] < 500:
-                raise
-            failed = new_request_id()
-            logger.exception("POST %s of a batch failed, request %s", path, failed)
-        given = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
-        answer = b"".join(message.get("body", b"") for message in sent[1:])
-        return Answered(sent[0]["status"], failed or given.get("x-request-id", ""), msgspec.Raw(answer))
+    failed = None
+    try:
+        await app(scope, receive, send)
+    except Exception:  # the application raises again what it has answered with a status of 500
+        if not sent or sent[0]["status"] < 500:
+            raise
+        failed = new_request_id()
+        logger.exception("POST %s of a batch failed, request %s", path, failed)
+    given = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+    answer = b"".join(message.get("body", b"") for message in sent[1:])
+    return Answered(sent[0]["status"], failed or given.get("x-request-id", ""), msgspec.Raw(answer))
 
 
 def _shown(batch: dict[str, Any]) -> dict[str, Any]:

@@ -194,9 +194,8 @@ class Responses:
         await run_in_threadpool(keep, response)
         try:
             await bridge.start()
-        except BaseException as error:
-            if isinstance(error, Exception):
-                await run_in_threadpool(keep, told.failing(response, error))
+        except Exception as error:
+            await run_in_threadpool(keep, told.failing(response, error))
             raise
         identity = response["id"]
         run = self._running[identity] = _Run(bridge, told.Teller(response, lambda: bridge.exchange.id, keep))
