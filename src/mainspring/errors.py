@@ -14,6 +14,7 @@ MainspringError                exit 1, HTTP 500: something of ours or of the mac
 │   ├── BusyError              HTTP 409: another process holds what must be written
 │   └── MissingExtraError      a package that only some users need is not installed
 ├── OverloadedError            HTTP 429: more requests than there is room for
+├── DeadlineError              HTTP 408: a reply that was not done by the time its request allows
 └── GateRefusedError           exit 3: the gate did not let a version pass
 
 A message says what was given, what was expected and what to do.
@@ -89,5 +90,15 @@ class OverloadedError(MainspringError):
         self.retry_after_s = retry_after_s
 
 
+class DeadlineError(MainspringError):
+    status = 408
+
+
 class GateRefusedError(MainspringError):
     exit_code = 3
+
+
+def named(kind: str, message: str) -> MainspringError:
+    """The error of a class's name, for one that came from another thread or process."""
+    made: type[MainspringError] = globals().get(kind, MainspringError)
+    return made.__new__(made, message)  # some are made of more than their message

@@ -8,7 +8,7 @@ import pytest
 
 from fakes_bpe import CHATML, make_tokenizer
 from fakes_engine import PLAN, make_model
-from mainspring.errors import ConfigError, ContextLengthError, MainspringError
+from mainspring.errors import ConfigError, ContextLengthError, DeadlineError, MainspringError
 from mainspring.infer.backends.torch_eager import TorchEager
 from mainspring.infer.chat_model import EngineChat
 from mainspring.infer.engine import Engine
@@ -175,7 +175,7 @@ def test_a_sink_that_fails_for_one_of_several_ends_them_all(tiny):
 
 def test_a_late_reply_says_so(tiny):
     generation = tiny.start(HELLO, replace(DRAWN, max_tokens=150), ask=Ask(deadline_s=0.0))
-    with pytest.raises(MainspringError, match="deadline"):
+    with pytest.raises(DeadlineError, match="deadline"):
         generation.wait()
 
 

@@ -12,7 +12,8 @@ import pytest
 from conftest import make_tokenizer
 from fakes_engine import PLAN, Received, give_adapter, make_model, make_request, run_alone
 from mainspring.adapt import store
-from mainspring.errors import ConfigError, MainspringError, OverloadedError
+from mainspring.errors import ConfigError, MainspringError, MissingExtraError, OverloadedError
+from mainspring.infer import wire
 from mainspring.infer.process import EngineProcess
 from mainspring.infer.request import EngineConfig
 from mainspring.models.save import save
@@ -82,6 +83,12 @@ def test_refusals_keep_their_kind(shared):
     with pytest.raises(OverloadedError) as refused:
         shared.submit_all([make_request(3)] * 65, [Received() for _ in range(65)])
     assert refused.value.retry_after_s >= 1
+
+
+def test_a_missing_package_of_the_process_is_named_here():
+    refused = wire.refusal(1, MissingExtraError("llguidance", "serve", "Constrained output"))
+    with pytest.raises(MissingExtraError, match="llguidance"):
+        refused.check()
 
 
 def test_cancelled_requests_end_and_give_their_room_back(shared):

@@ -5,6 +5,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from fakes_model import House, ScriptedModel, Shelf
+from mainspring.errors import DeadlineError
 from mainspring.serve.limits import Limits
 
 USER = {"role": "user", "content": "hi"}
@@ -223,6 +224,14 @@ def test_a_failure_of_our_own_tells_the_client_nothing_of_its_inside(house):
     error = fault(door.post("/v1/chat/completions", json=CHAT), 500)
     assert error["type"] == "server_error"
     assert "secret" not in error["message"]
+
+
+def test_a_reply_that_comes_too_late_for_its_deadline_is_no_failure_of_ours(house):
+    late = DeadlineError("The reply was not done within its deadline of 1 s.")
+    house.shelf.models["late"] = ScriptedModel("late", error=late)
+    door = TestClient(house.app, base_url="http://127.0.0.1")
+    error = fault(door.post("/v1/chat/completions", json={**CHAT, "model": "late"}), 408)
+    assert (error["type"], error["code"]) == ("timeout_error", "deadline_exceeded")
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,7 @@ class BeamGeneration(EngineGeneration):
                 answers = self._ask_engine(engine, request, search)
             self._give(search, request)
         except MainspringError as error:
-            said = Output(finish_reason="cancelled") if self.is_cancelled else Output(error=str(error))
+            said = Output(finish_reason="cancelled") if self.is_cancelled else Output.failed(error)
             for stream in self.streams:
                 stream.take(said)
 
@@ -153,7 +153,7 @@ def _take(answer: Future[Chosen], output: Output) -> bool:
     if output.chosen:
         answer.set_result(output.chosen[0])
     else:
-        answer.set_exception(MainspringError(output.error or "The search was called off."))
+        answer.set_exception(output.failure or MainspringError("The search was called off."))
     return True
 
 

@@ -14,7 +14,14 @@ from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from typing import Self
 
-from mainspring.errors import ConfigError, ContextLengthError, MainspringError, NotFoundError, OverloadedError
+from mainspring.errors import (
+    ConfigError,
+    ContextLengthError,
+    DeadlineError,
+    MainspringError,
+    NotFoundError,
+    OverloadedError,
+)
 from mainspring.infer import sampling
 from mainspring.infer.backends.base import Backend
 from mainspring.infer.blocks import BlockPool
@@ -265,9 +272,8 @@ class Engine:
                     self._end(sequence, Output(finish_reason="cancelled"))
                 elif sequence.is_late(now):
                     limit = sequence.request.deadline_s
-                    self._end(
-                        sequence, Output(error=f"The reply was not done within its deadline of {limit:g} s.")
-                    )
+                    late = DeadlineError(f"The reply was not done within its deadline of {limit:g} s.")
+                    self._end(sequence, Output.failed(late))
 
     def _step(self) -> None:
         plan = self._scheduler.plan()

@@ -63,7 +63,7 @@ class Stream:
         self, shared: Shared, index: int, parser: Parser, sink: Sink | None, ended: Callable[[], None]
     ) -> None:
         self.reply: Reply | None = None
-        self.error: str | None = None
+        self.error: MainspringError | None = None
         self.ticket: AnyTicket | None = None
         self.request: Request | None = None
         self.index = index
@@ -83,7 +83,7 @@ class Stream:
         try:
             return self._read(output)
         except Exception as error:
-            self.error = (
+            self.error = MainspringError(
                 f"The reply was dropped because its receiver failed ({type(error).__name__}: {error})."
             )
             raise
@@ -98,14 +98,14 @@ class Stream:
     def whole(self) -> Reply:
         """The reply of a stream that is over, or the error that it ended with, raised."""
         if self.error is not None:
-            raise MainspringError(self.error)
+            raise self.error
         assert self.reply is not None
         return self.reply
 
     def _read(self, output: Output) -> bool:
         shared = self._shared
         if output.error is not None:
-            self.error = output.error
+            self.error = output.failure
             self._send(Delta(index=self.index, error=output.error))
             return False
         shared.prompt.extend(to_logprob(each, shared.tokenizer) for each in output.prompt)
@@ -271,7 +271,7 @@ class EngineGeneration:
             return
         failed = next((stream.error for stream in self.streams if stream.error is not None), None)
         if failed is not None:
-            self._sink(Delta(error=failed))
+            self._sink(Delta(error=str(failed)))
             return
         replace = msgspec.structs.replace
         ranked = sorted((stream.whole() for stream in self.streams), key=lambda reply: -reply.logprob)

@@ -314,7 +314,7 @@ class EngineProcess:
         except _DiedError:
             raise
         except MainspringError as error:
-            self._close(ticket, Output(error=str(error)))
+            self._close(ticket, Output.failed(error))
         if ticket.is_cancelled:  # meanwhile
             self.cancel(ticket.number)
 

@@ -72,7 +72,7 @@ class _Listener:
         self._found += [(each.id, each.logprob) for each in chosen]
         is_enough = len(self._found) >= len(self._recorded)
         if output.error is not None or output.finish_reason == "cancelled":
-            self._done.set_exception(MainspringError(output.error or "The engine was closed."))
+            self._done.set_exception(output.failure or MainspringError("The engine was closed."))
         elif is_enough or output.finish_reason is not None:
             self._done.set_result(None)
         return is_enough

@@ -3,14 +3,14 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Self
 
 import msgspec
 from pydantic import Field
 
 from mainspring.artifact import Artifact
 from mainspring.config import Config
-from mainspring.errors import ContextLengthError
+from mainspring.errors import ContextLengthError, MainspringError, named
 from mainspring.infer.grammar import Grammar
 from mainspring.infer.kernel_plan import Products
 from mainspring.infer.sampling import Chosen, Row, Seen
@@ -118,7 +118,8 @@ class Output(msgspec.Struct, frozen=True, kw_only=True):
     """What one step brought a request: a chosen id, or the reason for the end, or both.
 
     `end` is the end token that was chosen, which is no part of the answer. `prompt` are the prompt's own ids as
-    far as they were scored, without the first, where their log-probabilities were asked for.
+    far as they were scored, without the first, where their log-probabilities were asked for. `kind` names the class
+    of an `error`.
     """
 
     chosen: tuple[Chosen, ...] = ()
@@ -126,6 +127,15 @@ class Output(msgspec.Struct, frozen=True, kw_only=True):
     prompt: tuple[Chosen, ...] = ()
     finish_reason: FinishReason | None = None
     error: str | None = None
+    kind: str = ""
+
+    @classmethod
+    def failed(cls, error: MainspringError) -> Self:
+        return cls(error=str(error), kind=type(error).__name__)
+
+    @property
+    def failure(self) -> MainspringError | None:
+        return None if self.error is None else named(self.kind, self.error)
 
     @property
     def ids(self) -> tuple[int, ...]:

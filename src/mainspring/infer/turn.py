@@ -103,7 +103,7 @@ def _row(sequence: requests.Sequence, end: End) -> Row | None:
     try:
         row.mask = sequence.grammar.mask() if sequence.grammar is not None else None
     except MainspringError as error:
-        end(sequence, Output(error=str(error)))
+        end(sequence, Output.failed(error))
         return None
     return row
 

@@ -73,7 +73,7 @@ class Done(msgspec.Struct, frozen=True, kw_only=True, tag=True):
         if self.kind == "OverloadedError":
             raise errors.OverloadedError(self.error, retry_after_s=self.retry_after_s)
         if self.kind:
-            raise getattr(errors, self.kind, MainspringError)(self.error)
+            raise errors.named(self.kind, self.error)
 
 
 class Piece(msgspec.Struct, frozen=True, kw_only=True):

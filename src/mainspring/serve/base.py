@@ -65,13 +65,14 @@ KINDS: dict[type[Exception], tuple[str, str | None]] = {
     errors.ChatError: ("invalid_request_error", "invalid_messages"),
     errors.UserError: ("invalid_request_error", None),
     errors.OverloadedError: ("rate_limit_error", "overloaded"),
+    errors.DeadlineError: ("timeout_error", "deadline_exceeded"),
     errors.MainspringError: ("server_error", None),
 }
 
 
 ANTHROPIC_KINDS = {
-    401: "authentication_error", 403: "permission_error", 404: "not_found_error", 413: "request_too_large",
-    429: "rate_limit_error",
+    401: "authentication_error", 403: "permission_error", 404: "not_found_error", 408: "timeout_error",
+    413: "request_too_large", 429: "rate_limit_error",
 }  # fmt: skip
 
 
