@@ -3,6 +3,7 @@ import torch
 
 from fakes_bpe import make_tokenizer
 from fakes_engine import PLAN, make_model, running
+from mainspring.errors import MainspringError
 from mainspring.infer.chat_model import EngineChat
 from mainspring.schema import Ask, Sampling
 
@@ -66,3 +67,14 @@ def test_beams_give_the_same_every_time_and_come_as_replies(model):
     for reply in replies:
         assert [each.id for each in reply.logprobs] == list(reply.ids)
         assert all(len(each.alternatives) == 2 for each in reply.logprobs)
+
+
+def test_a_receiver_that_fails_ends_all_of_its_replies(model):
+    def failing(delta):
+        raise ConnectionError("gone")
+
+    with running(model) as engine:
+        chat = EngineChat("tiny", engine, make_tokenizer(), PLAN, model="model/tiny@1")
+        started = chat.complete(PROMPT, Sampling(max_tokens=4), failing, ask=Ask(beams=3, n=2))
+        with pytest.raises(MainspringError, match="ConnectionError: gone"):
+            started.replies()

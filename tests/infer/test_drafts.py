@@ -2,6 +2,7 @@
 
 from contextlib import contextmanager
 
+import msgspec
 import pytest
 
 from conftest import make_tokenizer
@@ -17,6 +18,7 @@ from mainspring.infer.host import Host
 from mainspring.infer.replay import Recording, replay
 from mainspring.infer.request import EngineConfig
 from mainspring.infer.tempo import Tempo
+from mainspring.models.model import Model
 from mainspring.models.save import save
 from mainspring.schema import Message, Sampling
 from mainspring.serve.settings import ServeSettings
@@ -44,6 +46,18 @@ def drafted(model, draft, backend, cost: float | None = 0.1, **sizes):
             guesser.id_cost = lambda tempo: cost
             engine._scheduler.tempo.row_cost = lambda num_decoding: 0.0
         yield engine
+
+
+def test_a_draft_that_knows_fewer_ids_does_not_guess_where_others_stand(model, backend):
+    requests = [
+        make_request(33, seed=1),
+        msgspec.structs.replace(make_request(33), ids=(*range(280, 287), 1)),
+    ]
+    config = model.config.model_copy(update={"vocab_size": 280})
+    with drafted(model, Model(config).eval().requires_grad_(False), backend) as engine:
+        assert run_together(engine, requests) == run_alone(
+            model, requests, backend=backend, speculation=False
+        )
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ class Gate:
 
     name, is_exact, fingerprint, context, max_step_tokens, window = "gate", True, "", 1000, 512, None
     has_states = False
-    grain = 1
+    grain, vocab_size = 1, 288
     summarize = staticmethod(summarize)
 
     def __init__(self, error=None):
@@ -272,6 +272,14 @@ def test_sampling_out_of_range_is_refused_before_it_reaches_the_engine(model, wr
         assert engine.is_alive()
 
 
+@pytest.mark.parametrize("change", [{"ids": (1, 288)}, {"ids": (-1, 5)}, {"generated": (3, 1 << 40)}])
+def test_ids_that_the_model_does_not_know_are_refused(model, backend, change):
+    with running(model, backend=backend) as engine:
+        with pytest.raises(ConfigError, match="the model knows 0 to 287"):
+            engine.submit(msgspec.structs.replace(make_request(3), **change), Received())
+        assert engine.is_alive()
+
+
 def test_a_negative_seed_is_as_good_as_any(model):
     with running(model) as engine:
         first, again = run_together(engine, [make_request(5, seed=-7), make_request(5, seed=-7)])
@@ -340,6 +348,16 @@ def test_a_sink_that_raises_loses_its_own_request_alone(model):
         assert engine.is_alive()
         assert len(calls) == 1
         assert engine._num_open == 0
+
+
+def test_a_sink_may_end_its_request_while_the_prompt_is_scored(model):
+    found, follower = [], Received()
+    asked = [make_request(200, prompt_logprobs=0), make_request(200)]
+    with running(model) as engine:
+        engine.submit_all(asked, [lambda output: not found.append(output), follower])
+        assert follower.result == run_alone(model, asked[1:])[0]
+        assert engine._num_open == 0
+    assert [(len(output.prompt), output.chosen) for output in found] == [(64, ())]
 
 
 def test_changes_between_steps_run_in_the_engine_and_their_errors_come_back(model):

@@ -1,5 +1,6 @@
 """The native step against the model's own modules, and a row's bits against everything around it."""
 
+import gc
 import math
 
 import pytest
@@ -19,7 +20,7 @@ from fakes_native import (
 )
 from mainspring.adapt import base as adapters
 from mainspring.adapt import lora
-from mainspring.errors import ConfigError
+from mainspring.errors import ConfigError, MainspringError
 from mainspring.infer.backends.native import Native
 from mainspring.infer.sampling import summarize
 from mainspring.models.attend import PackedAttend
@@ -141,6 +142,17 @@ def test_an_adapter_that_learns_lengths_is_refused():
     lora.add(model, lora.Lora(dora=True), "long")
     with pytest.raises(ConfigError, match="dora"):
         native(model).load_adapter("long", lora.pairs(model, "long"))
+
+
+def test_weights_are_let_go_with_their_owner_and_nothing_is_asked_of_them_later():
+    kept, lost = native(random_model("llama")), native(random_model("llama"))
+    end = lost._library._end
+    del lost
+    gc.collect()
+    assert not end.alive
+    kept.close()
+    with pytest.raises(MainspringError, match="closed"):
+        run(kept, (sequence(0), IDS))
 
 
 def test_keys_and_values_in_bytes_take_half_the_room():

@@ -1,10 +1,12 @@
 """The engine in a process of its own, and what happens when that process is killed."""
 
+import math
 import os
 import shutil
 import signal
 import threading
 import time
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -159,6 +161,25 @@ def test_an_adapter_that_is_gone_ends_its_requests_and_no_others(engine, tmp_pat
         engine.load_adapter("adapter/a@1", tmp_path / "adapter")
 
 
+def test_a_limit_that_is_none_reaches_the_process():
+    start = wire.Start(folder=Path("x"), reference="r", config=EngineConfig(max_slowdown=math.inf), plan=None)
+    assert wire.Start.model_validate_json(start.model_dump_json()) == start
+
+
+def test_a_request_that_is_taken_too_late_is_called_off(engine, monkeypatch):
+    os.kill(engine._process.pid, signal.SIGSTOP)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setitem(EngineProcess._call.__kwdefaults__, "limit_s", 0.2)
+            with pytest.raises(MainspringError, match="has not answered"):
+                engine.submit(make_request(5, seed=1, max_tokens=240), Received())
+    finally:
+        os.kill(engine._process.pid, signal.SIGCONT)
+    (sink,), _ = submit(engine, [make_request(6, seed=1, max_tokens=240)])
+    assert sink.result[2] == "length"
+    assert engine.stats().generated_tokens < 400
+
+
 def test_a_closed_engine_lets_its_process_end_by_itself(folder):
     engine = EngineProcess(folder, "model/tiny@1", CONFIG, PLAN)
     sinks, _ = submit(engine, [make_request(20, max_tokens=200, seed=1)])
@@ -179,5 +200,7 @@ def test_a_process_that_dies_again_and_again_is_given_up_and_nothing_hangs(engin
             pass
         time.sleep(0.5)
     assert "died" in (sinks[0].result[3] or "died")
-    with pytest.raises(MainspringError, match="not up"):
-        engine._call(lambda call: None, limit_s=0.1)
+    before = time.monotonic()
+    with pytest.raises(MainspringError, match="not up: its process died"):
+        engine.submit(make_request(3), Received())
+    assert time.monotonic() - before < 30  # it would have waited for a minute

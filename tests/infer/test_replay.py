@@ -62,3 +62,9 @@ def test_the_end_token_is_compared_too():
     with running(model) as engine:
         assert replay([recording], engine) == [None]
         assert replay([msgspec.structs.replace(recording, end=(ids[1], -1.0))], engine)[0].position == 1
+
+
+def test_a_reply_that_was_ended_before_its_first_id_is_equal(recordings):
+    none = msgspec.structs.replace(recordings[0], ids=(), logprobs=())
+    with running(make_model()) as engine:
+        assert replay([none], engine) == [None]

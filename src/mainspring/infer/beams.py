@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, wait
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -114,10 +115,16 @@ class BeamGeneration(EngineGeneration):
                     break
                 answers = self._ask_engine(engine, request, search)
             self._give(search, request)
-        except MainspringError as error:
-            said = Output(finish_reason="cancelled") if self.is_cancelled else Output.failed(error)
+        except Exception as error:  # noqa: BLE001 - a receiver's as well: who listens to one reply listens to all
+            failed = (
+                error
+                if isinstance(error, MainspringError)
+                else MainspringError(f"The search failed ({type(error).__name__}: {error}).")
+            )
+            said = Output(finish_reason="cancelled") if self.is_cancelled else Output.failed(failed)
             for stream in self.streams:
-                stream.take(said)
+                with suppress(Exception):
+                    stream.take(said)
 
     def _ask_engine(self, engine: AnyEngine, request: Request, search: Search) -> list[Future[Chosen]]:
         number = min(search.num_alternatives, MAX_ALTERNATIVES)

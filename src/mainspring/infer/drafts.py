@@ -102,8 +102,10 @@ class DraftModel:
         for index, (sequence, most) in enumerate(wanted):
             limit = min(most, self._backend.context - len(sequence.ids))
             if room > 0 and limit > 0:
-                going.append(self._trail(sequence, limit, index, room))
-                room -= len(going[-1].new)
+                trail = self._trail(sequence, limit, index, room)
+                if max(trail.new) < self._vocab_size:  # else it knows less than the engine's model
+                    going.append(trail)
+                    room -= len(trail.new)
         while going:
             self._step(going)
             going = [trail for trail in going if len(trail.guess) < trail.limit]

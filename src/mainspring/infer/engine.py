@@ -208,6 +208,11 @@ class Engine:
             raise NotFoundError(f"The adapter {request.adapter} is not loaded. Load it, or ask without it.")
         if not request.ids:
             raise ContextLengthError("The prompt is empty; at least one token is needed.")
+        ids, size = (*request.ids, *request.generated), self._backend.vocab_size
+        if not 0 <= min(ids) <= max(ids) < size:
+            raise ConfigError(
+                f"The prompt has ids from {min(ids)} to {max(ids)}; the model knows 0 to {size - 1}."
+            )
         request.check_fits(self.context)
 
     def _retry_s(self) -> int:

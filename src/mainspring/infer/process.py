@@ -50,6 +50,14 @@ class RemoteTicket:
         self.is_cancelled = True
         self._owner.cancel(self.number)
 
+    def take(self, output: Output) -> bool:
+        """Call the sink; True when the request is to end. A sink that raises ends its own request alone."""
+        try:
+            return self.sink(output)
+        except Exception:
+            logger.exception("The sink of a request failed, so the request is dropped; the others go on.")
+            return True
+
 
 @dataclass(frozen=True, slots=True)
 class _Call:
@@ -95,6 +103,8 @@ class EngineProcess:
             with self._lock:
                 for number in numbers:
                     self._tickets.pop(number, None)
+            for number in numbers:
+                self.cancel(number)  # it may have been taken, and the answer did not come in time
             raise
         return tickets
 
@@ -168,7 +178,8 @@ class EngineProcess:
         call, future = next(self._numbers), Future[wire.Done]()
         deadline = time.monotonic() + limit_s
         with self._lock:
-            if not self._lock.wait_for(lambda: launch or self._is_up, limit_s):
+            self._lock.wait_for(lambda: launch or self._is_up or self._failure, limit_s)
+            if not (launch or self._is_up):
                 raise MainspringError(
                     f"The engine is not up: {self._failure or 'its process is being started again'}."
                 )
@@ -226,12 +237,7 @@ class EngineProcess:
         ticket.generated += output.ids
         if output.finish_reason is not None or output.error is not None:
             self._tickets.pop(given.number, None)
-        try:
-            wants_end = ticket.sink(output)
-        except Exception:
-            logger.exception("The sink of a request failed, so the request is dropped; the others go on.")
-            wants_end = True
-        if wants_end and self._tickets.pop(given.number, None) is not None:
+        if ticket.take(output) and self._tickets.pop(given.number, None) is not None:
             self.cancel(given.number)
 
     def _revive(self) -> bool:
@@ -321,16 +327,17 @@ class EngineProcess:
     def _close(self, ticket: RemoteTicket, output: Output) -> None:
         with self._lock:
             self._tickets.pop(ticket.number, None)
-        ticket.sink(output)
+        ticket.take(output)
 
     def _give_up(self, why: str) -> None:
-        self._failure = why
         failed = Output(error=f"The engine has failed: {why}.")
         output = Output(finish_reason="cancelled") if self._is_closing else failed
         with self._lock:
+            self._failure = why
+            self._lock.notify_all()
             tickets, self._tickets = list(self._tickets.values()), {}
         for ticket in tickets:
-            ticket.sink(output)
+            ticket.take(output)
 
 
 def _with_seed(request: Request) -> Request:

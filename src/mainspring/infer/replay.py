@@ -79,7 +79,8 @@ class _Listener:
 
     def difference(self) -> Difference | None:
         self._done.result()
-        for position, (before, now) in enumerate(itertools.zip_longest(self._recorded, self._found)):
+        found = self._found[: len(self._recorded)]
+        for position, (before, now) in enumerate(itertools.zip_longest(self._recorded, found)):
             if before != now:
                 return Difference(position=position, recorded=before, now=now)
         return None

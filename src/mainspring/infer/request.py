@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Self
 
 import msgspec
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from mainspring.artifact import Artifact
 from mainspring.config import Config
@@ -30,6 +30,8 @@ class NativeSettings(Config):
 
 class EngineConfig(Config):
     """Sizes and manners of the engine. One block holds `block_size` tokens of every layer's keys and values."""
+
+    model_config = ConfigDict(ser_json_inf_nan="constants")  # no limit stays none on its way to a process
 
     backend: Literal["torch_eager", "native"] = Field(
         default="torch_eager",

@@ -39,7 +39,7 @@ def choose_all(
     A draft is right if it is the very id that is chosen in its place, and then the next row counts as well. The
     choice depends on the scores, the seed and the place alone, so drafts change no answer.
     """
-    going = list(_turns(works, scores_NV, scheduler, summarize))
+    going = list(_turns(works, scores_NV, scheduler, end, summarize))
     proposed = {id(turn.sequence): turn for turn in going if turn.drafts}
     while going:
         rows = [(turn, row) for turn in going if (row := _row(turn.sequence, end)) is not None]
@@ -65,15 +65,16 @@ def hand_out(sequence: requests.Sequence, output: Output) -> bool:
 
 
 def _turns(
-    works: Sequence[Work], scores_NV: torch.Tensor, scheduler: Scheduler, summarize: Summarize
+    works: Sequence[Work], scores_NV: torch.Tensor, scheduler: Scheduler, end: End, summarize: Summarize
 ) -> Iterator[Turn]:
     """Who has an id to choose; the first choice of a prompt is also that of all who follow it."""
     first = 0
     for work in works:
         sequence, rows = work.sequence, slice(first, first + work.num_scored)
         first = rows.stop
-        if sequence.wants_prompt:
-            _score_prompt(work, scores_NV[rows], summarize)
+        if sequence.wants_prompt and _score_prompt(work, scores_NV[rows], summarize):
+            end(sequence, None)
+            continue
         if sequence.num_computed < len(sequence.ids):
             continue
         last = rows.stop - 1 - work.num_drafts
@@ -83,18 +84,22 @@ def _turns(
                 yield Turn(follower, last)
 
 
-def _score_prompt(work: Work, scores_NV: torch.Tensor, summarize: Summarize) -> None:
-    """Log-probabilities of the prompt's ids that follow the work's, unless they were told before a preemption."""
+def _score_prompt(work: Work, scores_NV: torch.Tensor, summarize: Summarize) -> bool:
+    """Hand out log-probabilities of the prompt's ids that follow the work's, unless that was done before a preemption.
+
+    True when the request is to end.
+    """
     sequence, end = work.sequence, work.sequence.num_computed
     start = end - len(work.ids)
     skip = max(sequence.num_told - start, 0)
     ids = sequence.request.ids[start + skip + 1 : end + 1]
     number = sequence.request.sampling.prompt_logprobs
     assert number is not None, "wants_prompt has looked"
-    if ids:
-        sequence.num_told = end
-        rows_NV = scores_NV[skip : skip + len(ids)]
-        hand_out(sequence, Output(prompt=tuple(prompt_logprobs(rows_NV, ids, number, summarize))))
+    if not ids:
+        return False
+    sequence.num_told = end
+    rows_NV = scores_NV[skip : skip + len(ids)]
+    return hand_out(sequence, Output(prompt=tuple(prompt_logprobs(rows_NV, ids, number, summarize))))
 
 
 def _row(sequence: requests.Sequence, end: End) -> Row | None:

@@ -22,6 +22,7 @@ class Backend(Protocol):
     is_exact: bool
     fingerprint: str
     context: int
+    vocab_size: int
     max_step_tokens: int
     window: int | None
     grain: int

@@ -66,7 +66,7 @@ class Native:
         settings = settings or engine.native
         self.context, self.max_step_tokens = config.context, engine.max_step_tokens
         self.window = window_of(config)
-        self._vocab_size = config.vocab_size
+        self.vocab_size = config.vocab_size
         self._scores_NV = torch.empty(0, config.vocab_size)  # kept: new memory would be cleared in every step
         self._adapters: dict[str, int] = {}
         self._num_adapters = 0
@@ -109,7 +109,7 @@ class Native:
         ends = zip(works, starts[1:].tolist(), strict=True)
         scored = [row for work, end in ends for row in range(end - work.num_scored, end)]
         if len(scored) > len(self._scores_NV):
-            self._scores_NV = torch.empty(len(scored), self._vocab_size)
+            self._scores_NV = torch.empty(len(scored), self.vocab_size)
         scores_NV = self._scores_NV[: len(scored)]
         sequences = [work.sequence for work in works]
         arrays = {

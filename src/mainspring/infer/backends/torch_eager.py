@@ -45,6 +45,7 @@ class TorchEager:
         )
         self.has_states = model.config.has_states
         self.context, self.max_step_tokens = model.config.context, plan.limit
+        self.vocab_size = model.config.vocab_size
         self.fingerprint, self.window = fingerprint or plan.fingerprint, window_of(model.config)
 
     @torch.inference_mode()

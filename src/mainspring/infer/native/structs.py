@@ -1,6 +1,7 @@
 """The structs and numbers that native/model.h has as well, field by field, and the calls of the library."""
 
 import ctypes
+import weakref
 from enum import IntEnum
 from typing import Any
 
@@ -72,14 +73,17 @@ class Library:
         self._calls.mainspring_cache_bytes.restype = ctypes.c_int64
         self._model = ctypes.c_void_p()
         self._call("create", sizes, ctypes.byref(self._model))
+        self._end = weakref.finalize(self, self._calls.mainspring_destroy, self._model)
+        self._end.atexit = False  # a thread may be within a step then
 
     def call(self, name: str, *arguments: Any) -> Any:
         """Call a function by its name, for this model."""
+        if not self._end.alive:
+            raise MainspringError("The native step has been closed, so nothing can be asked of it.")
         return self._call(name, self._model, *arguments)
 
     def close(self) -> None:
-        self.call("destroy")
-        self._model = ctypes.c_void_p()
+        self._end()
 
     def _call(self, name: str, *arguments: Any) -> Any:
         said = getattr(self._calls, f"mainspring_{name}")(*map(_argument, arguments))
