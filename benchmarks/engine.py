@@ -4,10 +4,11 @@ python benchmarks/engine.py --model FOLDER [--only PART ...] [--backend torch_ea
     [--store]
 
 Parts: `prefix` (64 requests that share 1,536 ids, with and without the prefix cache), `lookup` (guesses from the text
-so far, on and off, where replies copy and where they do not), `kv` (keys and values in bytes against bf16: size and
-perplexity), `cancel` (steps until a request that was called off has given its blocks back), and those of
-engine_pauses.py: `pauses`, `door`, `health`, `start`, `memory`. With and without take turns, their order too; figures
-are medians over the rounds. A figure that must stay below a limit has the ratio limit / figure and the floor 1.
+so far, on and off, where replies copy and where they do not), `drafts` (guesses of a smaller model, on and off: see
+engine_drafts.py), `kv` (keys and values in bytes against bf16: size and perplexity), `cancel` (steps until a request
+that was called off has given its blocks back), and those of engine_pauses.py: `pauses`, `door`, `health`, `start`,
+`memory`. With and without take turns, their order too; figures are medians over the rounds. A figure that must stay
+below a limit has the ratio limit / figure and the floor 1.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from engine_drafts import drafts
 from engine_pauses import at_most, door, health, memory, pauses, start
 from engine_texts import copying, documents, question, words
 from mainspring.infer.backends.base import Backend
@@ -200,6 +202,7 @@ def cancel(setting: Setting) -> list[dict]:
 
 PARTS: dict[str, Callable[[Setting], list[dict]]] = {
     "prefix": prefix, "lookup": lookup, "kv": kv, "cancel": cancel,
+    "drafts": lambda setting: drafts(setting.model, setting.tokenizer, setting.rounds),
     "pauses": lambda setting: pauses(setting.model, setting.tokenizer, setting.rounds),
     "door": lambda setting: door(setting.model, setting.rounds),
     "health": lambda setting: health(setting.model, is_quick=setting.is_quick),

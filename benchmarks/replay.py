@@ -23,6 +23,7 @@ from mainspring.infer.backends.base import Backend
 from mainspring.infer.backends.live import Live
 from mainspring.infer.backends.native import Native
 from mainspring.infer.backends.torch_eager import TorchEager
+from mainspring.infer.drafts import DraftModel
 from mainspring.infer.engine import Engine
 from mainspring.infer.kernels import probe
 from mainspring.infer.request import EngineConfig, Output, Request
@@ -97,12 +98,15 @@ def make_requests(tokenizer: Tokenizer, number: int) -> list[Request]:
     return requests
 
 
-def run(backend: Backend, config: EngineConfig, requests: Sequence[Request], order: int) -> Passed:
+def run(
+    backend: Backend, config: EngineConfig, requests: Sequence[Request], order: int, *, draft: Native | None = None
+) -> Passed:  # fmt: skip
     places = list(range(len(requests)))
     random.Random(order).shuffle(places)
     listeners = [Listener() for _ in requests]
     start = time.perf_counter()
-    with Engine(backend, config) as engine:
+    guesser = DraftModel(draft, config, draft.vocab_size) if draft is not None else None
+    with Engine(backend, config, draft=guesser) as engine:
         for place in places:
             engine.submit(requests[place], listeners[place])
         for listener in listeners:

@@ -43,7 +43,7 @@ def drafted(model, draft, backend, cost: float | None = 0.1, **sizes):
     guesser = DraftModel(behind, config, draft.config.vocab_size)
     with Engine(open_backend(model, config), config, draft=guesser) as engine:
         if cost is not None:
-            guesser.id_cost = lambda tempo: cost
+            guesser.limit = lambda row_cost, tempo: guesser.pace.limit(cost)
             engine._scheduler.tempo.row_cost = lambda num_decoding: 0.0
         yield engine
 
@@ -111,7 +111,7 @@ def test_what_was_recorded_with_a_draft_is_equal_without_and_the_other_way_round
 def cheap(monkeypatch):
     """Guesses are taken for cheap, whatever the machine does meanwhile."""
     monkeypatch.setattr(Tempo, "row_cost", lambda self, num_decoding: 0.0)
-    monkeypatch.setattr(DraftModel, "id_cost", lambda self, tempo: 0.1)
+    monkeypatch.setattr(DraftModel, "limit", lambda self, row_cost, tempo: self.pace.limit(0.1))
 
 
 def save_model(folder, seed, tokenizer):

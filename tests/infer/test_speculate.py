@@ -1,3 +1,4 @@
+import itertools
 import random
 
 import pytest
@@ -64,3 +65,14 @@ def test_a_pace_that_gave_up_finds_out_when_guesses_hold_again():
             pace.note(limits[-1], limits[-1])
     assert limits[:5] == [0] * 5
     assert limits[-1] == Pace.MAX
+
+
+def test_a_patient_pace_tries_ever_more_rarely_and_none_tries_what_cannot_pay():
+    pace, tries = Pace(patience=2), []
+    for step in range(1000):
+        if length := pace.limit(0.3):
+            pace.note(length, 0)
+            tries.append(step)
+    gaps = [later - earlier for earlier, later in itertools.pairwise(tries)]
+    assert gaps[-4:] == [64, 128, 256, 512]
+    assert [Pace().limit(1.2) for _ in range(200)] == [0] * 200

@@ -42,7 +42,7 @@ class Guesser:
             if limit and (guess := sequence.ngram.propose(sequence.ids, limit)):
                 sequence.guess, sequence.pace = guess, sequence.ngram_pace
             elif self._draft is not None:
-                limit = min(most, sequence.draft_pace.limit(row_cost + self._draft.id_cost(tempo)))
+                limit = min(most, self._draft.limit(row_cost, tempo))
                 left += [(sequence, limit)] if limit else []
         if self._draft is not None and left:
             self._draft.guess(left)
@@ -77,6 +77,7 @@ class DraftModel:
         self._num_blocks, self._num_spare = config.num_blocks, _num_spare(config)
         self._held_S = np.full(self.sizes(config).num_blocks * self._size, -1, np.int64)
         self._step_s: float | None = None
+        self.pace = Pace(patience=2)  # a try makes it read what it has missed
 
     @staticmethod
     def sizes(config: EngineConfig) -> EngineConfig:
@@ -85,9 +86,9 @@ class DraftModel:
             update={"num_blocks": config.num_blocks + config.max_running * _num_spare(config)}
         )
 
-    def id_cost(self, tempo: Tempo) -> float:
-        """What guessing an id of every sequence costs, as a share of the engine's step."""
-        return tempo.share(self._step_s or 0.0)
+    def limit(self, row_cost: float, tempo: Tempo) -> int:
+        """How many ids to guess for a sequence; two until it is known how long one takes, for `row_cost` see Tempo."""
+        return 2 if self._step_s is None else self.pace.limit(row_cost + tempo.share(self._step_s))
 
     def copy_block(self, source: int, target: int) -> None:
         """See Backend.copy_block."""
@@ -122,7 +123,7 @@ class DraftModel:
         place.num_computed = start + int(wrong[0]) if len(wrong) else last
         new = sequence.ids[place.num_computed :]
         is_whole = len(new) <= room
-        sequence.pace = sequence.draft_pace
+        sequence.pace = self.pace
         return Trail(sequence, place, limit if is_whole else 0, new[:room])
 
     def _step(self, trails: Many[Trail]) -> None:

@@ -170,7 +170,6 @@ class Sequence:
     seen: Seen | None = None
     ngram: NGram = field(default_factory=NGram)
     ngram_pace: Pace = field(default_factory=Pace)
-    draft_pace: Pace = field(default_factory=Pace)
     guess: list[int] = field(default_factory=list)
     pace: Pace | None = None
     arrived: float = field(default_factory=time.monotonic)

@@ -43,29 +43,32 @@ class Pace:
     """How many ids to guess: more while guesses hold, none for a while where they do not pay.
 
     Checking an id costs a share of a step (measured by the engine; 1 would be a step of its own), an accepted one
-    saves a step. The rate of acceptance is a running mean; where no length gains anything, one short draft
-    in `RETRY` steps looks whether that has changed.
+    saves a step. The rate of acceptance is a running mean; where no length gains enough, one short draft in `RETRY`
+    steps looks whether that has changed, and with `patience` after ever more steps. None looks where even guesses
+    that all held would gain too little.
     """
 
     MAX = 16
     RETRY = 32
     SLOWNESS = 0.8
+    BEST = 0.99
+    WORTH = 1.05
 
-    def __init__(self) -> None:
-        self._rate = 0.7
-        self._idle = 0
+    def __init__(self, patience: int = 1) -> None:
+        self._rate, self._patience = 0.7, patience
+        self._idle, self._wait = 0, self.RETRY
 
     def limit(self, cost: float = 0.1) -> int:
         """The length of the next draft where checking an id costs `cost` of a step; 0 for none."""
-        gains = [self._gain(length, cost) for length in range(self.MAX + 1)]
-        best = max(range(self.MAX + 1), key=gains.__getitem__)
+        best = self._best(cost, min(self._rate, self.BEST))
         if best > 0:
+            self._wait = self.RETRY
             return best
         self._idle += 1
-        if self._idle >= self.RETRY:
-            self._idle = 0
-            return 2
-        return 0
+        if self._idle < self._wait or not self._best(cost, self.BEST):
+            return 0
+        self._idle, self._wait = 0, self._wait * self._patience
+        return 2
 
     def note(self, proposed: int, accepted: int) -> None:
         """Learn from a draft: every accepted id held, and the one behind them did not."""
@@ -73,7 +76,11 @@ class Pace:
             held = float(index < accepted)
             self._rate = self.SLOWNESS * self._rate + (1 - self.SLOWNESS) * held
 
-    def _gain(self, length: int, cost: float) -> float:
-        """Ids a step-time with a draft: (1 - r^(n+1)) / (1 - r) ids for 1 + n * cost (arXiv:2211.17192, eq. 1)."""
-        rate = min(self._rate, 0.99)
-        return (1 - rate ** (length + 1)) / (1 - rate) / (1 + length * cost)
+    def _best(self, cost: float, rate: float) -> int:
+        """The length n with most ids in the time of a step, 0 where that gains too little.
+
+        There are (1 - r^(n+1)) / (1 - r) ids for 1 + n * cost (arXiv:2211.17192, eq. 1).
+        """
+        gains = [(1 - rate ** (n + 1)) / (1 - rate) / (1 + n * cost) for n in range(self.MAX + 1)]
+        best = max(gains)
+        return gains.index(best) if best > self.WORTH else 0
