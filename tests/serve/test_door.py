@@ -61,6 +61,13 @@ def test_a_request_has_an_id_and_the_client_s_own_is_given_back_and_traced(house
     assert odd.headers["x-request-id"].startswith("req-")
 
 
+def test_a_failure_of_our_own_has_an_id_and_is_guarded(house, url):
+    house.shelf.chat = lambda name, scope: {}["a bug"]
+    answer = httpx2.post(f"{url}/v1/chat/completions", json=BODY, headers={"x-request-id": "mine-1"})
+    assert (answer.status_code, answer.headers["x-request-id"]) == (500, "mine-1")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
 def test_health_says_whether_the_loop_runs_and_whether_the_engine_answers(house, url):
     for path in ("/health", "/health/live", "/health/ready"):
         assert httpx2.get(url + path).json() == {"status": "ok"}

@@ -6,7 +6,6 @@ import msgspec
 from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -71,13 +70,14 @@ def create(
             *Own(pipeline.meter, feedback, documents, info).routes(),
             Route("/openapi.json", openapi.show, methods=["GET"]),
         ],
-        middleware=[Middleware(Guard, keys=pipeline.keys)],
         exception_handlers={
             MainspringError: _on_error,
             HTTPException: _on_http_error,
             Exception: _on_error,
         },
     )
+    # around the whole stack: Starlette answers what nobody has caught outside of `middleware`
+    app.middleware_stack = Guard(app.build_middleware_stack(), pipeline.keys)
     app.state.keys, app.state.batches = pipeline.keys, batches
     app.state.limits = limits or Limits()
     return app
