@@ -1,5 +1,6 @@
 """Responses, spoken by the official client to a real server."""
 
+import threading
 import time
 
 import openai
@@ -8,8 +9,8 @@ from pydantic import BaseModel
 
 from fakes_model import House
 from mainspring.schema import Constraint, Message, Reply, ToolCall, Usage
-from mainspring.serve.responses import _lose
-from mainspring.serve.responses_told import closing
+from mainspring.serve.responses import _cancel, _lose
+from mainspring.serve.responses_told import Teller, closing
 from mainspring.serve.run import in_background
 
 TOOL = {"type": "function", "name": "look", "parameters": {"type": "object"}, "strict": True}
@@ -154,6 +155,43 @@ def test_a_response_in_the_background_is_asked_for_later_and_can_be_cancelled(ai
     assert events[-1].response.output_text == "The sky is blue."
     with pytest.raises(openai.BadRequestError, match="only such can be cancelled"):
         ai.responses.cancel(ai.responses.create(model="gpt", input="x").id)
+
+
+def test_a_response_is_not_lost_while_it_is_cancelled(ai, spoken, monkeypatch):
+    slow = ai.responses.create(model="slow", input="x", background=True)
+    change, seen = spoken.drawer.change, []
+
+    def look_first(kind, identity, tenant, how):
+        if how is _cancel:
+            seen.append(ai.responses.retrieve(identity).status)
+        return change(kind, identity, tenant, how)
+
+    monkeypatch.setattr(spoken.drawer, "change", look_first)
+    assert ai.responses.cancel(slow.id).status == "cancelled"
+    assert seen == ["in_progress"]
+
+
+@pytest.mark.parametrize("end", ["cancel", "delete"])
+def test_what_a_client_has_ended_stays_so_though_the_model_was_just_done(ai, monkeypatch, end):
+    tell, is_done, may_write, has_written = Teller.end, *(threading.Event() for _ in range(3))
+
+    def late(teller):
+        is_done.set()
+        assert may_write.wait(5)
+        yield from tell(teller)
+        has_written.set()
+
+    monkeypatch.setattr(Teller, "end", late)
+    identity = ai.responses.create(model="gpt", input="x", background=True).id
+    assert is_done.wait(5)
+    getattr(ai.responses, end)(identity)
+    may_write.set()
+    assert has_written.wait(5)
+    if end == "cancel":
+        assert ai.responses.retrieve(identity).status == "cancelled"
+    else:
+        with pytest.raises(openai.NotFoundError):
+            ai.responses.retrieve(identity)
 
 
 def test_a_response_in_the_background_that_the_server_fails_on_says_so(ai, monkeypatch, caplog):

@@ -11,6 +11,7 @@ import re
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable
+from functools import partial
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -135,8 +136,8 @@ class Responses:
     async def delete(self, request: Request) -> Response:
         kept, tenant = await self._kept(request)
         identity = kept["response"]["id"]
-        self._stop(identity)
         await run_in_threadpool(self._drawer.delete, KIND, identity, tenant)
+        self._stop(identity)
         return respond({"id": identity, "object": "response", "deleted": True})
 
     async def cancel(self, request: Request) -> Response:
@@ -148,8 +149,8 @@ class Responses:
                 f"The response '{response['id']}' does not run in the background; only such can be cancelled."
             )
         if response["status"] in RUNNING:
-            self._stop(response["id"])
             kept = await run_in_threadpool(self._drawer.change, KIND, response["id"], tenant, _cancel)
+            self._stop(response["id"])  # behind it: one that runs no more is taken for lost
         return respond(kept["response"])
 
     async def items(self, request: Request) -> Response:
@@ -198,16 +199,24 @@ class Responses:
             await run_in_threadpool(keep, told.failing(response, error))
             raise
         identity = response["id"]
-        run = self._running[identity] = _Run(bridge, told.Teller(response, lambda: bridge.exchange.id, keep))
+
+        def change(how: Callable[[Kept], None]) -> None:
+            with contextlib.suppress(NotFoundError):  # its client has deleted it
+                self._drawer.change(KIND, identity, tenant, how)
+
+        teller = told.Teller(
+            response, lambda: bridge.exchange.id, lambda done: change(partial(_settle, **done))
+        )
+        run = self._running[identity] = _Run(bridge, teller)
 
         def remember(kept: Kept) -> None:
-            kept["events"] = [event.decode() for event in run.events]
+            if kept["response"]["status"] != "cancelled":
+                kept["events"] = [event.decode() for event in run.events]
 
         async def work() -> None:
             await run.work()
             if chat.stream:  # its client may come back for what it has not seen
-                with contextlib.suppress(NotFoundError):
-                    await run_in_threadpool(self._drawer.change, KIND, identity, tenant, remember)
+                await run_in_threadpool(change, remember)
 
         def end(_: object) -> None:
             self._running.pop(identity, None)
@@ -278,16 +287,16 @@ class _Run:
                 yield sse.COMMENT
 
 
-def _cancel(kept: Kept) -> None:
+def _settle(kept: Kept, **end: Any) -> None:
+    """Note how a response ended; one that has ended already stays as it is."""
     if kept["response"]["status"] in RUNNING:
-        kept["response"]["status"] = "cancelled"
+        kept["response"] |= end
 
 
-def _lose(kept: Kept) -> None:
-    if kept["response"]["status"] not in RUNNING:
-        return  # it has ended since it was looked at
-    kept["response"]["status"] = "failed"
-    kept["response"]["error"] = {
+_cancel = partial(_settle, status="cancelled")
+_lose = partial(
+    _settle, status="failed", error={
         "code": "server_error",
         "message": "The server was restarted while this response was in the background. Send it again.",
-    }
+    },
+)  # fmt: skip
