@@ -3,6 +3,7 @@
 import threading
 import time
 
+import httpx2
 import openai
 import pytest
 from pydantic import BaseModel
@@ -301,3 +302,13 @@ def test_a_limit_cuts_the_last_item_alone():
     done = closing({"id": "resp_1"}, reply, "req-1")
     assert [item["status"] for item in done["output"]] == ["completed", "completed", "incomplete"]
     assert done["status"] == "incomplete"
+
+
+@pytest.mark.parametrize(
+    ("path", "more"),
+    [("", {}), ("", {"background": True}), ("", {"background": True, "stream": True}), ("/compact", {})],
+)
+def test_the_id_of_a_request_is_the_one_in_the_log(spoken, spoken_url, path, more):
+    answer = httpx2.post(f"{spoken_url}/v1/responses{path}", json={"model": "gpt", "input": "x", **more})
+    wait_until(lambda: spoken.events("span"))
+    assert answer.headers["x-request-id"] == spoken.events("span")[0].subject

@@ -80,7 +80,9 @@ class Responses:
             model=model, messages=messages_of(body.instructions, [*history, *items]), ask=ask_of(body),
             overrides=sampling_of(body), stream=body.stream, key=bearer(request),
         )  # fmt: skip
-        response = told.opening(identity, body, model)
+        bridge = Bridge(self._pipeline, [chat], never if body.background else request.receive)
+        await bridge.start()
+        response, request_id = told.opening(identity, body, model), bridge.exchange.id
 
         def keep(done: dict[str, Any]) -> None:
             if body.store:
@@ -88,17 +90,20 @@ class Responses:
                 self._drawer.put(KIND, identity, kept, tenant=tenant, expires=time.time() + KEEP_S)
 
         if body.background:
-            await self._begin(response, chat, keep, tenant)
-            if body.stream:
-                return self._stream(identity, tenant, -1)
-            return respond(response)
-        bridge = Bridge(self._pipeline, [chat], request.receive)
+            try:
+                await run_in_threadpool(keep, response)
+            except BaseException:
+                bridge.close()
+                raise
+            self._run(response, bridge, tenant, is_stream=body.stream)
+            answer = self._stream(identity, tenant, -1) if body.stream else respond(response)
+            answer.headers["x-request-id"] = request_id
+            return answer
         if body.stream:
-            return await sse.respond(bridge, told.Teller(response, lambda: bridge.exchange.id, keep))
-        reply = (await bridge.whole())[0]
-        done = told.closing(response, reply, bridge.exchange.id)
+            return await sse.respond(bridge, told.Teller(response, request_id, keep))
+        done = told.closing(response, (await bridge.whole())[0], request_id)
         await run_in_threadpool(keep, done)
-        return respond(done, headers={"x-request-id": bridge.exchange.id})
+        return respond(done, headers={"x-request-id": request_id})
 
     async def count(self, request: Request) -> Response:
         """How many tokens an input is."""
@@ -119,7 +124,8 @@ class Responses:
         messages = (*first, Message("user", told.transcript(items)))
         chat = ChatRequest(model=model, messages=messages, key=bearer(request))
         bridge = Bridge(self._pipeline, [chat], request.receive)
-        return respond(told.compacted(identity, items, (await bridge.whole())[0]))
+        done = told.compacted(identity, items, (await bridge.whole())[0])
+        return respond(done, headers={"x-request-id": bridge.exchange.id})
 
     async def retrieve(self, request: Request) -> Response:
         kept, tenant = await self._kept(request)
@@ -187,26 +193,15 @@ class Responses:
 
     # --- in the background ------------------------------------------------------------------------------
 
-    async def _begin(
-        self, response: dict[str, Any], chat: ChatRequest, keep: Callable[[dict[str, Any]], None], tenant: str
-    ) -> None:
-        """Let the model begin, so that what it refuses is still answered with its own status."""
-        bridge = Bridge(self._pipeline, [chat], never)
-        await run_in_threadpool(keep, response)
-        try:
-            await bridge.start()
-        except Exception as error:
-            await run_in_threadpool(keep, told.failing(response, error))
-            raise
+    def _run(self, response: dict[str, Any], bridge: Bridge, tenant: str, *, is_stream: bool) -> None:
+        """Let what has begun go on, whoever listens."""
         identity = response["id"]
 
         def change(how: Callable[[Kept], None]) -> None:
             with contextlib.suppress(NotFoundError):  # its client has deleted it
                 self._drawer.change(KIND, identity, tenant, how)
 
-        teller = told.Teller(
-            response, lambda: bridge.exchange.id, lambda done: change(partial(_settle, **done))
-        )
+        teller = told.Teller(response, bridge.exchange.id, lambda done: change(partial(_settle, **done)))
         run = self._running[identity] = _Run(bridge, teller)
 
         def remember(kept: Kept) -> None:
@@ -215,7 +210,7 @@ class Responses:
 
         async def work() -> None:
             await run.work()
-            if chat.stream:  # its client may come back for what it has not seen
+            if is_stream:  # its client may come back for what it has not seen
                 await run_in_threadpool(change, remember)
 
         def end(_: object) -> None:

@@ -86,7 +86,7 @@ class Teller:
     """
 
     def __init__(
-        self, response: dict[str, Any], request: Callable[[], str], keep: Callable[[dict[str, Any]], None]
+        self, response: dict[str, Any], request: str, keep: Callable[[dict[str, Any]], None]
     ) -> None:
         self._response, self._request, self._keep = response, request, keep
         self._number = -1
@@ -100,7 +100,7 @@ class Teller:
 
     def take(self, delta: Delta) -> Iterator[bytes]:
         if delta.reply is not None:
-            yield from self.close(closing(self._response, delta.reply, self._request()))
+            yield from self.close(closing(self._response, delta.reply, self._request))
             return
         if delta.text:
             yield from self._say(delta.text, [logprob_row(one) for one in delta.logprobs])
@@ -176,7 +176,7 @@ class Teller:
 def replay(response: dict[str, Any]) -> Iterator[bytes]:
     """The stream of a response that is kept, each of its texts in one piece."""
     begun = {**response, "status": "in_progress", "output": [], "usage": None}
-    teller = Teller(begun, lambda: response["id"], lambda _: None)
+    teller = Teller(begun, response["id"], lambda _: None)
     yield from teller.begin()
     yield from teller.close(response)
     yield from teller.end()
