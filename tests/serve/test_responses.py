@@ -312,3 +312,11 @@ def test_the_id_of_a_request_is_the_one_in_the_log(spoken, spoken_url, path, mor
     answer = httpx2.post(f"{spoken_url}/v1/responses{path}", json={"model": "gpt", "input": "x", **more})
     wait_until(lambda: spoken.events("span"))
     assert answer.headers["x-request-id"] == spoken.events("span")[0].subject
+
+
+def test_a_response_says_with_what_it_was_sampled(ai, spoken):
+    default = spoken.shelf.models["gpt"].default_sampling
+    done = ai.responses.create(model="gpt", input="x", top_p=0.5)
+    assert (done.temperature, done.top_p) == (default.temperature, 0.5)
+    created = next(iter(ai.responses.create(model="gpt", input="x", stream=True)))
+    assert (created.response.temperature, created.response.top_p) == (default.temperature, default.top_p)

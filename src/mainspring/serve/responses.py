@@ -82,7 +82,9 @@ class Responses:
         )  # fmt: skip
         bridge = Bridge(self._pipeline, [chat], never if body.background else request.receive)
         await bridge.start()
-        response, request_id = told.opening(identity, body, model), bridge.exchange.id
+        request_id, sampling = bridge.exchange.id, bridge.exchange.sampling
+        assert sampling is not None, "it is known when a model has begun"
+        response = told.opening(identity, body, model, sampling)
 
         def keep(done: dict[str, Any]) -> None:
             if body.store:
