@@ -112,6 +112,27 @@ def test_a_body_that_does_not_come_is_refused(limited):
         assert client.recv(4096).startswith(b"HTTP/1.1 408")
 
 
+def test_a_client_that_leaves_in_the_midst_of_its_body_is_no_failure(house):
+    said = iter([
+        {"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"},
+    ])  # fmt: skip
+
+    async def receive():
+        return next(said)
+
+    async def send(message):
+        pass
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/v1/chat/completions",
+        "query_string": b"",
+        "headers": [],
+    }
+    asyncio.run(house.app(scope, receive, send))
+
+
 def test_a_head_that_is_too_large_is_refused(limited):
     _, url = limited
     with connect(url) as client:

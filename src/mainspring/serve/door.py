@@ -6,7 +6,7 @@ import msgspec
 from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -73,6 +73,7 @@ def create(
         exception_handlers={
             MainspringError: _on_error,
             HTTPException: _on_http_error,
+            ClientDisconnect: _on_error,  # while its body came; nobody hears the answer
             Exception: _on_error,
         },
     )
