@@ -320,3 +320,10 @@ def test_a_response_says_with_what_it_was_sampled(ai, spoken):
     assert (done.temperature, done.top_p) == (default.temperature, 0.5)
     created = next(iter(ai.responses.create(model="gpt", input="x", stream=True)))
     assert (created.response.temperature, created.response.top_p) == (default.temperature, default.top_p)
+
+
+def test_a_fault_of_an_item_names_its_place_in_what_was_sent(ai):
+    first = ai.responses.create(model="gpt", input="x")
+    item = {"type": "compaction", "encrypted_content": "4pqh/w=="}  # base64, but no text
+    with pytest.raises(openai.BadRequestError, match=r"`input\[0\]`: its `encrypted_content` is no"):
+        ai.responses.create(model="gpt", input=[item], previous_response_id=first.id)
