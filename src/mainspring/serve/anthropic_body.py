@@ -72,7 +72,7 @@ class CustomTool(bodies.Body, frozen=True, kw_only=True):
 
 class ToolChoice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     type: Literal["auto", "any", "tool", "none"]
-    name: str = ""
+    name: Name = ""
     disable_parallel_tool_use: bool = False
 
 

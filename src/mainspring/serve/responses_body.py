@@ -90,7 +90,7 @@ class FunctionTool(bodies.Body, frozen=True, kw_only=True):
 
 
 class ChosenTool(msgspec.Struct, frozen=True, tag_field="type", tag="function"):
-    name: str
+    name: Name
 
 
 class AllowedTools(msgspec.Struct, frozen=True, tag_field="type", tag="allowed_tools"):
