@@ -53,6 +53,8 @@ def test_a_file_is_kept_listed_read_and_deleted(ai, spoken):
     others = [ai.files.create(file=b"x", purpose="batch").id for _ in range(3)]
     assert [one.id for one in ai.files.list(limit=2)] == [*others[::-1], file.id]
     assert [one.id for one in ai.files.list(purpose="user_data", order="asc")] == [file.id]
+    with pytest.raises(openai.NotFoundError, match="There is no file 'file-x'"):
+        ai.files.list(after="file-x")
     ai.files.delete(file.id)
     with pytest.raises(openai.NotFoundError, match="There is no file"):
         ai.files.content(file.id)

@@ -116,7 +116,13 @@ class Drawer:
         """Up to `limit` objects behind the one of id `after` that have all `marks`; and whether more come.
 
         The newest come first unless rising.
+
+        Raises:
+            LostError: there is none of the id `after`.
+
         """
+        if after is not None:
+            self.get(kind, after, tenant)
         query = "SELECT data FROM drawer WHERE kind = ? AND tenant = ? AND (expires IS NULL OR expires > ?)"
         values: list[Any] = [kind, tenant, time.time()]
         if after is not None:
