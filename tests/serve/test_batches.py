@@ -4,6 +4,7 @@ import json
 import threading
 import time
 
+import httpx2
 import openai
 import pytest
 
@@ -61,6 +62,19 @@ def test_a_file_is_kept_listed_read_and_deleted(ai, spoken):
     assert not spoken.drawer.path(file.id).exists()
     with pytest.raises(openai.BadRequestError, match="`purpose` is 'fun'"):
         ai.files.create(file=b"x", purpose="fun")
+
+
+@pytest.mark.parametrize("name", ['"file"', "file"])
+@pytest.mark.parametrize("kind", ["multipart/form-data; boundary", "Multipart/Form-Data; Boundary"])
+def test_a_form_is_read_as_its_standards_allow(spoken_url, kind, name):
+    fields = {f'{name}; filename="a;b.txt"': "content", "purpose": "batch"}
+    parts = [
+        f"--x\r\nContent-Disposition: form-data; name={key}\r\n\r\n{text}\r\n" for key, text in fields.items()
+    ]
+    answer = httpx2.post(
+        f"{spoken_url}/v1/files", content="".join([*parts, "--x--"]), headers={"content-type": f"{kind}=x"}
+    )
+    assert (answer.json()["filename"], answer.json()["bytes"]) == ("a;b.txt", len("content"))
 
 
 def test_a_batch_is_answered_line_by_line(ai, spoken):
