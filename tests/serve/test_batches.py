@@ -7,6 +7,7 @@ import time
 import httpx2
 import openai
 import pytest
+from starlette.testclient import TestClient
 
 from fakes_model import House, Shelf
 from fakes_text import SpokenModel
@@ -75,6 +76,18 @@ def test_a_form_is_read_as_its_standards_allow(spoken_url, kind, name):
         f"{spoken_url}/v1/files", content="".join([*parts, "--x--"]), headers={"content-type": f"{kind}=x"}
     )
     assert (answer.json()["filename"], answer.json()["bytes"]) == ("a;b.txt", len("content"))
+
+
+@pytest.mark.parametrize("step", ["drawer.Drawer.put", "drawer.os.fsync"])
+def test_a_file_that_could_not_be_kept_leaves_nothing_on_the_disk(spoken, monkeypatch, step):
+    def fail(*given, **more):
+        raise OSError("full")
+
+    monkeypatch.setattr(f"mainspring.gateway.{step}", fail)
+    door = TestClient(spoken.app, base_url="http://127.0.0.1", raise_server_exceptions=False)
+    answer = door.post("/v1/files", files={"file": b"x"}, data={"purpose": "batch"})
+    assert answer.status_code == 500
+    assert list(spoken.drawer.path("x").parent.iterdir()) == []
 
 
 def test_a_batch_is_answered_line_by_line(ai, spoken):

@@ -87,7 +87,11 @@ class Files:
             expires = time.time() + after.seconds
         row = file_row(new_id("file-"), name or "upload", purpose, len(content), expires)
         await run_in_threadpool(self._drawer.write_file, row["id"], content)
-        await run_in_threadpool(self._drawer.put, "file", row["id"], row, tenant=tenant, expires=expires)
+        try:
+            await run_in_threadpool(self._drawer.put, "file", row["id"], row, tenant=tenant, expires=expires)
+        except Exception:
+            self._drawer.path(row["id"]).unlink(missing_ok=True)
+            raise
         return respond(row)
 
     def files(self, request: Request) -> Response:
