@@ -7,6 +7,7 @@ import httpx2
 import openai
 import pytest
 from pydantic import BaseModel
+from starlette.testclient import TestClient
 
 from fakes_model import House
 from mainspring.schema import Constraint, Message, Reply, ToolCall, Usage
@@ -195,6 +196,19 @@ def test_what_a_client_has_ended_stays_so_though_the_model_was_just_done(ai, mon
     else:
         with pytest.raises(openai.NotFoundError):
             ai.responses.retrieve(identity)
+
+
+def test_a_response_in_the_background_that_could_not_be_kept_is_not_made(spoken, monkeypatch):
+    def put(*given, **more):
+        raise OSError("full")
+
+    monkeypatch.setattr(spoken.drawer, "put", put)
+    with TestClient(spoken.app, base_url="http://127.0.0.1", raise_server_exceptions=False) as door:
+        answer = door.post("/v1/responses", json={"model": "slow", "input": "x", "background": True})
+        assert answer.status_code == 500
+        [run] = spoken.shelf.models["slow"].runs
+        wait_until(run.done.is_set)
+    assert run.is_cancelled
 
 
 def test_a_response_in_the_background_that_the_server_fails_on_says_so(ai, monkeypatch, caplog):
