@@ -13,6 +13,7 @@ _.pre_tokenizer  # tokenizers
 _.normalizer  # tokenizers
 _.post_processor  # tokenizers
 _.should_exit  # uvicorn
+_.middleware_stack  # starlette
 _._step_supports_amp_scaling  # noqa: SLF001 - torch.amp.GradScaler reads it
 
 # Named in annotations alone, where the library is an extra.

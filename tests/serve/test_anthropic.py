@@ -132,6 +132,18 @@ def test_turns_of_one_role_are_one_and_results_of_tools_come_back(spoken, monkey
     )
 
 
+def test_calls_in_a_turn_of_their_own_belong_to_the_turn_before(spoken, monkeypatch):
+    monkeypatch.setattr("mainspring.chat.check", lambda messages, **_: None)
+    uses = [{"type": "tool_use", "id": name, "name": "look", "input": {}} for name in ("a", "b")]
+    turns = [uses[:1], "I look.", uses[1:]]
+    messages = [*SKY, *({"role": "assistant", "content": content} for content in turns)]
+    door = TestClient(spoken.app, base_url="http://127.0.0.1")
+    body = {"model": "gpt", "max_tokens": 5, "messages": messages}
+    assert door.post("/v1/messages", json=body).status_code == 200
+    calls = tuple(ToolCall(id=name, name="look", arguments="{}") for name in ("a", "b"))
+    assert spoken.shelf.models["gpt"].asked[-1][1:] == (Message("assistant", "I look.", calls),)
+
+
 def test_a_reply_goes_on_with_what_the_assistant_has_begun(claude, spoken):
     claude.messages.create(
         model="gpt", max_tokens=9, messages=[*SKY, {"role": "assistant", "content": "The"}]

@@ -12,6 +12,7 @@ USER = {"role": "user", "content": "hi"}
 CHAT = {"model": "plain", "messages": [USER]}
 TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
 CHOICE = {"type": "function", "function": {"name": "other"}}
+AUTO = {"type": "function", "function": {"name": "auto"}}
 
 
 @pytest.fixture
@@ -53,6 +54,8 @@ def fault(answer, status):
         ({"tools": [{"type": "custom", "custom": {"name": "x"}}]}, "tools[0]", "tools[0]"),
         ({"tools": [TOOL]}, None, "does not do tools"),
         ({"tools": [TOOL, TOOL]}, "tools", "names 'look' twice"),
+        ({"tools": [AUTO]}, "tools[0].function.name", 'is "auto": expected `str` matching'),
+        ({"tools": [TOOL], "tool_choice": AUTO}, "tool_choice.function.name", 'is "auto": expected `str`'),
         ({"tool_choice": "required"}, "tool_choice", "holds none"),
         ({"tools": [TOOL], "tool_choice": CHOICE}, "tool_choice", "'other', and `tools` holds look"),
         ({"functions": [TOOL["function"]]}, "functions", "old form of `tools`"),

@@ -4,8 +4,10 @@ import json
 import threading
 import time
 
+import httpx2
 import openai
 import pytest
+from starlette.testclient import TestClient
 
 from fakes_model import House, Shelf
 from fakes_text import SpokenModel
@@ -53,12 +55,39 @@ def test_a_file_is_kept_listed_read_and_deleted(ai, spoken):
     others = [ai.files.create(file=b"x", purpose="batch").id for _ in range(3)]
     assert [one.id for one in ai.files.list(limit=2)] == [*others[::-1], file.id]
     assert [one.id for one in ai.files.list(purpose="user_data", order="asc")] == [file.id]
+    with pytest.raises(openai.NotFoundError, match="There is no file 'file-x'"):
+        ai.files.list(after="file-x")
     ai.files.delete(file.id)
     with pytest.raises(openai.NotFoundError, match="There is no file"):
         ai.files.content(file.id)
     assert not spoken.drawer.path(file.id).exists()
     with pytest.raises(openai.BadRequestError, match="`purpose` is 'fun'"):
         ai.files.create(file=b"x", purpose="fun")
+
+
+@pytest.mark.parametrize("name", ['"file"', "file"])
+@pytest.mark.parametrize("kind", ["multipart/form-data; boundary", "Multipart/Form-Data; Boundary"])
+def test_a_form_is_read_as_its_standards_allow(spoken_url, kind, name):
+    fields = {f'{name}; filename="a;b.txt"': "content", "purpose": "batch"}
+    parts = [
+        f"--x\r\nContent-Disposition: form-data; name={key}\r\n\r\n{text}\r\n" for key, text in fields.items()
+    ]
+    answer = httpx2.post(
+        f"{spoken_url}/v1/files", content="".join([*parts, "--x--"]), headers={"content-type": f"{kind}=x"}
+    )
+    assert (answer.json()["filename"], answer.json()["bytes"]) == ("a;b.txt", len("content"))
+
+
+@pytest.mark.parametrize("step", ["drawer.Drawer.put", "drawer.os.fsync"])
+def test_a_file_that_could_not_be_kept_leaves_nothing_on_the_disk(spoken, monkeypatch, step):
+    def fail(*given, **more):
+        raise OSError("full")
+
+    monkeypatch.setattr(f"mainspring.gateway.{step}", fail)
+    door = TestClient(spoken.app, base_url="http://127.0.0.1", raise_server_exceptions=False)
+    answer = door.post("/v1/files", files={"file": b"x"}, data={"purpose": "batch"})
+    assert answer.status_code == 500
+    assert list(spoken.drawer.path("x").parent.iterdir()) == []
 
 
 def test_a_batch_is_answered_line_by_line(ai, spoken):

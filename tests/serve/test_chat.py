@@ -219,6 +219,13 @@ def test_a_limit_of_no_tokens_gives_an_empty_reply(ai):
 def test_a_score_of_moderation_says_that_there_is_none(ai):
     done = ai.chat.completions.create(model="gpt", messages=SKY, moderation={"model": "m"})
     assert done.moderation.output.code == "no_moderation_model"
+    *_, last = ai.chat.completions.create(model="gpt", messages=SKY, moderation={"model": "m"}, stream=True)
+    assert (last.choices, last.moderation.output.code) == ([], "no_moderation_model")
+
+
+def test_the_end_of_a_stream_says_what_stopped_it(ai):
+    *_, last = ai.chat.completions.create(model="gpt", messages=SKY, stop="is", stream=True)
+    assert (last.choices[0].finish_reason, last.choices[0].model_extra["stop_reason"]) == ("stop", "is")
 
 
 def test_an_alias_is_served_and_listed(ai, spoken):

@@ -91,3 +91,25 @@ def test_tokens_are_shown_and_read_back(spoken_url):
     assert post("/tokenize", json={"model": "plain", "prompt": "x"}).status_code == 400
     assert post("/tokenize", json={"model": "nothing", "prompt": "x"}).status_code == 404
     assert post("/tokenize", json={"model": "gpt"}).status_code == 400
+
+
+def test_others_are_answered_while_a_text_is_encoded(spoken, spoken_url, monkeypatch):
+    model, asked = spoken.shelf.models["gpt"], []
+
+    def meanwhile(whole):
+        def call(given):
+            asked.append(httpx2.get(f"{spoken_url}/health/live", timeout=2).status_code)
+            return whole(given)
+
+        return call
+
+    monkeypatch.setattr(model, "encode", meanwhile(model.encode))
+    monkeypatch.setattr(model, "decode", meanwhile(model.decode))
+    post = httpx2.Client(base_url=spoken_url).post
+    for path, more in [
+        ("/tokenize", {"prompt": "a", "return_token_strs": True}),
+        ("/detokenize", {"tokens": [97]}),
+        ("/v1/completions", {"prompt": [97], "echo": True}),
+    ]:
+        assert post(path, json={"model": "gpt", **more}).status_code == 200
+    assert asked == [200] * 4

@@ -61,6 +61,13 @@ def test_a_request_has_an_id_and_the_client_s_own_is_given_back_and_traced(house
     assert odd.headers["x-request-id"].startswith("req-")
 
 
+def test_a_failure_of_our_own_has_an_id_and_is_guarded(house, url):
+    house.shelf.chat = lambda name, scope: {}["a bug"]
+    answer = httpx2.post(f"{url}/v1/chat/completions", json=BODY, headers={"x-request-id": "mine-1"})
+    assert (answer.status_code, answer.headers["x-request-id"]) == (500, "mine-1")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
 def test_health_says_whether_the_loop_runs_and_whether_the_engine_answers(house, url):
     for path in ("/health", "/health/live", "/health/ready"):
         assert httpx2.get(url + path).json() == {"status": "ok"}
@@ -103,6 +110,27 @@ def test_a_body_that_does_not_come_is_refused(limited):
             b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{"
         )
         assert client.recv(4096).startswith(b"HTTP/1.1 408")
+
+
+def test_a_client_that_leaves_in_the_midst_of_its_body_is_no_failure(house):
+    said = iter([
+        {"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"},
+    ])  # fmt: skip
+
+    async def receive():
+        return next(said)
+
+    async def send(message):
+        pass
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/v1/chat/completions",
+        "query_string": b"",
+        "headers": [],
+    }
+    asyncio.run(house.app(scope, receive, send))
 
 
 def test_a_head_that_is_too_large_is_refused(limited):

@@ -1,15 +1,18 @@
 """Responses, spoken by the official client to a real server."""
 
+import threading
 import time
 
+import httpx2
 import openai
 import pytest
 from pydantic import BaseModel
+from starlette.testclient import TestClient
 
 from fakes_model import House
 from mainspring.schema import Constraint, Message, Reply, ToolCall, Usage
-from mainspring.serve.responses import _lose
-from mainspring.serve.responses_told import closing
+from mainspring.serve.responses import _cancel, _lose
+from mainspring.serve.responses_told import Teller, closing
 from mainspring.serve.run import in_background
 
 TOOL = {"type": "function", "name": "look", "parameters": {"type": "object"}, "strict": True}
@@ -135,6 +138,8 @@ def test_what_was_sent_is_listed_page_by_page(ai):
     assert [item.content[0].text for item in items] == ["one", "two", "three"]
     newest = ai.responses.input_items.list(done.id, limit=1)
     assert newest.data[0].content[0].text == "three"
+    with pytest.raises(openai.NotFoundError, match="`after` is 'nothing'"):
+        ai.responses.input_items.list(done.id, after="nothing")
     assert newest.has_more
     assert ai.responses.input_tokens.count(model="gpt", input="abc").input_tokens == len("<user>abc")
 
@@ -154,6 +159,56 @@ def test_a_response_in_the_background_is_asked_for_later_and_can_be_cancelled(ai
     assert events[-1].response.output_text == "The sky is blue."
     with pytest.raises(openai.BadRequestError, match="only such can be cancelled"):
         ai.responses.cancel(ai.responses.create(model="gpt", input="x").id)
+
+
+def test_a_response_is_not_lost_while_it_is_cancelled(ai, spoken, monkeypatch):
+    slow = ai.responses.create(model="slow", input="x", background=True)
+    change, seen = spoken.drawer.change, []
+
+    def look_first(kind, identity, tenant, how):
+        if how is _cancel:
+            seen.append(ai.responses.retrieve(identity).status)
+        return change(kind, identity, tenant, how)
+
+    monkeypatch.setattr(spoken.drawer, "change", look_first)
+    assert ai.responses.cancel(slow.id).status == "cancelled"
+    assert seen == ["in_progress"]
+
+
+@pytest.mark.parametrize("end", ["cancel", "delete"])
+def test_what_a_client_has_ended_stays_so_though_the_model_was_just_done(ai, monkeypatch, end):
+    tell, is_done, may_write, has_written = Teller.end, *(threading.Event() for _ in range(3))
+
+    def late(teller):
+        is_done.set()
+        assert may_write.wait(5)
+        yield from tell(teller)
+        has_written.set()
+
+    monkeypatch.setattr(Teller, "end", late)
+    identity = ai.responses.create(model="gpt", input="x", background=True).id
+    assert is_done.wait(5)
+    getattr(ai.responses, end)(identity)
+    may_write.set()
+    assert has_written.wait(5)
+    if end == "cancel":
+        assert ai.responses.retrieve(identity).status == "cancelled"
+    else:
+        with pytest.raises(openai.NotFoundError):
+            ai.responses.retrieve(identity)
+
+
+def test_a_response_in_the_background_that_could_not_be_kept_is_not_made(spoken, monkeypatch):
+    def put(*given, **more):
+        raise OSError("full")
+
+    monkeypatch.setattr(spoken.drawer, "put", put)
+    with TestClient(spoken.app, base_url="http://127.0.0.1", raise_server_exceptions=False) as door:
+        answer = door.post("/v1/responses", json={"model": "slow", "input": "x", "background": True})
+        assert answer.status_code == 500
+        [run] = spoken.shelf.models["slow"].runs
+        wait_until(run.done.is_set)
+    assert run.is_cancelled
 
 
 def test_a_response_in_the_background_that_the_server_fails_on_says_so(ai, monkeypatch, caplog):
@@ -263,3 +318,28 @@ def test_a_limit_cuts_the_last_item_alone():
     done = closing({"id": "resp_1"}, reply, "req-1")
     assert [item["status"] for item in done["output"]] == ["completed", "completed", "incomplete"]
     assert done["status"] == "incomplete"
+
+
+@pytest.mark.parametrize(
+    ("path", "more"),
+    [("", {}), ("", {"background": True}), ("", {"background": True, "stream": True}), ("/compact", {})],
+)
+def test_the_id_of_a_request_is_the_one_in_the_log(spoken, spoken_url, path, more):
+    answer = httpx2.post(f"{spoken_url}/v1/responses{path}", json={"model": "gpt", "input": "x", **more})
+    wait_until(lambda: spoken.events("span"))
+    assert answer.headers["x-request-id"] == spoken.events("span")[0].subject
+
+
+def test_a_response_says_with_what_it_was_sampled(ai, spoken):
+    default = spoken.shelf.models["gpt"].default_sampling
+    done = ai.responses.create(model="gpt", input="x", top_p=0.5)
+    assert (done.temperature, done.top_p) == (default.temperature, 0.5)
+    created = next(iter(ai.responses.create(model="gpt", input="x", stream=True)))
+    assert (created.response.temperature, created.response.top_p) == (default.temperature, default.top_p)
+
+
+def test_a_fault_of_an_item_names_its_place_in_what_was_sent(ai):
+    first = ai.responses.create(model="gpt", input="x")
+    item = {"type": "compaction", "encrypted_content": "4pqh/w=="}  # base64, but no text
+    with pytest.raises(openai.BadRequestError, match=r"`input\[0\]`: its `encrypted_content` is no"):
+        ai.responses.create(model="gpt", input=[item], previous_response_id=first.id)

@@ -116,7 +116,13 @@ class Drawer:
         """Up to `limit` objects behind the one of id `after` that have all `marks`; and whether more come.
 
         The newest come first unless rising.
+
+        Raises:
+            LostError: there is none of the id `after`.
+
         """
+        if after is not None:
+            self.get(kind, after, tenant)
         query = "SELECT data FROM drawer WHERE kind = ? AND tenant = ? AND (expires IS NULL OR expires > ?)"
         values: list[Any] = [kind, tenant, time.time()]
         if after is not None:
@@ -147,11 +153,14 @@ class Drawer:
         """All of a file's content or nothing, durable on return."""
         self._folder.mkdir(parents=True, exist_ok=True)
         temporary = self.path(identity).with_suffix(f".{uuid.uuid4().hex}")
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.rename(self.path(identity))
+        try:
+            with temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.rename(self.path(identity))
+        finally:
+            temporary.unlink(missing_ok=True)
 
     def put_line(self, batch: str, number: int, data: dict[str, Any], *, is_error: bool) -> None:
         """The result of a batch's line, once: what is there already stays."""

@@ -72,7 +72,7 @@ class CustomTool(bodies.Body, frozen=True, kw_only=True):
 
 class ToolChoice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     type: Literal["auto", "any", "tool", "none"]
-    name: str = ""
+    name: Name = ""
     disable_parallel_tool_use: bool = False
 
 
@@ -161,8 +161,9 @@ def messages_of(parsed: CountBody) -> tuple[Message, ...]:
             if isinstance(block, ToolUse)
         )
         last = messages[-1] if messages else None
-        if last is not None and last.role == turn.role and text:
-            messages[-1] = Message(turn.role, f"{last.content}\n\n{text}", (*last.tool_calls, *calls))
+        if last is not None and last.role == turn.role:
+            whole = "\n\n".join(filter(None, (last.content, text)))
+            messages[-1] = Message(turn.role, whole, (*last.tool_calls, *calls))
         elif text or calls or not results:
             messages.append(Message(turn.role, text, calls))
     return tuple(messages)

@@ -134,7 +134,9 @@ def page_of(
     """The part of rows, the oldest first, that a request's query asks for; and whether more come."""
     after, limit, is_rising = page_query(request, order=order)
     rows = rows if is_rising else rows[::-1]
-    start = next((place + 1 for place, row in enumerate(rows) if row["id"] == after), 0)
+    start = 0 if after is None else next((n for n, row in enumerate(rows, 1) if row["id"] == after), None)
+    if start is None:
+        raise LostError(f"`after` is '{after}'; it must be the id of one that was listed.")
     return rows[start : start + limit], len(rows) > start + limit
 
 

@@ -63,8 +63,8 @@ async def read_bytes(request: Request, most: int) -> bytes:
 async def read_form(request: Request) -> dict[str, tuple[str, bytes]]:
     """The parts of a form by name: each part's file name, and its content."""
     kind = request.headers.get("content-type", "")
-    boundary = re.search(r'boundary="?([^";,]+)"?', kind)
-    if not kind.startswith("multipart/form-data") or boundary is None:
+    boundary = re.search(r'boundary="?([^";,]+)"?', kind, re.IGNORECASE)
+    if not kind.lower().startswith("multipart/form-data") or boundary is None:
         raise FieldError(f"The body is '{kind}'; it must be multipart/form-data.", code="invalid_form")
     pieces = (b"\r\n" + await read_bytes(request, request.app.state.limits.file_bytes)).split(
         b"\r\n--" + boundary[1].encode()
@@ -72,7 +72,8 @@ async def read_form(request: Request) -> dict[str, tuple[str, bytes]]:
     parts = {}
     for piece in pieces[1:-1]:
         head, _, content = piece.removeprefix(b"\r\n").partition(b"\r\n\r\n")
-        named = dict(re.findall(r'(name|filename)="([^"]*)"', head.decode(errors="replace")))
+        given = re.findall(r'\b(name|filename)=("[^"]*"|[^\s;"]+)', head.decode(errors="replace"))
+        named = {key: value.strip('"') for key, value in given}
         parts[named.get("name", "")] = (named.get("filename", ""), content)
     return parts
 

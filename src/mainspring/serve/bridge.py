@@ -77,7 +77,9 @@ class Bridge:
         return self._exchanges[0]
 
     async def start(self) -> None:
-        """Begin, or raise what the pipeline or the model refuses."""
+        """Begin, once, or raise what the pipeline or the model refuses."""
+        if self._watcher is not None:
+            return
         self._watcher = asyncio.create_task(self._watch())
         try:
             for number in range(len(self._chats)):

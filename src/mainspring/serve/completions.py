@@ -62,7 +62,7 @@ class Completions:
         shown, decode = [""] * len(prompts), None
         if body.echo:
             decode = (await run_in_threadpool(self._pipeline.text_model, body.model, key)).decode
-            shown = [one if isinstance(one, str) else decode(one) for one in prompts]
+            shown = [one if isinstance(one, str) else await run_in_threadpool(decode, one) for one in prompts]
         bridge = Bridge(self._pipeline, chats, request.receive)
         if body.stream:
             return await sse.respond(bridge, _Teller(bridge, body, shown))

@@ -6,8 +6,7 @@ import msgspec
 from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -71,13 +70,15 @@ def create(
             *Own(pipeline.meter, feedback, documents, info).routes(),
             Route("/openapi.json", openapi.show, methods=["GET"]),
         ],
-        middleware=[Middleware(Guard, keys=pipeline.keys)],
         exception_handlers={
             MainspringError: _on_error,
             HTTPException: _on_http_error,
+            ClientDisconnect: _on_error,  # while its body came; nobody hears the answer
             Exception: _on_error,
         },
     )
+    # around the whole stack: Starlette answers what nobody has caught outside of `middleware`
+    app.middleware_stack = Guard(app.build_middleware_stack(), pipeline.keys)
     app.state.keys, app.state.batches = pipeline.keys, batches
     app.state.limits = limits or Limits()
     return app

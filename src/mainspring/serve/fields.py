@@ -20,7 +20,8 @@ Count = Annotated[int, Meta(ge=0, le=1_000_000)]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Id = Annotated[int, Meta(ge=0, le=2**31 - 1)]
-Name = Annotated[str, Meta(pattern="^[a-zA-Z0-9_.-]{1,128}$")]
+# a choice of tools is one of three words or a name, so none is named like them
+Name = Annotated[str, Meta(pattern="^(?!(auto|none|required)$)[a-zA-Z0-9_.-]{1,128}$")]
 Metadata = Annotated[
     dict[Annotated[str, Meta(max_length=64)], Annotated[str, Meta(max_length=512)]], Meta(max_length=16)
 ]

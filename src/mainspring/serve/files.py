@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
@@ -23,7 +24,6 @@ from mainspring.serve import body as bodies
 from mainspring.serve.base import FieldError, listing, page_query, respond, tenant_of
 from mainspring.serve.bridge import never
 from mainspring.serve.fields import Metadata
-from mainspring.trace import new_request_id
 
 logger = logging.getLogger(__name__)
 PURPOSES = ("assistants", "batch", "fine-tune", "vision", "user_data", "evals")
@@ -87,7 +87,11 @@ class Files:
             expires = time.time() + after.seconds
         row = file_row(new_id("file-"), name or "upload", purpose, len(content), expires)
         await run_in_threadpool(self._drawer.write_file, row["id"], content)
-        await run_in_threadpool(self._drawer.put, "file", row["id"], row, tenant=tenant, expires=expires)
+        try:
+            await run_in_threadpool(self._drawer.put, "file", row["id"], row, tenant=tenant, expires=expires)
+        except Exception:
+            self._drawer.path(row["id"]).unlink(missing_ok=True)
+            raise
         return respond(row)
 
     def files(self, request: Request) -> Response:
@@ -158,17 +162,18 @@ async def ask_inward(app: Starlette, path: str, body: bytes) -> Answered:
     async def send(message: Message) -> None:
         sent.append(message)
 
-    failed = None
+    failure = None
     try:
         await app(scope, receive, send)
-    except Exception:  # the application raises again what it has answered with a status of 500
+    except Exception as error:  # the application raises again what it has answered with a status of 500
         if not sent or sent[0]["status"] < 500:
             raise
-        failed = new_request_id()
-        logger.exception("POST %s of a batch failed, request %s", path, failed)
-    given = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+        failure = error
+    request = Headers(raw=sent[0]["headers"])["x-request-id"]
+    if failure is not None:
+        logger.error("POST %s of a batch failed, request %s", path, request, exc_info=failure)
     answer = b"".join(message.get("body", b"") for message in sent[1:])
-    return Answered(sent[0]["status"], failed or given.get("x-request-id", ""), msgspec.Raw(answer))
+    return Answered(sent[0]["status"], request, msgspec.Raw(answer))
 
 
 def _shown(batch: dict[str, Any]) -> dict[str, Any]:

@@ -60,7 +60,7 @@ class Chats:
 
 
 class _Teller:
-    """The stream: a role, pieces of text and of tool calls, the end with its extension, the usage if asked for.
+    """The stream: a role, pieces of text and of tool calls, the end with its extension, what else was asked for.
 
     `close` is given the whole replies before the client hears that they are.
     """
@@ -100,22 +100,27 @@ class _Teller:
         missing, more = ending(self._bridge.exchange.id, reply, self._sent[index])
         if missing:
             yield self._chunk(index, {"content": missing})
-        yield self._chunk(index, {}, reply.finish_reason, mainspring=more)
+        yield self._chunk(index, {}, reply, mainspring=more)
 
     def end(self) -> Iterator[bytes]:
-        self._close(sorted(self._replies, key=lambda reply: reply.index))
-        if self._parsed.stream_options.include_usage:
-            yield sse.event({**self._head, "choices": [], "usage": usage_of(self._replies)})
+        done = self._close(sorted(self._replies, key=lambda reply: reply.index))
+        wanted = {"moderation": self._parsed.moderation, "usage": self._parsed.stream_options.include_usage}
+        last = {name: done[name] for name, is_wanted in wanted.items() if is_wanted}
+        if last:
+            yield sse.event({**self._head, "choices": [], **last})
         yield sse.DONE
 
     def fail(self, error: Exception) -> Iterator[bytes]:
         yield sse.event({"error": fault_of(error)})
 
     def _chunk(
-        self, index: int, delta: dict[str, Any], finish_reason: str | None = None, *, logprobs: Any = None,
-        **more: Any,
+        self, index: int, delta: dict[str, Any], reply: Reply | None = None, *, logprobs: Any = None, **more: Any
     ) -> bytes:  # fmt: skip
-        choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
+        choice = {
+            "index": index, "delta": delta, "logprobs": logprobs,
+            "finish_reason": reply.finish_reason if reply else None,
+            "stop_reason": reply.stopped_by if reply else None,
+        }  # fmt: skip
         chunk = {**self._head, "choices": [choice], **more}
         options = self._parsed.stream_options
         if options.include_usage:

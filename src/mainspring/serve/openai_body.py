@@ -71,7 +71,7 @@ class FunctionTool(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Named(msgspec.Struct, frozen=True):
-    name: str
+    name: Name
 
 
 class ChosenTool(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="function"):

@@ -11,6 +11,7 @@ import re
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable
+from functools import partial
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -79,7 +80,11 @@ class Responses:
             model=model, messages=messages_of(body.instructions, [*history, *items]), ask=ask_of(body),
             overrides=sampling_of(body), stream=body.stream, key=bearer(request),
         )  # fmt: skip
-        response = told.opening(identity, body, model)
+        bridge = Bridge(self._pipeline, [chat], never if body.background else request.receive)
+        await bridge.start()
+        request_id, sampling = bridge.exchange.id, bridge.exchange.sampling
+        assert sampling is not None, "it is known when a model has begun"
+        response = told.opening(identity, body, model, sampling)
 
         def keep(done: dict[str, Any]) -> None:
             if body.store:
@@ -87,17 +92,20 @@ class Responses:
                 self._drawer.put(KIND, identity, kept, tenant=tenant, expires=time.time() + KEEP_S)
 
         if body.background:
-            await self._begin(response, chat, keep, tenant)
-            if body.stream:
-                return self._stream(identity, tenant, -1)
-            return respond(response)
-        bridge = Bridge(self._pipeline, [chat], request.receive)
+            try:
+                await run_in_threadpool(keep, response)
+            except BaseException:
+                bridge.close()
+                raise
+            self._run(response, bridge, tenant, is_stream=body.stream)
+            answer = self._stream(identity, tenant, -1) if body.stream else respond(response)
+            answer.headers["x-request-id"] = request_id
+            return answer
         if body.stream:
-            return await sse.respond(bridge, told.Teller(response, lambda: bridge.exchange.id, keep))
-        reply = (await bridge.whole())[0]
-        done = told.closing(response, reply, bridge.exchange.id)
+            return await sse.respond(bridge, told.Teller(response, request_id, keep))
+        done = told.closing(response, (await bridge.whole())[0], request_id)
         await run_in_threadpool(keep, done)
-        return respond(done, headers={"x-request-id": bridge.exchange.id})
+        return respond(done, headers={"x-request-id": request_id})
 
     async def count(self, request: Request) -> Response:
         """How many tokens an input is."""
@@ -118,7 +126,8 @@ class Responses:
         messages = (*first, Message("user", told.transcript(items)))
         chat = ChatRequest(model=model, messages=messages, key=bearer(request))
         bridge = Bridge(self._pipeline, [chat], request.receive)
-        return respond(told.compacted(identity, items, (await bridge.whole())[0]))
+        done = told.compacted(identity, items, (await bridge.whole())[0])
+        return respond(done, headers={"x-request-id": bridge.exchange.id})
 
     async def retrieve(self, request: Request) -> Response:
         kept, tenant = await self._kept(request)
@@ -135,8 +144,8 @@ class Responses:
     async def delete(self, request: Request) -> Response:
         kept, tenant = await self._kept(request)
         identity = kept["response"]["id"]
-        self._stop(identity)
         await run_in_threadpool(self._drawer.delete, KIND, identity, tenant)
+        self._stop(identity)
         return respond({"id": identity, "object": "response", "deleted": True})
 
     async def cancel(self, request: Request) -> Response:
@@ -148,8 +157,8 @@ class Responses:
                 f"The response '{response['id']}' does not run in the background; only such can be cancelled."
             )
         if response["status"] in RUNNING:
-            self._stop(response["id"])
             kept = await run_in_threadpool(self._drawer.change, KIND, response["id"], tenant, _cancel)
+            self._stop(response["id"])  # behind it: one that runs no more is taken for lost
         return respond(kept["response"])
 
     async def items(self, request: Request) -> Response:
@@ -186,28 +195,25 @@ class Responses:
 
     # --- in the background ------------------------------------------------------------------------------
 
-    async def _begin(
-        self, response: dict[str, Any], chat: ChatRequest, keep: Callable[[dict[str, Any]], None], tenant: str
-    ) -> None:
-        """Let the model begin, so that what it refuses is still answered with its own status."""
-        bridge = Bridge(self._pipeline, [chat], never)
-        await run_in_threadpool(keep, response)
-        try:
-            await bridge.start()
-        except Exception as error:
-            await run_in_threadpool(keep, told.failing(response, error))
-            raise
+    def _run(self, response: dict[str, Any], bridge: Bridge, tenant: str, *, is_stream: bool) -> None:
+        """Let what has begun go on, whoever listens."""
         identity = response["id"]
-        run = self._running[identity] = _Run(bridge, told.Teller(response, lambda: bridge.exchange.id, keep))
+
+        def change(how: Callable[[Kept], None]) -> None:
+            with contextlib.suppress(NotFoundError):  # its client has deleted it
+                self._drawer.change(KIND, identity, tenant, how)
+
+        teller = told.Teller(response, bridge.exchange.id, lambda done: change(partial(_settle, **done)))
+        run = self._running[identity] = _Run(bridge, teller)
 
         def remember(kept: Kept) -> None:
-            kept["events"] = [event.decode() for event in run.events]
+            if kept["response"]["status"] != "cancelled":
+                kept["events"] = [event.decode() for event in run.events]
 
         async def work() -> None:
             await run.work()
-            if chat.stream:  # its client may come back for what it has not seen
-                with contextlib.suppress(NotFoundError):
-                    await run_in_threadpool(self._drawer.change, KIND, identity, tenant, remember)
+            if is_stream:  # its client may come back for what it has not seen
+                await run_in_threadpool(change, remember)
 
         def end(_: object) -> None:
             self._running.pop(identity, None)
@@ -278,16 +284,16 @@ class _Run:
                 yield sse.COMMENT
 
 
-def _cancel(kept: Kept) -> None:
+def _settle(kept: Kept, **end: Any) -> None:
+    """Note how a response ended; one that has ended already stays as it is."""
     if kept["response"]["status"] in RUNNING:
-        kept["response"]["status"] = "cancelled"
+        kept["response"] |= end
 
 
-def _lose(kept: Kept) -> None:
-    if kept["response"]["status"] not in RUNNING:
-        return  # it has ended since it was looked at
-    kept["response"]["status"] = "failed"
-    kept["response"]["error"] = {
+_cancel = partial(_settle, status="cancelled")
+_lose = partial(
+    _settle, status="failed", error={
         "code": "server_error",
         "message": "The server was restarted while this response was in the background. Send it again.",
-    }
+    },
+)  # fmt: skip

@@ -13,7 +13,6 @@ provider), image, moderation that blocks, tools other than functions, items and 
 Anything else is refused by name.
 """
 
-import base64
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -69,7 +68,13 @@ class ReasoningItem(msgspec.Struct, frozen=True, tag_field="type", tag="reasonin
 
 
 class CompactionItem(msgspec.Struct, frozen=True, tag_field="type", tag="compaction"):
-    encrypted_content: str  # only its name says so: the summary's text in base64
+    encrypted_content: bytes  # only its name says so: the summary's text, sent in base64
+
+    def __post_init__(self) -> None:
+        try:
+            self.encrypted_content.decode()
+        except UnicodeDecodeError:
+            raise ValueError("its `encrypted_content` is no compaction of this server") from None
 
 
 Item = MessageItem | CallItem | ResultItem | ReasoningItem | CompactionItem
@@ -85,7 +90,7 @@ class FunctionTool(bodies.Body, frozen=True, kw_only=True):
 
 
 class ChosenTool(msgspec.Struct, frozen=True, tag_field="type", tag="function"):
-    name: str
+    name: Name
 
 
 class AllowedTools(msgspec.Struct, frozen=True, tag_field="type", tag="allowed_tools"):
@@ -197,14 +202,13 @@ def parse_item(item: dict[str, Any], index: int) -> Item:
 
 
 def messages_of(instructions: str | None, items: list[dict[str, Any]]) -> tuple[Message, ...]:
-    """The conversation of items; calls that follow each other are one turn of the assistant.
+    """The conversation of items of items_of; calls that follow each other are one turn of the assistant.
 
     A compaction stands for all that is before it.
     """
     first = [Message("system", instructions)] if instructions else []
     messages = list(first)
-    for index, given in enumerate(items):
-        item = parse_item(given, index)
+    for item in msgspec.convert(items, list[Item]):
         if isinstance(item, MessageItem):
             role: Role = "system" if item.role == "developer" else item.role
             messages.append(Message(role, _text(item.content)))
@@ -218,16 +222,8 @@ def messages_of(instructions: str | None, items: list[dict[str, Any]]) -> tuple[
         elif isinstance(item, ResultItem):
             messages.append(Message("tool", _text(item.output), tool_call=item.call_id))
         elif isinstance(item, CompactionItem):
-            messages = [*first, Message("system", f"What was said before: {_summary(item, index)}")]
+            messages = [*first, Message("system", f"What was said before: {item.encrypted_content.decode()}")]
     return leading(messages)
-
-
-def _summary(item: CompactionItem, index: int) -> str:
-    try:
-        return base64.b64decode(item.encrypted_content, validate=True).decode()
-    except ValueError:
-        path = f"input[{index}].encrypted_content"
-        raise FieldError(f"`{path}` is no compaction of this server. Leave it out.", param=path) from None
 
 
 def _text(content: str | list[Any]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from mainspring.errors import MainspringError
-from mainspring.schema import Delta, Reply, Usage
+from mainspring.schema import Delta, Reply, Sampling, Usage
 from mainspring.serve import sse
 from mainspring.serve.base import fault_of
 from mainspring.serve.extension import extension, text_of
@@ -19,7 +19,7 @@ from mainspring.serve.responses_body import ResponseBody, messages_of
 Items = list[dict[str, Any]]
 
 
-def opening(identity: str, body: ResponseBody, model: str) -> dict[str, Any]:
+def opening(identity: str, body: ResponseBody, model: str, sampling: Sampling) -> dict[str, Any]:
     """A response of which nothing has been said yet."""
     moderation = {"moderation": {"input": UNMODERATED, "output": UNMODERATED}} if body.moderation else {}
     return {
@@ -28,10 +28,10 @@ def opening(identity: str, body: ResponseBody, model: str) -> dict[str, Any]:
         "instructions": body.instructions, "max_output_tokens": body.max_output_tokens, "model": model,
         "output": [], "parallel_tool_calls": body.parallel_tool_calls,
         "previous_response_id": body.previous_response_id, "reasoning": {"effort": None, "summary": None},
-        "service_tier": "default", "store": body.store, "temperature": body.temperature,
+        "service_tier": "default", "store": body.store, "temperature": sampling.temperature,
         "text": {"format": _format(body), "verbosity": body.text.verbosity},
         "tool_choice": msgspec.to_builtins(body.tool_choice), "tools": [_tool(tool) for tool in body.tools],
-        "top_logprobs": body.top_logprobs, "top_p": body.top_p, "truncation": body.truncation, "usage": None,
+        "top_logprobs": body.top_logprobs, "top_p": sampling.top_p, "truncation": body.truncation, "usage": None,
         "user": body.user, "metadata": body.metadata or {}, **moderation,
     }  # fmt: skip
 
@@ -86,7 +86,7 @@ class Teller:
     """
 
     def __init__(
-        self, response: dict[str, Any], request: Callable[[], str], keep: Callable[[dict[str, Any]], None]
+        self, response: dict[str, Any], request: str, keep: Callable[[dict[str, Any]], None]
     ) -> None:
         self._response, self._request, self._keep = response, request, keep
         self._number = -1
@@ -100,7 +100,7 @@ class Teller:
 
     def take(self, delta: Delta) -> Iterator[bytes]:
         if delta.reply is not None:
-            yield from self.close(closing(self._response, delta.reply, self._request()))
+            yield from self.close(closing(self._response, delta.reply, self._request))
             return
         if delta.text:
             yield from self._say(delta.text, [logprob_row(one) for one in delta.logprobs])
@@ -176,7 +176,7 @@ class Teller:
 def replay(response: dict[str, Any]) -> Iterator[bytes]:
     """The stream of a response that is kept, each of its texts in one piece."""
     begun = {**response, "status": "in_progress", "output": [], "usage": None}
-    teller = Teller(begun, lambda: response["id"], lambda _: None)
+    teller = Teller(begun, response["id"], lambda _: None)
     yield from teller.begin()
     yield from teller.close(response)
     yield from teller.end()

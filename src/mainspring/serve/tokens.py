@@ -54,12 +54,14 @@ class Tokens:
             raise FieldError("`prompt` or `messages` must be given, and not both.", param="prompt")
         model = await run_in_threadpool(self._pipeline.text_model, body.model, bearer(request))
         if body.prompt is not None:
-            ids = model.encode(body.prompt)
+            ids = await run_in_threadpool(model.encode, body.prompt)
         else:
             sent = {"model": body.model, "messages": body.messages, "tools": body.tools}
             chat = chat_request(bodies.parse(ChatBody, sent), bearer(request))
             ids = await run_in_threadpool(model.prompt_ids, chat.messages, chat.ask)
-        texts = [model.decode([one]) for one in ids] if body.return_token_strs else None
+        texts = None
+        if body.return_token_strs:
+            texts = await run_in_threadpool(lambda: [model.decode([one]) for one in ids])
         return respond(
             {"count": len(ids), "max_model_len": model.context, "tokens": ids, "token_strs": texts}
         )
@@ -67,7 +69,7 @@ class Tokens:
     async def detokenize(self, request: Request) -> Response:
         body = await bodies.read(request, DetokenizeBody)
         model = await run_in_threadpool(self._pipeline.text_model, body.model, bearer(request))
-        return respond({"prompt": model.decode(body.tokens)})
+        return respond({"prompt": await run_in_threadpool(model.decode, body.tokens)})
 
     def info(self, request: Request) -> Response:
         """What is known of a model's tokens; of the first plain model where none is named."""
