@@ -19,6 +19,7 @@ from fakes_engine import (
     run_together,
     running,
 )
+from mainspring.adapt import base as adapters
 from mainspring.errors import ConfigError, ContextLengthError, MainspringError, OverloadedError
 from mainspring.infer.backends.torch_eager import TorchEager
 from mainspring.infer.engine import Engine
@@ -221,6 +222,23 @@ def test_requests_with_different_adapters_run_together_as_alone(backend):
     with running(model, backend=backend) as engine:
         assert run_together(engine, requests * 3) == expected * 3
     assert len({ids for ids, *_ in expected}) == len(requests)
+
+
+def test_an_adapter_that_is_taken_off_ends_its_own_requests_even_those_that_just_come_in(backend):
+    model = make_model()
+    give_adapter(model, "a", 1)
+    with running(model, backend=backend) as engine:
+        sinks = [Received() for _ in range(4)]
+        dropped = (lambda: adapters.remove(model, "a")) if backend == "torch_eager" else (
+            lambda: engine._backend.drop_adapter("a")
+        )  # fmt: skip
+        with engine.held():
+            engine.submit_all([make_request(5, adapter="a")] * 2, sinks[:2])
+            engine._inbox.put(dropped)
+            engine.submit(make_request(6, adapter="a"), sinks[2])
+            engine.submit(make_request(5), sinks[3])
+        assert all("adapter a has been taken off" in sink.result[3] for sink in sinks[:3])
+        assert sinks[3].result[2] == "length"
 
 
 def test_cancelled_requests_give_their_blocks_back_within_a_step(gated):

@@ -131,7 +131,10 @@ class Engine:
         return stats
 
     def between_steps(self, change: Callable[[], None]) -> None:
-        """Run `change` in the engine's thread while no step runs, and wait for it (loading an adapter)."""
+        """Run `change` in the engine's thread while no step runs, and wait for it (loading an adapter).
+
+        What is under way with an adapter that it takes off ends with an error.
+        """
         done = Future[None]()
 
         def run() -> None:
@@ -145,18 +148,6 @@ class Engine:
             if not self.is_alive():
                 raise MainspringError(f"The engine {self._why_ended()}, so nothing can be changed in it.")
         done.result()
-
-    def without_adapter(self, adapter: str, change: Callable[[], None]) -> None:
-        """End what is under way with an adapter, then run `change`, which takes it off; see between_steps."""
-
-        def run() -> None:
-            for leader in list(self._scheduler):
-                for sequence in (leader, *leader.followers):
-                    if sequence.request.adapter == adapter:
-                        self._end(sequence, Output(error=f"The adapter {adapter} has been taken off."))
-            change()
-
-        self.between_steps(run)
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -269,7 +260,7 @@ class Engine:
         return True
 
     def _drop_ended(self) -> None:
-        """End what was called off, and what is too late."""
+        """End what was called off, what is too late, and what was for an adapter that has been taken off."""
         now = time.monotonic()
         for leader in list(self._scheduler):
             for sequence in (leader, *leader.followers):
@@ -279,6 +270,8 @@ class Engine:
                     limit = sequence.request.deadline_s
                     late = DeadlineError(f"The reply was not done within its deadline of {limit:g} s.")
                     self._end(sequence, Output.failed(late))
+                elif (name := sequence.request.adapter) is not None and not self._backend.has_adapter(name):
+                    self._end(sequence, Output(error=f"The adapter {name} has been taken off."))
 
     def _step(self) -> None:
         plan = self._scheduler.plan()

@@ -66,7 +66,7 @@ class TorchSeat:
 
     def drop(self, engine: Engine, reference: str) -> None:
         """Take an adapter off; what is under way with it ends with an error."""
-        engine.without_adapter(reference, lambda: adapters.remove(self.model, reference))
+        engine.between_steps(lambda: adapters.remove(self.model, reference))
 
 
 class NativeSeat:
@@ -101,7 +101,7 @@ class NativeSeat:
         engine.between_steps(lambda: self._native.load_adapter(reference, factors))
 
     def drop(self, engine: Engine, reference: str) -> None:
-        engine.without_adapter(reference, lambda: self._native.drop_adapter(reference))
+        engine.between_steps(lambda: self._native.drop_adapter(reference))
 
 
 def open_draft(folder: Path, reference: str, tokenizer: Tokenizer, config: EngineConfig) -> DraftModel | None:
