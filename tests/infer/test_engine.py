@@ -409,6 +409,17 @@ def test_a_reply_holds_to_its_constraint_with_and_without_drafts(model, is_on):
     assert free == run_alone(model, [make_request(9)])[0]
 
 
+def test_a_grammar_that_outgrows_its_limits_ends_its_own_request_alone(model):
+    config = EngineConfig(num_blocks=64)
+    wild = Constraint(kind="grammar", value="start: /(a|aa|aaa){0,500}(a?){300}a{300}/")
+    with Engine(TorchEager(model, PLAN, config), config, Grammars(make_tokenizer())) as engine:
+        requests = [msgspec.structs.replace(make_request(3), constraint=wild), make_request(9)]
+        failed, other = run_together(engine, requests)
+        assert "grammar of this reply went wrong" in failed[3]
+        assert other[2] == "length"
+        assert engine.is_alive()
+
+
 def test_a_constraint_that_does_not_compile_is_refused_at_once(model):
     config = EngineConfig(num_blocks=64)
     with Engine(TorchEager(model, PLAN, config), config, Grammars(make_tokenizer())) as engine:

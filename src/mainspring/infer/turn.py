@@ -115,26 +115,9 @@ def _row(sequence: requests.Sequence, end: End) -> Row | None:
 
 def _take(turn: Turn, chosen: Chosen, scheduler: Scheduler, end: End) -> bool:
     """Hand out the next id, and end the request where it ends; True while its drafts go on being right."""
-    sequence = turn.sequence
-    if math.isnan(chosen.logprob):
-        end(
-            sequence,
-            Output(error="Nothing can be chosen: the scores are no numbers, or a constraint allows no id."),
-        )
-        return False
-    if chosen.id in sequence.request.ends:
-        end(sequence, Output(finish_reason="stop", end=chosen))
-        return False
-    sequence.ids.append(chosen.id)
-    sequence.take_note(chosen.id)
-    scheduler.stats.generated_tokens += 1
-    reason: FinishReason | None = None
-    if sequence.grammar is not None and sequence.grammar.is_done:
-        reason = "stop"
-    elif sequence.num_generated >= sequence.request.sampling.max_tokens:
-        reason = "length"
-    output = Output(chosen=(chosen,), finish_reason=reason)
-    if reason is not None:
+    sequence, output = turn.sequence, _grow(turn.sequence, chosen)
+    scheduler.stats.generated_tokens += len(output.chosen)
+    if output.finish_reason is not None or output.error is not None:
         end(sequence, output)
         return False
     if hand_out(sequence, output):
@@ -146,3 +129,22 @@ def _take(turn: Turn, chosen: Chosen, scheduler: Scheduler, end: End) -> bool:
         scheduler.computed(sequence, 1)
         return True
     return False
+
+
+def _grow(sequence: requests.Sequence, chosen: Chosen) -> Output:
+    """Append the next id, where it is one that is shown, and say what is to be told of it."""
+    if math.isnan(chosen.logprob):
+        return Output(error="Nothing can be chosen: the scores are no numbers, or a constraint allows no id.")
+    if chosen.id in sequence.request.ends:
+        return Output(finish_reason="stop", end=chosen)
+    sequence.ids.append(chosen.id)
+    try:
+        sequence.take_note(chosen.id)
+    except MainspringError as error:  # the grammar may outgrow its limits here as well
+        return Output(error=str(error))
+    reason: FinishReason | None = None
+    if sequence.grammar is not None and sequence.grammar.is_done:
+        reason = "stop"
+    elif sequence.num_generated >= sequence.request.sampling.max_tokens:
+        reason = "length"
+    return Output(chosen=(chosen,), finish_reason=reason)
