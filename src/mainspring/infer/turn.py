@@ -141,7 +141,7 @@ def _grow(sequence: requests.Sequence, chosen: Chosen) -> Output:
     try:
         sequence.take_note(chosen.id)
     except MainspringError as error:  # the grammar may outgrow its limits here as well
-        return Output(error=str(error))
+        return Output.failed(error)
     reason: FinishReason | None = None
     if sequence.grammar is not None and sequence.grammar.is_done:
         reason = "stop"
