@@ -28,7 +28,7 @@ class Worker:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._lock = threading.Lock()  # the engine's thread and the reading one both send
-        self._open: dict[int, Ticket | None] = {}
+        self._open: dict[int, Ticket] = {}
         self._given: list[wire.Piece] = []  # by the step that is under way
         start = wire.Start.model_validate_json(connection.recv_bytes())
 
@@ -57,45 +57,41 @@ class Worker:
                     ticket.cancel()
                 continue
             try:
-                self._send(self._answer(message))
+                self._answer(message)
             except Exception as error:  # noqa: BLE001 - the caller is at the other end
                 self._send(wire.refusal(message.call, error))
 
     def close(self) -> None:
         self._host.close()
 
-    def _answer(self, message: wire.Submit | wire.Adapter | wire.AskStats) -> wire.Done:
-        if isinstance(message, wire.AskStats):
-            return wire.Done(call=message.call, stats=self._host.engine.stats())
+    def _answer(self, message: wire.Submit | wire.Adapter | wire.AskStats) -> None:
+        stats = None
         if isinstance(message, wire.Submit):
             self._submit(message)
+            return
+        if isinstance(message, wire.AskStats):
+            stats = self._host.engine.stats()
         elif message.folder is not None:
             self._host.load_adapter(message.reference, Path(message.folder))
         else:
             self._host.drop_adapter(message.reference)
-        return wire.Done(call=message.call)
+        self._send(wire.Done(call=message.call, stats=stats))
 
     def _submit(self, message: wire.Submit) -> None:
-        self._open.update(dict.fromkeys(message.numbers))
-        try:
-            tickets = self._host.engine.submit_all(
-                message.requests, [self._sink(each) for each in message.numbers]
-            )
-        except BaseException:
-            for number in message.numbers:
-                self._open.pop(number, None)
-            raise
-        with self._lock:
-            for number, ticket in zip(message.numbers, tickets, strict=True):
-                if number in self._open:  # else it is done already
-                    self._open[number] = ticket
+        is_told = threading.Event()
+        tickets = self._host.engine.submit_all(
+            message.requests, [self._sink(each, is_told) for each in message.numbers]
+        )
+        self._open.update(zip(message.numbers, tickets, strict=True))
+        self._send(wire.Done(call=message.call))
+        is_told.set()
 
-    def _sink(self, number: int) -> OutputSink:
+    def _sink(self, number: int, is_told: threading.Event) -> OutputSink:
         def sink(output: Output) -> bool:
-            is_last = output.finish_reason is not None or output.error is not None
-            with self._lock:
-                ticket = self._open.pop(number, None) if is_last else self._open.get(number)
-            num_cached = ticket.num_cached if ticket else 0
+            is_told.wait()  # the owner takes nothing of a request before it hears that it was taken
+            num_cached = self._open[number].num_cached
+            if output.finish_reason is not None or output.error is not None:
+                del self._open[number]
             self._given.append(wire.Piece(number=number, output=output, num_cached=num_cached))
             return False
 

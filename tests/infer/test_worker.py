@@ -1,0 +1,56 @@
+"""The worker's side of the pipe, with the owner's in the test."""
+
+import threading
+from multiprocessing import Pipe
+
+import msgspec
+import pytest
+
+from conftest import make_tokenizer
+from fakes_engine import PLAN, make_model, make_request
+from mainspring.infer import wire
+from mainspring.infer.request import EngineConfig
+from mainspring.infer.worker import Worker
+from mainspring.models.save import save
+
+
+@pytest.fixture
+def worker(tmp_path):
+    save(make_model(), tmp_path)
+    make_tokenizer().save(tmp_path)
+    ours, theirs = Pipe()
+    start = wire.Start(
+        folder=tmp_path, reference="model/tiny@1", config=EngineConfig(num_blocks=64), plan=PLAN
+    )
+    ours.send_bytes(start.model_dump_json().encode())
+    worker = Worker(theirs)
+    wire.Ready.model_validate_json(ours.recv_bytes())
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    yield worker, ours
+    ours.close()
+    thread.join(20)
+    worker.close()
+
+
+def said(connection):
+    assert connection.poll(20)
+    return msgspec.msgpack.decode(connection.recv_bytes(), type=wire.Said)
+
+
+def test_a_request_is_told_to_be_taken_before_anything_of_it_is_given(worker):
+    worker, owner = worker
+    submit, has_given = worker._host.engine.submit_all, threading.Event()
+
+    def slow(requests, sinks):
+        tickets = submit(requests, sinks)
+        has_given.wait(0.5)  # the engine is free to be faster than the thread that submits
+        return tickets
+
+    worker._host.engine.submit_all = slow
+    worker._host.engine.after_step = lambda: (worker._pass_on(), has_given.set())
+    wire.send(owner, wire.Submit(call=7, numbers=(1,), requests=(make_request(5, max_tokens=2),)))
+    first, *pieces = said(owner), said(owner), said(owner)
+    assert (first.call, first.kind) == (7, "")
+    assert [len(each.pieces) for each in pieces] == [1, 1]
+    assert not worker._open
