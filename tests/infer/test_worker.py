@@ -54,3 +54,13 @@ def test_a_request_is_told_to_be_taken_before_anything_of_it_is_given(worker):
     assert (first.call, first.kind) == (7, "")
     assert [len(each.pieces) for each in pieces] == [1, 1]
     assert not worker._open
+
+
+def test_a_worker_whose_engine_fails_tells_of_it_and_ends(worker):
+    worker, owner = worker
+    worker._host.engine._backend.step = lambda works: 1 // 0
+    wire.send(owner, wire.Submit(call=7, numbers=(1,), requests=(make_request(5),)))
+    assert said(owner).kind == ""
+    assert "ZeroDivisionError" in said(owner).pieces[0].output.error
+    with pytest.raises(EOFError):
+        said(owner)

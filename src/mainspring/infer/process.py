@@ -6,9 +6,7 @@ had been given, and get the ids that they would have got; else they end with an 
 
 import itertools
 import logging
-import os
 import secrets
-import socket
 import subprocess
 import threading
 import time
@@ -141,9 +139,7 @@ class EngineProcess:
         """End the process; what is open is cancelled."""
         with self._lock:
             self._is_closing = True
-            # To close it would not do: it stays open while the reader waits in it.
-            with socket.socket(fileno=os.dup(self._connection.fileno())) as ours:
-                ours.shutdown(socket.SHUT_RDWR)
+            wire.shut(self._connection)
         try:
             self._process.wait(10)
         except subprocess.TimeoutExpired:

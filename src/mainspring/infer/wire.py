@@ -3,6 +3,8 @@
 The first message of each holds configuration, and so is JSON.
 """
 
+import os
+import socket
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -98,6 +100,12 @@ _encoder = msgspec.msgpack.Encoder()
 
 def send(connection: Connection, message: Told | Said) -> None:
     connection.send_bytes(_encoder.encode(message))
+
+
+def shut(connection: Connection) -> None:
+    """End it for both sides; to close it would not do: it stays open while a thread waits in it."""
+    with socket.socket(fileno=os.dup(connection.fileno())) as ours:
+        ours.shutdown(socket.SHUT_RDWR)
 
 
 def refusal(call: int, error: Exception) -> Done:

@@ -102,6 +102,8 @@ class Worker:
         if self._given:
             self._send(wire.Given(pieces=self._given))
             self._given.clear()
+        if not self._host.engine.is_alive():
+            wire.shut(self._connection)  # so that run() ends, and the owner starts another
 
     def _send(self, message: wire.Said) -> None:
         with self._lock:
