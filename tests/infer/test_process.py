@@ -189,6 +189,23 @@ def test_a_closed_engine_lets_its_process_end_by_itself(folder):
     assert sinks[0].result[2] == "cancelled"
 
 
+def test_a_process_that_is_started_while_the_engine_is_closed_ends_too(folder, monkeypatch):
+    engine = EngineProcess(folder, "model/tiny@1", CONFIG, PLAN)
+    take = process.spare.take
+
+    def late():
+        engine.close()
+        return take()
+
+    monkeypatch.setattr(process.spare, "take", late)
+    os.kill(engine._process.pid, signal.SIGKILL)
+    end = time.monotonic() + 20
+    while not engine._failure and time.monotonic() < end:
+        time.sleep(0.01)
+    assert "closed" in engine._failure
+    assert engine._process.poll() is not None
+
+
 def test_a_process_that_dies_again_and_again_is_given_up_and_nothing_hangs(engine):
     sinks, _ = submit(engine, [make_request(5, seed=1, max_tokens=240)])
     for _ in range(40):

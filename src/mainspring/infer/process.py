@@ -137,9 +137,8 @@ class EngineProcess:
 
     def close(self) -> None:
         """End the process; what is open is cancelled."""
-        with self._lock:
-            self._is_closing = True
-            wire.shut(self._connection)
+        self._is_closing = True
+        wire.shut(self._connection)
         try:
             self._process.wait(10)
         except subprocess.TimeoutExpired:
@@ -148,6 +147,8 @@ class EngineProcess:
 
     def _launch(self) -> None:
         self._process, self._connection = spare.take()
+        if self._is_closing:  # close() has seen to the one before
+            self._process.kill()
         try:
             self._connection.send_bytes(self._start.model_dump_json().encode())
             if not self._connection.poll(START_S):
