@@ -15,7 +15,7 @@ from conftest import make_tokenizer
 from fakes_engine import PLAN, Received, give_adapter, make_model, make_request, run_alone
 from mainspring.adapt import store
 from mainspring.errors import ConfigError, MainspringError, MissingExtraError, OverloadedError
-from mainspring.infer import wire
+from mainspring.infer import process, wire
 from mainspring.infer.process import EngineProcess
 from mainspring.infer.request import EngineConfig
 from mainspring.models.save import save
