@@ -77,7 +77,7 @@ class DraftModel:
         self._num_blocks, self._num_spare = config.num_blocks, _num_spare(config)
         self._held_S = np.full(self.sizes(config).num_blocks * self._size, -1, np.int64)
         self._step_s: float | None = None
-        self.pace = Pace(patience=2)  # a try makes it read what it has missed
+        self.pace = Pace(worth=1.25, patience=2)  # it also reads prompts, and at every try what it has missed
 
     @staticmethod
     def sizes(config: EngineConfig) -> EngineConfig:

@@ -43,19 +43,18 @@ class Pace:
     """How many ids to guess: more while guesses hold, none for a while where they do not pay.
 
     Checking an id costs a share of a step (measured by the engine; 1 would be a step of its own), an accepted one
-    saves a step. The rate of acceptance is a running mean; where no length gains enough, one short draft in `RETRY`
-    steps looks whether that has changed, and with `patience` after ever more steps. None looks where even guesses
-    that all held would gain too little.
+    saves a step. The rate of acceptance is a running mean; where no length gains a factor of `worth`, one short draft
+    in `RETRY` steps looks whether that has changed, and with `patience` after ever more steps. None looks where even
+    guesses that all held would gain too little.
     """
 
     MAX = 16
     RETRY = 32
     SLOWNESS = 0.8
     BEST = 0.99
-    WORTH = 1.05
 
-    def __init__(self, patience: int = 1) -> None:
-        self._rate, self._patience = 0.7, patience
+    def __init__(self, worth: float = 1.05, patience: int = 1) -> None:
+        self._rate, self._worth, self._patience = 0.7, worth, patience
         self._idle, self._wait = 0, self.RETRY
 
     def limit(self, cost: float = 0.1) -> int:
@@ -83,4 +82,4 @@ class Pace:
         """
         gains = [(1 - rate ** (n + 1)) / (1 - rate) / (1 + n * cost) for n in range(self.MAX + 1)]
         best = max(gains)
-        return gains.index(best) if best > self.WORTH else 0
+        return gains.index(best) if best > self._worth else 0
