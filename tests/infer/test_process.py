@@ -6,6 +6,7 @@ import shutil
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -204,6 +205,20 @@ def test_a_process_that_is_started_while_the_engine_is_closed_ends_too(folder, m
         time.sleep(0.01)
     assert "closed" in engine._failure
     assert engine._process.poll() is not None
+
+
+def test_a_process_that_does_not_read_keeps_nobody_waiting(engine):
+    large = msgspec.structs.replace(make_request(5), ids=(1,) * 1_000_000)  # more than the pipe holds
+    os.kill(engine._process.pid, signal.SIGSTOP)
+    with ThreadPoolExecutor(2) as pool:
+        try:
+            sent = pool.submit(engine.submit, large, Received())
+            while not engine._calls:
+                time.sleep(0.001)
+            assert "not answered for 2 s" in str(pool.submit(engine.stats).exception(20))
+        finally:
+            os.kill(engine._process.pid, signal.SIGKILL)
+        assert "died" in str(sent.exception(20))
 
 
 def test_a_process_that_dies_again_and_again_is_given_up_and_nothing_hangs(engine):

@@ -49,7 +49,9 @@ def test_a_request_is_told_to_be_taken_before_anything_of_it_is_given(worker):
 
     worker._host.engine.submit_all = slow
     worker._host.engine.after_step = lambda: (worker._pass_on(), has_given.set())
-    wire.send(owner, wire.Submit(call=7, numbers=(1,), requests=(make_request(5, max_tokens=2),)))
+    owner.send_bytes(
+        wire.encode(wire.Submit(call=7, numbers=(1,), requests=(make_request(5, max_tokens=2),)))
+    )
     first, *pieces = said(owner), said(owner), said(owner)
     assert (first.call, first.kind) == (7, "")
     assert [len(each.pieces) for each in pieces] == [1, 1]
@@ -59,7 +61,7 @@ def test_a_request_is_told_to_be_taken_before_anything_of_it_is_given(worker):
 def test_a_worker_whose_engine_fails_tells_of_it_and_ends(worker):
     worker, owner = worker
     worker._host.engine._backend.step = lambda works: 1 // 0
-    wire.send(owner, wire.Submit(call=7, numbers=(1,), requests=(make_request(5),)))
+    owner.send_bytes(wire.encode(wire.Submit(call=7, numbers=(1,), requests=(make_request(5),))))
     assert said(owner).kind == ""
     assert "ZeroDivisionError" in said(owner).pieces[0].output.error
     with pytest.raises(EOFError):

@@ -6,6 +6,7 @@ had been given, and get the ids that they would have got; else they end with an 
 
 import itertools
 import logging
+import queue
 import secrets
 import subprocess
 import threading
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import msgspec
@@ -130,7 +132,7 @@ class EngineProcess:
         """Let the worker know; one that is being started again is not asked for what was called off."""
         with self._lock:
             if self._is_up:
-                self._tell(wire.Cancel(number=number))
+                self._outbox.put(wire.encode(wire.Cancel(number=number)))
 
     def is_alive(self) -> bool:
         return self._is_up and not self._failure
@@ -163,7 +165,12 @@ class EngineProcess:
         self.backend_name, self.fingerprint = ready.backend_name, ready.fingerprint
         self.is_exact, self.context, self.plan = ready.is_exact, ready.context, ready.plan
         self._start = self._start.model_copy(update={"plan": ready.plan})
+        outbox = queue.SimpleQueue[bytes | None]()
+        threading.Thread(
+            target=_write, args=(self._connection, outbox), name="engine-writer", daemon=True
+        ).start()
         with self._lock:
+            self._outbox = outbox
             self._launches += 1
             self._living = self._launches
 
@@ -183,7 +190,7 @@ class EngineProcess:
             if launch and launch != self._living:
                 raise _DiedError("The engine's process died; a later start goes on with this.")
             self._calls[call] = _Call(future, tickets)
-            self._tell(message(call))
+            self._outbox.put(wire.encode(message(call)))
         try:
             done = future.result(max(deadline - time.monotonic(), 0.01))
         except TimeoutError as error:
@@ -193,13 +200,6 @@ class EngineProcess:
                 self._calls.pop(call, None)
         done.check()
         return done
-
-    def _tell(self, message: wire.Told) -> None:
-        """For whoever holds the lock."""
-        try:
-            wire.send(self._connection, message)
-        except OSError:
-            pass  # the reader hears of it, and deals with what is open
 
     def _read(self) -> None:
         decoder = msgspec.msgpack.Decoder(wire.Said)
@@ -241,6 +241,7 @@ class EngineProcess:
         """After the process died: start another and go on; False where that is of no use."""
         with self._lock:
             self._is_up, self._living = False, 0
+            self._outbox.put(None)
             calls = list(self._calls.values())
         for call in calls:
             if not call.done.done():
@@ -335,6 +336,15 @@ class EngineProcess:
             tickets, self._tickets = list(self._tickets.values()), {}
         for ticket in tickets:
             ticket.take(output)
+
+
+def _write(connection: Connection, outbox: queue.SimpleQueue[bytes | None]) -> None:
+    """Send what is told, in a thread of its own: a process that does not read keeps nobody else waiting."""
+    try:
+        while (message := outbox.get()) is not None:
+            connection.send_bytes(message)
+    except OSError:
+        return  # the reader hears of it, and deals with what is open
 
 
 def _with_seed(request: Request) -> Request:

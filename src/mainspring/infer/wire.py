@@ -95,11 +95,7 @@ class Given(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 Told = Submit | Cancel | Adapter | AskStats
 Said = Done | Given
 
-_encoder = msgspec.msgpack.Encoder()
-
-
-def send(connection: Connection, message: Told | Said) -> None:
-    connection.send_bytes(_encoder.encode(message))
+encode = msgspec.msgpack.Encoder().encode
 
 
 def shut(connection: Connection) -> None:

@@ -108,7 +108,7 @@ class Worker:
     def _send(self, message: wire.Said) -> None:
         with self._lock:
             try:
-                wire.send(self._connection, message)
+                self._connection.send_bytes(wire.encode(message))
             except OSError:
                 pass  # the owner is gone; run() hears of it as well
 
