@@ -150,6 +150,36 @@ def test_a_sink_that_raises_fails_its_own_reply_and_no_other(model):
             broken.wait()
 
 
+def test_a_sink_that_raises_leaves_the_best_replies_to_who_waits_for_them(model):
+    def failing(delta):
+        raise ConnectionError("gone")
+
+    with running(model) as engine:
+        wanted = Sampling(max_tokens=4, temperature=1.0, seed=1)
+        replies = [
+            make_chat(engine).start(ASK, wanted, sink, ask=Ask(n=2, best_of=3)).replies()
+            for sink in (failing, None)
+        ]
+    assert [reply.ids for reply in replies[0]] == [reply.ids for reply in replies[1]]
+    assert len(replies[0]) == 2
+
+
+def test_a_caller_that_is_interrupted_while_it_submits_does_not_hold_the_engine_up():
+    engine = Script("ab")
+    threads = []
+
+    def interrupted(requests, sinks):
+        threads.append(threading.Thread(target=engine.run, args=sinks, daemon=True))
+        threads[0].start()
+        raise KeyboardInterrupt
+
+    engine.submit_all = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        make_chat(engine).start(ASK, Sampling())
+    threads[0].join(20)
+    assert not threads[0].is_alive()
+
+
 def test_what_cannot_be_asked_raises_at_once(model):
     with running(model) as engine:
         with pytest.raises(ContextLengthError):

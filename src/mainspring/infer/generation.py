@@ -221,10 +221,12 @@ class EngineGeneration:
     def begin(self, engine: AnyEngine, requests: Sequence[Request]) -> None:
         """Hand the requests, one a stream, to the engine."""
         takes = [self._taker(stream) for stream in self.streams]
-        tickets = engine.submit_all(requests, takes)
-        for stream, ticket, request in zip(self.streams, tickets, requests, strict=True):
-            stream.ticket, stream.request = ticket, request
-        self._begun.set()
+        try:
+            tickets = engine.submit_all(requests, takes)
+            for stream, ticket, request in zip(self.streams, tickets, requests, strict=True):
+                stream.ticket, stream.request = ticket, request
+        finally:  # whatever happens, the thread that calls all sinks must not wait for ever
+            self._begun.set()
 
     def cancel(self) -> None:
         self.is_cancelled = True
@@ -280,8 +282,9 @@ class EngineGeneration:
             used = reply.usage.completion_tokens + (spare if index == 0 else 0)
             usage = replace(reply.usage, completion_tokens=used)
             self._kept.append(replace(reply, index=index, usage=usage))
+        for index, reply in enumerate(self._kept):  # all are there, should the sink fail
             self._sink(Delta(index=index, text=reply.text, ids=reply.ids, logprobs=reply.logprobs))
-            self._sink(Delta(index=index, reply=self._kept[-1]))
+            self._sink(Delta(index=index, reply=reply))
 
 
 def seed_of(seed: int | None, index: int) -> int:
