@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from mainspring.errors import ConfigError
 from mainspring.infer.filters import kept, nearest
-from mainspring.infer.sampling import Row, Seen, check, choose_rows, prompt_logprobs
+from mainspring.infer.sampling import Row, Seen, _place, check, choose_rows, prompt_logprobs
 from mainspring.schema import Sampling
 
 
@@ -97,6 +97,25 @@ def test_draws_do_not_depend_on_how_many_ids_were_sorted_first():
     assert ids.tolist() == order[: len(ids)].tolist()
     assert 2900 < len(ids) < 3000
     assert weights[:-1].sum() < 0.99 * np.exp(flat.numpy() - flat.numpy().max()).sum() <= weights.sum() + 1e-3
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(1, 2000), st.floats(0, 1, exclude_max=True), st.integers(0, 100), st.floats(0, 1))
+def test_a_place_is_that_of_one_cumulative_sum(size, part, seed, share_of_none):
+    chance = np.random.default_rng(seed)
+    weights = chance.integers(1, 9, size).astype(np.float32)  # sums of whole numbers have no rounding
+    weights[chance.random(size) < share_of_none] = 0
+    weights[chance.integers(size)] = 1
+    sums = np.cumsum(weights)
+    place = _place(weights, part)
+    assert weights[place] > 0
+    assert place == np.searchsorted(sums, part * sums[-1], side="right")
+
+
+def test_a_place_never_lies_beyond_the_last_weight():
+    weights = np.zeros(1000, np.float32)
+    weights[[3, 700]] = 1e-3, 3e-3
+    assert [_place(weights, part) for part in (0.0, 0.2, 0.3, 1.0)] == [3, 3, 700, 700]
 
 
 @pytest.mark.parametrize(

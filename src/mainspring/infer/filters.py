@@ -27,9 +27,11 @@ def kept(scores_V: Floats, sampling: Sampling) -> tuple[Ids | None, Floats]:
     the entropy, whose probability reaches typical_p (arXiv:2202.00666, eq. 11). Each works on what the one before
     has left, as if that were the whole distribution.
     """
-    far_V = (scores_V.max() - scores_V) / np.float32(sampling.temperature)
+    far_V = scores_V.max() - scores_V
+    far_V /= np.float32(sampling.temperature)
     ids_K = nearest(far_V, sampling.top_k) if 0 < sampling.top_k < len(far_V) else None
-    weight_K = np.exp(-(far_V if ids_K is None else far_V[ids_K]))
+    weight_K = np.negative(far_V if ids_K is None else far_V[ids_K])
+    np.exp(weight_K, out=weight_K)
     if sampling.top_p < 1:
         far_K = far_V if ids_K is None else far_V[ids_K]
         ids_K, weight_K = _pick(ids_K, weight_K, fewest(far_K, weight_K, sampling.top_p))

@@ -29,6 +29,7 @@ GREEDY_BELOW = 1e-5
 """A temperature under this takes the best id; so does vLLM."""
 
 MAX_ALTERNATIVES = 200
+GROUP = 256
 
 
 class Seen:
@@ -251,13 +252,23 @@ def _draw(scores_V: Floats, row: Row) -> int:
     if not scores_V.max() > -np.inf:
         return int(scores_V.argmax())
     ids_K, weight_K = kept(scores_V, row.sampling)
-    cumulative_K = np.cumsum(weight_K, dtype=np.float64)
-    point = _random(row.seed, row.position) * cumulative_K[-1]
-    last = int(
-        np.searchsorted(cumulative_K, cumulative_K[-1])
-    )  # the last one with a weight, should `point` round up
-    index = min(int(np.searchsorted(cumulative_K, point, side="right")), last)
+    index = _place(weight_K, _random(row.seed, row.position))
     return index if ids_K is None else int(ids_K[index])
+
+
+def _place(weight_K: Floats, part: float) -> int:
+    """Where the cumulative weights pass that part of all; of a large vocabulary they are summed in groups first."""
+    total_G = np.cumsum(np.add.reduceat(weight_K, range(0, len(weight_K), GROUP), dtype=np.float64))
+    point = part * total_G[-1]
+    group = _passed(total_G, point)
+    cumulative_K = np.cumsum(weight_K[group * GROUP : (group + 1) * GROUP], dtype=np.float64)
+    return group * GROUP + _passed(cumulative_K, point - (total_G[group - 1] if group else 0.0))
+
+
+def _passed(cumulative_K: np.ndarray, point: float) -> int:
+    """The first place that is greater than the point, or the last one with a weight, should the point round up."""
+    last = int(np.searchsorted(cumulative_K, cumulative_K[-1]))
+    return min(int(np.searchsorted(cumulative_K, point, side="right")), last)
 
 
 def _random(seed: int, position: int) -> float:
