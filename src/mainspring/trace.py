@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from mainspring.events import Event, EventLog
@@ -35,6 +36,8 @@ ENTROPY = "mainspring.output.entropy"
 SPANS = "mainspring.output.spans"
 CONFIDENCE = "mainspring.output.confidence"
 RECORDINGS = "mainspring.engine.recordings"
+
+_ANNOUNCED: ContextVar[Iterator[str]] = ContextVar("announced")  # gives one id, once
 
 
 class Span:
@@ -93,5 +96,12 @@ class Tracer:
         self._log.put(event)
 
 
+def announce_request_id() -> str:
+    """The id that this context's next request will have, for who answers with it whatever comes of the request."""
+    identity = f"req-{uuid.uuid4().hex[:20]}"
+    _ANNOUNCED.set(iter([identity]))
+    return identity
+
+
 def new_request_id() -> str:
-    return f"req-{uuid.uuid4().hex[:20]}"
+    return next(_ANNOUNCED.get(iter(())), None) or f"req-{uuid.uuid4().hex[:20]}"

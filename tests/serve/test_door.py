@@ -61,6 +61,23 @@ def test_a_request_has_an_id_and_the_client_s_own_is_given_back_and_traced(house
     assert odd.headers["x-request-id"].startswith("req-")
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("/v1/chat/completions", {**BODY, "model": "nobody"}, 404),
+        ("/v1/chat/completions", {**BODY, "model": "mute"}, 500),
+        ("/v1/messages", {**BODY, "model": "nobody", "max_tokens": 5}, 404),
+        ("/v1/completions", {"model": "nobody", "prompt": "x"}, 404),
+        ("/v1/embeddings", {"model": "nobody", "input": "x"}, 404),
+        ("/v1/embeddings", {"model": "bytes", "input": "x"}, 200),
+    ],
+)
+def test_whatever_comes_of_a_request_its_id_is_that_in_the_log(house, url, path, body, status):
+    answer = httpx2.post(url + path, json=body)
+    assert answer.status_code == status
+    assert answer.headers["x-request-id"] == answer.headers["request-id"] == house.events("span")[-1].subject
+
+
 def test_a_failure_of_our_own_has_an_id_and_is_guarded(house, url):
     house.shelf.chat = lambda name, scope: {}["a bug"]
     answer = httpx2.post(f"{url}/v1/chat/completions", json=BODY, headers={"x-request-id": "mine-1"})

@@ -51,7 +51,7 @@ class Anthropic:
             **_message(identity, parsed.model), "content": _content(reply), **_end(reply),
             "usage": _usage(reply), "mainspring": extension(identity, reply),
         }  # fmt: skip
-        return respond(message, headers={"x-request-id": identity, "request-id": identity})
+        return respond(message)
 
     async def count(self, request: Request) -> Response:
         parsed = await bodies.read(request, CountBody)

@@ -72,7 +72,7 @@ class Completions:
             _whole(index, reply, body, shown[index // n], decode) for index, reply in enumerate(replies)
         ]
         done = {**_head(bridge, body), "choices": choices, "usage": usage_of(replies, len(prompts))}
-        return respond(done, headers={"x-request-id": bridge.exchange.id})
+        return respond(done)
 
 
 class _Teller:

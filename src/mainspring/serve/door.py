@@ -31,7 +31,7 @@ from mainspring.serve.own import Own
 from mainspring.serve.responses import Responses
 from mainspring.serve.stored import Stored
 from mainspring.serve.tokens import Tokens
-from mainspring.trace import new_request_id
+from mainspring.trace import announce_request_id
 
 MAX_ID = 128
 HEADERS = {
@@ -104,12 +104,13 @@ class Guard:
         given = headers.get("x-request-id", "")
         client = given if 0 < len(given) <= MAX_ID and given.isascii() and given.isprintable() else None
         CLIENT_REQUEST.set(client)
+        identity = client or announce_request_id()
 
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
                 sent = MutableHeaders(scope=message)
                 sent.update(HEADERS)
-                sent["x-request-id"] = client or sent.get("x-request-id") or new_request_id()
+                sent["x-request-id"] = sent["request-id"] = identity  # OpenAI's name for it, and Anthropic's
             await send(message)
 
         stranger = _stranger(headers) if self._keys.is_open else None

@@ -83,10 +83,7 @@ class Models:
             for index, row in enumerate(rows)
         ]
         usage = {"prompt_tokens": done.num_tokens, "total_tokens": done.num_tokens}
-        return respond(
-            {"object": "list", "model": parsed.model, "data": data, "usage": usage},
-            headers={"x-request-id": done.request},
-        )
+        return respond({"object": "list", "model": parsed.model, "data": data, "usage": usage})
 
     async def rerank(self, request: Request) -> Response:
         """The texts by how well they answer, the best first."""
@@ -102,10 +99,7 @@ class Models:
             for index in order
         ]
         meta = {"api_version": {"version": "2"}, "billed_units": {"search_units": 1}}
-        return respond(
-            {"id": done.request, "model": parsed.model, "results": results, "meta": meta},
-            headers={"x-request-id": done.request},
-        )
+        return respond({"id": done.request, "model": parsed.model, "results": results, "meta": meta})
 
     def models(self, request: Request) -> Response:
         """All models, as the clients of both dialects read them; the extension field says what each is for."""

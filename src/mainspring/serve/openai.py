@@ -56,7 +56,7 @@ class Chats:
         if chat.stream:
             return await sse.respond(bridge, _Teller(bridge, parsed, close))
         done = await run_in_threadpool(close, await bridge.whole())
-        return respond(done, headers={"x-request-id": bridge.exchange.id})
+        return respond(done)
 
 
 class _Teller:

@@ -98,14 +98,12 @@ class Responses:
                 bridge.close()
                 raise
             self._run(response, bridge, tenant, is_stream=body.stream)
-            answer = self._stream(identity, tenant, -1) if body.stream else respond(response)
-            answer.headers["x-request-id"] = request_id
-            return answer
+            return self._stream(identity, tenant, -1) if body.stream else respond(response)
         if body.stream:
             return await sse.respond(bridge, told.Teller(response, request_id, keep))
         done = told.closing(response, (await bridge.whole())[0], request_id)
         await run_in_threadpool(keep, done)
-        return respond(done, headers={"x-request-id": request_id})
+        return respond(done)
 
     async def count(self, request: Request) -> Response:
         """How many tokens an input is."""
@@ -127,7 +125,7 @@ class Responses:
         chat = ChatRequest(model=model, messages=messages, key=bearer(request))
         bridge = Bridge(self._pipeline, [chat], request.receive)
         done = told.compacted(identity, items, (await bridge.whole())[0])
-        return respond(done, headers={"x-request-id": bridge.exchange.id})
+        return respond(done)
 
     async def retrieve(self, request: Request) -> Response:
         kept, tenant = await self._kept(request)

@@ -45,10 +45,10 @@ def event(value: object, name: str | None = None) -> bytes:
 class EventStream(Response):
     """Sends events as they come. Who has started the Bridge hears of a client that leaves; nobody listens here."""
 
-    def __init__(self, events: AsyncGenerator[list[bytes]], headers: dict[str, str]) -> None:
+    def __init__(self, events: AsyncGenerator[list[bytes]]) -> None:
         self._events, self.background = events, None
         self.status_code = 200
-        self.init_headers({**HEADERS, **headers})
+        self.init_headers(HEADERS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
@@ -71,7 +71,7 @@ async def respond(bridge: Bridge, teller: Teller) -> EventStream:
     except BaseException:
         bridge.close()
         raise
-    return EventStream(tell(bridge, teller, first), {"x-request-id": bridge.exchange.id})
+    return EventStream(tell(bridge, teller, first))
 
 
 async def tell(bridge: Bridge, teller: Teller, delta: Delta | None = None) -> AsyncGenerator[list[bytes]]:
