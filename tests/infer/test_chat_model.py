@@ -5,7 +5,7 @@ import pytest
 from fakes_engine import PLAN, running
 from fakes_tokenizer import ByteTokenizer
 from mainspring import trace
-from mainspring.errors import ConfigError, ContextLengthError, MainspringError
+from mainspring.errors import ConfigError, ContextLengthError, MainspringError, OverloadedError
 from mainspring.infer.chat_model import EngineChat
 from mainspring.infer.request import Output
 from mainspring.infer.sampling import Chosen
@@ -215,3 +215,12 @@ def test_every_id_is_told_with_the_characters_that_it_wrote(said):
     if "😀" in said:  # the four bytes of one character share its place
         place = said.index("😀")
         assert [each.start for each in reply.scores].count(place) == 4
+
+
+def test_where_one_of_many_conversations_is_refused_none_goes_on(model):
+    with running(model, max_waiting=3) as engine:
+        with engine.held(), pytest.raises(OverloadedError):
+            make_chat(engine).replies([ASK] * 5, Sampling(max_tokens=60))
+        for _ in range(2):
+            engine.between_steps(lambda: None)
+        assert (engine._num_open, engine.stats().generated_tokens) == (0, 0)

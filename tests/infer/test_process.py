@@ -134,6 +134,17 @@ def test_streams_go_on_where_a_killed_process_stopped_and_new_requests_are_serve
     assert after[0].result == expected[0]
 
 
+def test_what_is_gone_on_with_has_what_is_left_of_its_deadline(shared, monkeypatch):
+    sent = []
+    monkeypatch.setattr(shared, "_call", lambda message, **_: sent.append(message(1).requests[0].deadline_s))
+    for limit_s, age_s in ((None, 3), (100, 30), (2, 3)):
+        request = msgspec.structs.replace(make_request(3), deadline_s=limit_s)
+        ticket = process.RemoteTicket(shared, 1, request, Received())
+        ticket.since -= age_s
+        shared._go_on(ticket, shared._launches)
+    assert sent == [None, pytest.approx(70, abs=5), 0]
+
+
 def test_a_request_that_comes_while_the_process_starts_again_is_worked_on_once(engine):
     requests = [make_request(n, seed=n, max_tokens=100) for n in (5, 20, 40)]
     expected = run_alone(make_model(), requests)

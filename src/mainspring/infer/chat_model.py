@@ -92,8 +92,15 @@ class EngineChat:
         return self.start(messages, sampling).wait()
 
     def replies(self, conversations: Sequence[Sequence[Message]], sampling: Sampling) -> list[Reply]:
-        """All at once into the engine, which batches them."""
-        return [started.wait() for started in [self.start(messages, sampling) for messages in conversations]]
+        """All at once into the engine, which batches them; where one is refused, none goes on."""
+        started: list[EngineGeneration] = []
+        try:
+            started.extend(self.start(messages, sampling) for messages in conversations)
+            return [each.wait() for each in started]
+        except BaseException:
+            for each in started:
+                each.cancel()
+            raise
 
     def _plan_tools(self, ask: Ask) -> ToolPlan:
         return plan(ask, self._tokenizer.chat_template)

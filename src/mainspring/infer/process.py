@@ -44,6 +44,7 @@ class RemoteTicket:
         self.seed = request.sampling.seed or 0
         self.generated: list[int] = list(request.generated)
         self.num_cached = self.launch = 0
+        self.since = time.monotonic()
         self.is_cancelled = False
 
     def cancel(self) -> None:
@@ -300,7 +301,9 @@ class EngineProcess:
             self._adapters.pop(reference, None)
 
     def _go_on(self, ticket: RemoteTicket, launch: int) -> None:
-        rest = msgspec.structs.replace(ticket.request, generated=tuple(ticket.generated))
+        limit_s = ticket.request.deadline_s
+        left_s = None if limit_s is None else max(limit_s - (time.monotonic() - ticket.since), 0)
+        rest = msgspec.structs.replace(ticket.request, generated=tuple(ticket.generated), deadline_s=left_s)
         numbers = (ticket.number,)
         if ticket.is_cancelled:
             self._close(ticket, Output(finish_reason="cancelled"))
