@@ -58,6 +58,17 @@ def test_a_request_is_told_to_be_taken_before_anything_of_it_is_given(worker):
     assert not worker._open
 
 
+def test_while_an_adapter_is_loaded_others_are_answered(worker):
+    worker, owner = worker
+    may_end = threading.Event()
+    worker._host.load_adapter = lambda reference, folder: may_end.wait(20)
+    owner.send_bytes(wire.encode(wire.Adapter(call=1, reference="adapter/a@1", folder="a")))
+    owner.send_bytes(wire.encode(wire.AskStats(call=2)))
+    assert said(owner).call == 2
+    may_end.set()
+    assert said(owner).call == 1
+
+
 def test_a_worker_whose_engine_fails_tells_of_it_and_ends(worker):
     worker, owner = worker
     worker._host.engine._backend.step = lambda works: 1 // 0

@@ -55,14 +55,19 @@ class Worker:
                 ticket = self._open.get(message.number)
                 if ticket is not None:
                     ticket.cancel()
-                continue
-            try:
-                self._answer(message)
-            except Exception as error:  # noqa: BLE001 - the caller is at the other end
-                self._send(wire.refusal(message.call, error))
+            elif isinstance(message, wire.Adapter):  # takes a while, in which others are answered
+                threading.Thread(target=self._answer_or_refuse, args=(message,), daemon=True).start()
+            else:
+                self._answer_or_refuse(message)
 
     def close(self) -> None:
         self._host.close()
+
+    def _answer_or_refuse(self, message: wire.Submit | wire.Adapter | wire.AskStats) -> None:
+        try:
+            self._answer(message)
+        except Exception as error:  # noqa: BLE001 - the caller is at the other end
+            self._send(wire.refusal(message.call, error))
 
     def _answer(self, message: wire.Submit | wire.Adapter | wire.AskStats) -> None:
         stats = None
