@@ -1,4 +1,3 @@
-import json
 import math
 import threading
 import time
@@ -7,7 +6,6 @@ import msgspec
 import pytest
 import torch
 
-from conftest import make_tokenizer
 from fakes_engine import (
     FIXED,
     PLAN,
@@ -21,13 +19,11 @@ from fakes_engine import (
 )
 from mainspring.adapt import base as adapters
 from mainspring.errors import ConfigError, ContextLengthError, MainspringError, OverloadedError
-from mainspring.infer.backends.torch_eager import TorchEager
 from mainspring.infer.engine import Engine
-from mainspring.infer.grammar import Grammars
 from mainspring.infer.request import EngineConfig, Request
 from mainspring.infer.sampling import summarize
 from mainspring.models.attend import PackedAttend
-from mainspring.schema import Constraint, Sampling
+from mainspring.schema import Sampling
 
 LENGTHS = [1, 2, 5, 15, 16, 17, 31, 33, 47, 64, 90, 127, 129, 150, 180, 200]
 MIXED = [make_request(n) for n in LENGTHS] + [make_request(n, seed=n) for n in LENGTHS]
@@ -386,46 +382,3 @@ def test_changes_between_steps_run_in_the_engine_and_their_errors_come_back(mode
             engine.between_steps(lambda: names.append(1 // 0))
         assert engine.is_alive()
     assert names == ["engine"]
-
-
-@pytest.mark.parametrize("is_on", [True, False])
-def test_a_reply_holds_to_its_constraint_with_and_without_drafts(model, is_on):
-    tokenizer = make_tokenizer()
-    config = EngineConfig(num_blocks=64, speculation=is_on)
-    wish = Constraint(kind="json_schema", value={
-        "type": "object", "properties": {"name": {"enum": ["spring"]}, "wound": {"type": "boolean"}},
-        "required": ["name", "wound"], "additionalProperties": False,
-    })  # fmt: skip
-    request = msgspec.structs.replace(make_request(9, max_tokens=60), constraint=wish)
-    with Engine(TorchEager(model, PLAN, config), config, Grammars(tokenizer)) as engine:
-        ids, _, reason, error = run_together(engine, [request])[0]
-        accepted = engine.stats().accepted_tokens
-        free = run_together(engine, [make_request(9)])[0]
-    assert (reason, error) == ("stop", None)
-    assert json.loads(tokenizer.decode(ids)) in [
-        {"name": "spring", "wound": wound} for wound in (True, False)
-    ]
-    assert (accepted > 5) == is_on
-    assert free == run_alone(model, [make_request(9)])[0]
-
-
-def test_a_grammar_that_outgrows_its_limits_ends_its_own_request_alone(model):
-    config = EngineConfig(num_blocks=64)
-    wild = Constraint(kind="grammar", value="start: /(a|aa|aaa){0,500}(a?){300}a{300}/")
-    with Engine(TorchEager(model, PLAN, config), config, Grammars(make_tokenizer())) as engine:
-        requests = [msgspec.structs.replace(make_request(3), constraint=wild), make_request(9)]
-        failed, other = run_together(engine, requests)
-        assert "grammar of this reply went wrong" in failed[3]
-        assert other[2] == "length"
-        assert engine.is_alive()
-
-
-def test_a_constraint_that_does_not_compile_is_refused_at_once(model):
-    config = EngineConfig(num_blocks=64)
-    with Engine(TorchEager(model, PLAN, config), config, Grammars(make_tokenizer())) as engine:
-        with pytest.raises(ConfigError, match="regex"):
-            engine.submit(
-                msgspec.structs.replace(make_request(3), constraint=Constraint(kind="regex", value="(")),
-                Received(),
-            )
-        assert engine.stats().num_waiting == 0
