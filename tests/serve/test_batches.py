@@ -41,6 +41,15 @@ def rows(client, file):
     return [json.loads(text) for text in client.files.content(file).text.splitlines()]
 
 
+@pytest.mark.parametrize("order", ["asc", "desc"])
+def test_who_deletes_the_files_it_lists_comes_to_the_end_of_them(ai, order):
+    for _ in range(7):
+        ai.files.create(file=b"x", purpose="batch")
+    for file in ai.files.list(limit=2, order=order):
+        ai.files.delete(file.id)
+    assert list(ai.files.list()) == []
+
+
 def test_a_file_is_kept_listed_read_and_deleted(ai, spoken):
     content = b"\x00\r\n--x\r\n" * 1000
     file = ai.files.create(
@@ -55,8 +64,6 @@ def test_a_file_is_kept_listed_read_and_deleted(ai, spoken):
     others = [ai.files.create(file=b"x", purpose="batch").id for _ in range(3)]
     assert [one.id for one in ai.files.list(limit=2)] == [*others[::-1], file.id]
     assert [one.id for one in ai.files.list(purpose="user_data", order="asc")] == [file.id]
-    with pytest.raises(openai.NotFoundError, match="There is no file 'file-x'"):
-        ai.files.list(after="file-x")
     ai.files.delete(file.id)
     with pytest.raises(openai.NotFoundError, match="There is no file"):
         ai.files.content(file.id)

@@ -115,20 +115,16 @@ class Drawer:
     ) -> tuple[list[dict[str, Any]], bool]:  # fmt: skip
         """Up to `limit` objects behind the one of id `after` that have all `marks`; and whether more come.
 
-        The newest come first unless rising.
-
-        Raises:
-            LostError: there is none of the id `after`.
-
+        The newest come first unless rising. Where `after` is gone the list begins anew, so that a client which
+        deletes what it lists, page after page, comes to the end of it.
         """
-        if after is not None:
-            self.get(kind, after, tenant)
         query = "SELECT data FROM drawer WHERE kind = ? AND tenant = ? AND (expires IS NULL OR expires > ?)"
         values: list[Any] = [kind, tenant, time.time()]
         if after is not None:
-            sign = ">" if is_rising else "<"
-            query += f" AND number {sign} (SELECT number FROM drawer WHERE kind = ? AND id = ?)"  # noqa: S608 - one of two signs
-            values += [kind, after]
+            sign, first = (">", -1) if is_rising else ("<", 1 << 62)
+            place = "(SELECT number FROM drawer WHERE kind = ? AND id = ? AND tenant = ?)"
+            query += f" AND number {sign} COALESCE({place}, {first})"
+            values += [kind, after, tenant]
         for mark in marks:
             query += " AND (SELECT value FROM json_each(CAST(data AS TEXT), ?) WHERE key = ?) = ?"
             values += mark

@@ -131,12 +131,10 @@ def tenant_of(request: Request) -> str:
 def page_of(
     request: Request, rows: list[dict[str, Any]], order: str = "desc"
 ) -> tuple[list[dict[str, Any]], bool]:
-    """The part of rows, the oldest first, that a request's query asks for; and whether more come."""
+    """The part of rows, the oldest first, that a request's query asks for; and whether more come; see Drawer.page."""
     after, limit, is_rising = page_query(request, order=order)
     rows = rows if is_rising else rows[::-1]
-    start = 0 if after is None else next((n for n, row in enumerate(rows, 1) if row["id"] == after), None)
-    if start is None:
-        raise LostError(f"`after` is '{after}'; it must be the id of one that was listed.")
+    start = next((n for n, row in enumerate(rows, 1) if row["id"] == after), 0)
     return rows[start : start + limit], len(rows) > start + limit
 
 
