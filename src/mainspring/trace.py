@@ -98,7 +98,8 @@ class Tracer:
 
 def announce_request_id() -> str:
     """The id that this context's next request will have, for who answers with it whatever comes of the request."""
-    identity = f"req-{uuid.uuid4().hex[:20]}"
+    _ANNOUNCED.set(iter(()))
+    identity = new_request_id()
     _ANNOUNCED.set(iter([identity]))
     return identity
 

@@ -27,11 +27,11 @@ from mainspring.infer.backends.base import Backend
 from mainspring.infer.blocks import BlockPool
 from mainspring.infer.drafts import DraftModel, Guesser
 from mainspring.infer.grammar import Grammars
-from mainspring.infer.request import EngineConfig, Output, OutputSink, Request, Sequence
+from mainspring.infer.request import EngineConfig, Output, OutputSink, Request, Sequence, hand_out
 from mainspring.infer.sampling import Seen
 from mainspring.infer.scheduler import Scheduler
 from mainspring.infer.stats import EngineStats
-from mainspring.infer.turn import choose_all, hand_out
+from mainspring.infer.turn import choose_all
 
 NUM_SCRATCH_BLOCKS = 1
 MAX_RETRY_S = 60
@@ -233,7 +233,7 @@ class Engine:
             output = Output(error=f"The engine {self._why_ended()}.")
         for sequence in [*self._scheduler, *arrived]:
             for each in (sequence, *sequence.followers):
-                hand_out(each, output)
+                hand_out(each.sink, output)
         self.after_step()
 
     def _empty_inbox(self) -> Iterator[Sequence | Callable[[], object] | None]:
@@ -291,4 +291,4 @@ class Engine:
         with self._lock:
             self._num_open -= 1
         if output is not None:
-            hand_out(sequence, output)
+            hand_out(sequence.sink, output)

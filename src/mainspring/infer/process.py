@@ -22,7 +22,7 @@ import msgspec
 from mainspring.errors import MainspringError
 from mainspring.infer import spare, wire
 from mainspring.infer.kernel_plan import KernelPlan
-from mainspring.infer.request import EngineConfig, Output, OutputSink, Request
+from mainspring.infer.request import EngineConfig, Output, OutputSink, Request, hand_out
 from mainspring.infer.stats import EngineStats
 
 START_S = 300
@@ -50,14 +50,6 @@ class RemoteTicket:
     def cancel(self) -> None:
         self.is_cancelled = True
         self._owner.cancel(self.number)
-
-    def take(self, output: Output) -> bool:
-        """Call the sink; True when the request is to end. A sink that raises ends its own request alone."""
-        try:
-            return self.sink(output)
-        except Exception:
-            logger.exception("The sink of a request failed, so the request is dropped; the others go on.")
-            return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +227,7 @@ class EngineProcess:
         ticket.generated += output.ids
         if output.finish_reason is not None or output.error is not None:
             self._tickets.pop(given.number, None)
-        if ticket.take(output) and self._tickets.pop(given.number, None) is not None:
+        if hand_out(ticket.sink, output) and self._tickets.pop(given.number, None) is not None:
             self.cancel(given.number)
 
     def _revive(self) -> bool:
@@ -328,7 +320,7 @@ class EngineProcess:
     def _close(self, ticket: RemoteTicket, output: Output) -> None:
         with self._lock:
             self._tickets.pop(ticket.number, None)
-        ticket.take(output)
+        hand_out(ticket.sink, output)
 
     def _give_up(self, why: str) -> None:
         failed = Output(error=f"The engine has failed: {why}.")
@@ -338,7 +330,7 @@ class EngineProcess:
             self._lock.notify_all()
             tickets, self._tickets = list(self._tickets.values()), {}
         for ticket in tickets:
-            ticket.take(output)
+            hand_out(ticket.sink, output)
 
 
 def _write(connection: Connection, outbox: queue.SimpleQueue[bytes | None]) -> None:

@@ -1,5 +1,6 @@
 """What goes into the engine and what comes out; both can be sent to another process as they are."""
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ from mainspring.infer.sampling import Chosen, Row, Seen
 from mainspring.infer.speculate import NGram, Pace
 from mainspring.registry import Registry
 from mainspring.schema import Constraint, FinishReason, Sampling
+
+logger = logging.getLogger(__name__)
 
 
 class NativeSettings(Config):
@@ -150,6 +153,15 @@ class Output(msgspec.Struct, frozen=True, kw_only=True):
 
 OutputSink = Callable[[Output], bool]
 """Called from the engine's thread with every output; True ends the request as stopped."""
+
+
+def hand_out(sink: OutputSink, output: Output) -> bool:
+    """Call a sink; True when the request is to end. A sink that raises ends its own request alone."""
+    try:
+        return sink(output)
+    except Exception:
+        logger.exception("The sink of a request failed, so the request is dropped; the others go on.")
+        return True
 
 
 @dataclass(slots=True, eq=False)

@@ -3,7 +3,6 @@
 Shapes: N scored rows of the step, V vocabulary.
 """
 
-import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,13 +11,12 @@ import torch
 
 from mainspring.errors import MainspringError
 from mainspring.infer import request as requests
-from mainspring.infer.request import Output
+from mainspring.infer.request import Output, hand_out
 from mainspring.infer.sampling import Chosen, Row, Summarize, choose_rows, prompt_logprobs
 from mainspring.infer.scheduler import Scheduler, Work
 from mainspring.schema import FinishReason
 
 End = Callable[[requests.Sequence, Output | None], None]
-logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -53,15 +51,6 @@ def choose_all(
             turn.sequence.pace.note(len(turn.drafts), turn.num_right)
         scheduler.stats.draft_tokens += len(turn.drafts)
         scheduler.stats.accepted_tokens += turn.num_right
-
-
-def hand_out(sequence: requests.Sequence, output: Output) -> bool:
-    """Call the sink; True when the request is to end. A sink that raises ends its own request alone."""
-    try:
-        return sequence.sink(output)
-    except Exception:
-        logger.exception("The sink of a request failed, so the request is dropped; the others go on.")
-        return True
 
 
 def _turns(
@@ -99,7 +88,7 @@ def _score_prompt(work: Work, scores_NV: torch.Tensor, summarize: Summarize) -> 
         return False
     sequence.num_told = end
     rows_NV = scores_NV[skip : skip + len(ids)]
-    return hand_out(sequence, Output(prompt=tuple(prompt_logprobs(rows_NV, ids, number, summarize))))
+    return hand_out(sequence.sink, Output(prompt=tuple(prompt_logprobs(rows_NV, ids, number, summarize))))
 
 
 def _row(sequence: requests.Sequence, end: End) -> Row | None:
@@ -120,7 +109,7 @@ def _take(turn: Turn, chosen: Chosen, scheduler: Scheduler, end: End) -> bool:
     if output.finish_reason is not None or output.error is not None:
         end(sequence, output)
         return False
-    if hand_out(sequence, output):
+    if hand_out(sequence.sink, output):
         end(sequence, None)
         return False
     if turn.num_right < len(turn.drafts) and turn.drafts[turn.num_right] == chosen.id:

@@ -124,8 +124,7 @@ class Responses:
         messages = (*first, Message("user", told.transcript(items)))
         chat = ChatRequest(model=model, messages=messages, key=bearer(request))
         bridge = Bridge(self._pipeline, [chat], request.receive)
-        done = told.compacted(identity, items, (await bridge.whole())[0])
-        return respond(done)
+        return respond(told.compacted(identity, items, (await bridge.whole())[0]))
 
     async def retrieve(self, request: Request) -> Response:
         kept, tenant = await self._kept(request)
