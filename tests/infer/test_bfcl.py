@@ -8,8 +8,8 @@ import pytest
 
 from fakes_bpe import make_tokenizer
 from mainspring.infer.grammar import Grammars
-from mainspring.infer.tools.base import Calls
-from mainspring.infer.tools.formats import FORMATS
+from mainspring.infer.tools.base import whole_calls
+from mainspring.infer.tools.formats import HERMES, LLAMA3_JSON, MISTRAL, PYTHONIC
 from mainspring.infer.tools.plan import calls_schema
 from mainspring.schema import Constraint, Tool
 
@@ -52,32 +52,32 @@ def rows(name):
         yield tools, calls
 
 
-def written(name, calls):
+def written(calls):
     said = [json.dumps({"name": tool, "arguments": values}, ensure_ascii=False) for tool, values in calls]
     python = [
         f"{tool}({', '.join(f'{key}={value!r}' for key, value in values.items())})" for tool, values in calls
     ]
     return {
-        "hermes": "\n".join(f"<tool_call>\n{each}\n</tool_call>" for each in said),
-        "mistral": f"[TOOL_CALLS] [{', '.join(said)}]",
-        "llama3_json": "; ".join(each.replace('"arguments"', '"parameters"', 1) for each in said),
-        "pythonic": f"[{', '.join(python)}]",
-    }[name]
+        HERMES: "\n".join(f"<tool_call>\n{each}\n</tool_call>" for each in said),
+        MISTRAL: f"[TOOL_CALLS] [{', '.join(said)}]",
+        LLAMA3_JSON: "; ".join(each.replace('"arguments"', '"parameters"', 1) for each in said),
+        PYTHONIC: f"[{', '.join(python)}]",
+    }
 
 
 @pytest.mark.parametrize("data", ["simple_python", "multiple"])
-@pytest.mark.parametrize("format_", FORMATS, ids=lambda each: each.name)
+@pytest.mark.parametrize("format_", [HERMES, LLAMA3_JSON, MISTRAL, PYTHONIC])
 def test_every_right_answer_is_read_back_in_every_format(data, format_):
     for tools, wanted in rows(data):
-        parser, calls = format_.parser([tool.name for tool in tools]), Calls()
-        text = written(format_.name, wanted)
+        parser, calls = format_.parser([tool.name for tool in tools]), []
+        text = written(wanted)[format_]
         shown = ""
         for start in range(0, len(text), 4):
             parsed = parser.push(text[start : start + 4])
-            calls.take(parsed.calls)
+            calls += parsed.tool_calls
             shown += parsed.text
-        shown += parser.flush().text
-        assert [(call.name, json.loads(call.arguments)) for call in calls.whole()] == wanted
+        shown += parser.flush()
+        assert [(call.name, json.loads(call.arguments)) for call in whole_calls(calls)] == wanted
         assert shown == ""
 
 

@@ -4,32 +4,29 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mainspring.infer.tools.base import Calls
-from mainspring.infer.tools.formats import FORMATS, choose
+from mainspring.infer.tools.base import whole_calls
+from mainspring.infer.tools.formats import HERMES, LLAMA3_JSON, MISTRAL, PYTHONIC, choose
 
 NAMES = ("get_weather", "math.add", "now")
-BY_NAME = {each.name: each for each in FORMATS}
+BY_NAME = {"hermes": HERMES, "llama3_json": LLAMA3_JSON, "mistral": MISTRAL, "pythonic": PYTHONIC}
 WEATHER = {"city": 'Oslo "north" {\u00e9}', "days": [1, {"a": "]"}], "exact": True}
 A = json.dumps({"name": "get_weather", "arguments": WEATHER}, ensure_ascii=False)
 B = '{"name": "math.add", "parameters": {"x": 1}}'
 C = '{"arguments": {"x": [2]}, "name": "now"}'
 EXPECTED = [("get_weather", WEATHER), ("math.add", {"x": 1})]
-PYTHONIC = '[get_weather(city=\'Oslo "north" {\u00e9}\', days=[1, {"a": "]"}], exact=true), math.add(x=1)]'
+LIST = '[get_weather(city=\'Oslo "north" {\u00e9}\', days=[1, {"a": "]"}], exact=true), math.add(x=1)]'
 
 
 def read(name, text, sizes=()):
-    """(text, calls as (name, arguments), the deltas) of a reply that comes in pieces of these sizes."""
-    parser, calls, shown, deltas = BY_NAME[name].parser(NAMES), Calls(), "", []
+    """(text, calls as (name, arguments), their pieces) of a reply that comes in pieces of these sizes."""
+    parser, shown, deltas = BY_NAME[name].parser(NAMES), "", []
     sizes = list(sizes) or [len(text) or 1]
     while text:
         size = sizes[0] if len(sizes) == 1 else sizes.pop(0)
         parsed = parser.push(text[:size])
         text, shown = text[size:], shown + parsed.text
-        deltas += parsed.calls
-    parsed = parser.flush()
-    deltas += parsed.calls
-    calls.take(deltas)
-    return shown + parsed.text, [(call.name, call.arguments) for call in calls.whole()], deltas
+        deltas += parsed.tool_calls
+    return shown + parser.flush(), [(call.name, call.arguments) for call in whole_calls(deltas)], deltas
 
 
 def values(calls):
@@ -46,7 +43,7 @@ WHOLE = [
     ("mistral", f"[TOOL_CALLS] [{A}, {B}]", ""),
     ("mistral", f"Sure.[TOOL_CALLS]{A}[TOOL_CALLS]{B}", "Sure."),
     ("mistral", f'[TOOL_CALLS]get_weather[ARGS]{json.dumps(WEATHER)}[TOOL_CALLS]math.add[ARGS]{{"x": 1}}', ""),
-    ("pythonic", PYTHONIC, ""),
+    ("pythonic", LIST, ""),
 ]  # fmt: skip
 
 
@@ -139,4 +136,4 @@ def test_keys_in_another_order_and_arguments_in_a_string_are_taken():
     ],
 )
 def test_the_format_is_told_from_the_template(template, name):
-    assert choose(template).name == name
+    assert choose(template) is BY_NAME[name]

@@ -19,9 +19,9 @@ from mainspring.infer.replay import Recording
 from mainspring.infer.request import Output, Request
 from mainspring.infer.sampling import Chosen
 from mainspring.infer.stops import StopFilter
-from mainspring.infer.tools.base import Calls, Parser
+from mainspring.infer.tools.base import Parser, whole_calls
 from mainspring.protocols import Sink
-from mainspring.schema import Delta, FinishReason, Reply, Sampling, Span, TokenLogprob, Usage
+from mainspring.schema import Delta, FinishReason, Reply, Sampling, Span, TokenLogprob, ToolCallDelta, Usage
 from mainspring.tokenizer.base import Tokenizer
 from mainspring.tokenizer.stream import Decoder, StreamDecoder
 
@@ -69,7 +69,8 @@ class Stream:
         self.index = index
         self._shared, self._sink, self._ended = shared, sink, ended
         self._decoder, self._stops = StreamDecoder(shared.decoder), StopFilter(shared.sampling.stop)
-        self._parser, self._calls = parser, Calls()
+        self._parser = parser
+        self._calls: list[ToolCallDelta] = []
         self._chosen: list[Chosen] = []
         self._text: list[str] = []
         self._sent: list[int] = []  # how many ids there were when each piece of text went out
@@ -131,7 +132,7 @@ class Stream:
     def _finish(self, reason: FinishReason, stopped_by: str | int | None) -> None:
         shared, chosen = self._shared, self._chosen
         self._emit(self._stops.push(self._decoder.flush()) + self._stops.flush(), is_last=True)
-        calls = self._calls.whole()
+        calls = whole_calls(self._calls)
         num, num_cached = max(len(chosen), 1), self.ticket.num_cached if self.ticket is not None else 0
         scored = self._chosen if shared.sampling.logprobs is not None else []
         seed = self.ticket.seed if self.ticket is not None else None
@@ -176,11 +177,10 @@ class Stream:
     def _emit(self, text: str, *, is_last: bool = False) -> None:
         """Send what may be shown; ids whose text is held back go with the next text."""
         parsed = self._parser.push(text)
-        shown, calls = parsed.text, parsed.calls
+        shown, calls = parsed.text, parsed.tool_calls
         if is_last:
-            rest = self._parser.flush()
-            shown, calls = shown + rest.text, calls + rest.calls
-        self._calls.take(calls)
+            shown += self._parser.flush()
+        self._calls += calls
         ids = self._chosen[self._num_sent :]
         if not (shown or calls or (is_last and ids)):
             return

@@ -3,67 +3,59 @@
 Nothing that the model writes is lost: what only looks like a call and turns out to be none comes out as text.
 """
 
+import itertools
 import secrets
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Iterable, Iterator
+from operator import attrgetter
 
-from mainspring.schema import ToolCall, ToolCallDelta
-
-
-@dataclass(frozen=True, slots=True)
-class Parsed:
-    """Text to show, and pieces of calls."""
-
-    text: str = ""
-    calls: tuple[ToolCallDelta, ...] = ()
+from mainspring.schema import Delta, ToolCall, ToolCallDelta
 
 
-class Parser(Protocol):
-    """Reads one reply; `num_whole` calls have ended so far."""
-
-    num_whole: int
-
-    def push(self, text: str) -> Parsed:
-        """What this piece of text makes certain."""
-        ...
-
-    def flush(self) -> Parsed:
-        """The rest, once no more text comes."""
-        ...
-
-
-class Plain:
-    """Reads no calls."""
+class Parser:
+    """Reads one reply, of which `num_whole` calls have ended so far; this one reads no calls."""
 
     num_whole = 0
 
-    def push(self, text: str) -> Parsed:
-        return Parsed(text)
+    def push(self, text: str) -> Delta:
+        """What this piece of text makes certain: text to show, and pieces of calls."""
+        return Delta(text=text)
 
-    def flush(self) -> Parsed:
-        return Parsed()
+    def flush(self) -> str:
+        """The rest, once no more text comes; it is asked for once."""
+        return ""
 
 
-class Calls:
-    """Puts pieces of calls together."""
+class Brackets:
+    """How deep a text stands within brackets, those in strings aside."""
 
-    def __init__(self) -> None:
-        self._ids: list[str] = []
-        self._names: list[str] = []
-        self._arguments: list[list[str]] = []
+    def __init__(self, opening: str, closing: str, quotes: str) -> None:
+        self._opening, self._closing, self._quotes = opening, closing, quotes
+        self._depth, self._quote, self._is_escaped = 0, "", False
 
-    def take(self, deltas: Iterable[ToolCallDelta]) -> None:
-        for delta in deltas:
-            if delta.index == len(self._ids):
-                self._ids.append(delta.id)
-                self._names.append(delta.name)
-                self._arguments.append([])
-            self._arguments[delta.index].append(delta.arguments)
+    def closed(self, text: str) -> Iterator[tuple[int, int]]:
+        """The place behind each closing bracket of more text, and the depth there."""
+        for place, character in enumerate(text, 1):
+            if self._is_escaped:
+                self._is_escaped = False
+            elif self._quote:
+                self._is_escaped = character == "\\"
+                self._quote = "" if character == self._quote else self._quote
+            elif character in self._quotes:
+                self._quote = character
+            elif character in self._opening:
+                self._depth += 1
+            elif character in self._closing:
+                self._depth -= 1
+                yield place, self._depth
 
-    def whole(self) -> tuple[ToolCall, ...]:
-        rows = zip(self._ids, self._names, self._arguments, strict=True)
-        return tuple(ToolCall(id=id_, name=name, arguments="".join(parts)) for id_, name, parts in rows)
+
+def whole_calls(pieces: Iterable[ToolCallDelta]) -> tuple[ToolCall, ...]:
+    """The calls whose pieces came, one call after the other."""
+    calls = (list(call) for _, call in itertools.groupby(pieces, attrgetter("index")))
+    return tuple(
+        ToolCall(id=call[0].id, name=call[0].name, arguments="".join(piece.arguments for piece in call))
+        for call in calls
+    )
 
 
 def fresh_id() -> str:

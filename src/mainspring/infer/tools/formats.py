@@ -21,38 +21,30 @@ class Format:
     `special` are special tokens that the reader must see, which decoding leaves out otherwise.
     """
 
-    name: str
     marks: tuple[str, ...]
     parser: Callable[[Collection[str]], Parser]
     special: tuple[str, ...] = ()
 
 
 HERMES = Format(
-    name="hermes",
     marks=("<tool_call>",),
     parser=lambda names: JsonCalls(names, "<tool_call>", "</tool_call>"),
     special=("<tool_call>", "</tool_call>"),
 )
 MISTRAL = Format(
-    name="mistral",
     marks=("[TOOL_CALLS]",),
     parser=lambda names: JsonCalls(names, "[TOOL_CALLS]", "]", is_named=True),
     special=("[TOOL_CALLS]", "[ARGS]", "[CALL_ID]"),
 )
-PYTHONIC = Format(
-    name="pythonic",
-    marks=("func_name1(", "<|python_start|>"),
-    parser=PythonicCalls,
-)
+PYTHONIC = Format(marks=("func_name1(", "<|python_start|>"), parser=PythonicCalls)
 LLAMA3_JSON = Format(
-    name="llama3_json",
     marks=("<|python_tag|>", '"parameters"', "ipython"),
     parser=lambda names: JsonCalls(names, "<|python_tag|>", is_open=True),
     special=("<|python_tag|>",),
 )
-FORMATS = (MISTRAL, HERMES, PYTHONIC, LLAMA3_JSON)
 
 
 def choose(template: str) -> Format:
     """The format that a template speaks; Hermes' for one that says nothing of tools, which is told of it then."""
-    return next((each for each in FORMATS if any(mark in template for mark in each.marks)), HERMES)
+    known = (MISTRAL, HERMES, PYTHONIC, LLAMA3_JSON)
+    return next((each for each in known if any(mark in template for mark in each.marks)), HERMES)

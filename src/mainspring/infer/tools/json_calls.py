@@ -7,13 +7,17 @@ semicolons and white space between them. A call begins to stream once its name i
 import json
 import re
 from collections.abc import Collection
+from typing import Any
+
+import msgspec
 
 from mainspring.infer.stops import overlap
-from mainspring.infer.tools.base import Parsed, fresh_id
-from mainspring.schema import ToolCallDelta
+from mainspring.infer.tools.base import Brackets, Parser, fresh_id
+from mainspring.schema import Delta, ToolCallDelta
 
+TEXT = r'"(?:[^"\\]|\\.)*"'
 HEADER = re.compile(
-    r'\s*\{\s*(?:"(?:type|id)"\s*:\s*"[^"]*"\s*,\s*)*"name"\s*:\s*("(?:[^"\\]|\\.)*")\s*,\s*'
+    rf'\s*\{{\s*(?:"(?:type|id)"\s*:\s*{TEXT}\s*,\s*)*"name"\s*:\s*({TEXT})\s*,\s*'
     r'"(?:arguments|parameters)"\s*:\s*(?=\{)'
 )
 FIRST_KEY = re.compile(r'\s*\{\s*"([^"]*)"')
@@ -29,63 +33,42 @@ class JsonCall:
     With a `name` the object is the arguments alone.
     """
 
-    def __init__(self, index: int, names: Collection[str], name: str | None = None) -> None:
-        self.is_done = self.is_broken = False
-        self.has_begun = name is not None
+    def __init__(self, index: int, names: Collection[str], name: str | None) -> None:
+        self.is_done = self.is_broken = self.has_begun = False
         self.raw = ""
-        self._name, self._floor = name or "", 0 if name is not None else 1
         self._index, self._names = index, names
-        self._depth, self._in_string, self._is_escaped = 0, False, False
-        self._start = self._sent = 0
+        self._brackets, self._floor = Brackets("{[", "}]", quotes='"'), 0 if name else 1
+        self._sent = 0
         self._end: int | None = None
+        if name is not None:
+            self._begin(name, 0)
 
     def push(self, text: str) -> tuple[tuple[ToolCallDelta, ...], str]:
         """The pieces of the call that this text makes certain, and the text behind the object."""
-        for place, character in enumerate(text):
-            self._scan(character)
-            if self.is_done:
-                return self._look(), text[place + 1 :]
-        return self._look(), ""
+        taken = len(text)
+        for place, depth in self._brackets.closed(text):
+            if depth == self._floor and self._end is None:
+                self._end = len(self.raw) + place
+            if depth <= 0:
+                self.is_done, taken = True, place
+                break
+        self.raw += text[:taken]
+        return self._look(), text[taken:]
 
-    def _scan(self, character: str) -> None:
-        self.raw += character
-        if self._in_string:
-            if self._is_escaped:
-                self._is_escaped = False
-            elif character == "\\":
-                self._is_escaped = True
-            else:
-                self._in_string = character != '"'
-        elif character == '"':
-            self._in_string = True
-        elif character in "{[":
-            self._depth += 1
-            self._begin()
-        elif character in "}]":
-            self._depth -= 1
-            if self._depth == self._floor and self.has_begun and self._end is None:
-                self._end = len(self.raw)
-            self.is_done = self._depth <= 0
-
-    def _begin(self) -> None:
-        """Look, where the second bracket opens, whether it opens the arguments of a known tool."""
-        if self.has_begun or self._depth != 2:
-            return
-        header = HEADER.match(self.raw)
-        if header is not None and header.end() == len(self.raw) - 1:
-            self._name = _text(header[1])
-            if self._name in self._names:
-                self.has_begun, self._start = True, header.end()
-                self._sent = self._start
+    def _begin(self, name: str, start: int) -> None:
+        """The call is known to be one, and its arguments begin at a place of `raw`."""
+        self.has_begun, self._sent = True, start
+        self._next = ToolCallDelta(index=self._index, id=fresh_id(), name=name)
 
     def _look(self) -> tuple[ToolCallDelta, ...]:
+        if not self.has_begun and (header := HEADER.match(self.raw)) is not None:
+            name = _value(header[1])
+            if name in self._names:
+                self._begin(name, header.end())
         if self.has_begun:
-            end = len(self.raw) if self._end is None else self._end
-            if end == self._sent:
-                return ()
-            is_first, piece = self._sent == self._start, self.raw[self._sent : end]
-            self._sent = end
-            return (self._delta(piece, is_first=is_first),)
+            piece = self.raw[self._sent : self._end]
+            self._sent += len(piece)
+            return (self._piece(piece),) if piece else ()
         if self.is_done:
             return self._whole()
         key = FIRST_KEY.match(self.raw)
@@ -94,38 +77,35 @@ class JsonCall:
 
     def _whole(self) -> tuple[ToolCallDelta, ...]:
         """A call whose parts came in another order, all at once."""
-        try:
-            found = json.loads(self.raw)
-        except ValueError:
-            found = None
-        found = found if isinstance(found, dict) and KEYS.issuperset(found) else {}
-        name, arguments = str(found.get("name")), found.get("arguments", found.get("parameters", {}))
-        if name not in self._names or not isinstance(arguments, dict | str):
+        found = _value(self.raw) or {}
+        name, arguments = str(found.get("name", "")), found.get("arguments", found.get("parameters", {}))
+        if not KEYS.issuperset(found) or name not in self._names or not isinstance(arguments, dict | str):
             self.is_broken = True
             return ()
-        self.has_begun, self._name = True, name
+        self._begin(name, 0)
         written = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
-        return (self._delta(written, is_first=True),)
+        return (self._piece(written),)
 
-    def _delta(self, arguments: str, *, is_first: bool) -> ToolCallDelta:
-        if not is_first:
-            return ToolCallDelta(index=self._index, arguments=arguments)
-        return ToolCallDelta(index=self._index, id=fresh_id(), name=self._name, arguments=arguments)
+    def _piece(self, arguments: str) -> ToolCallDelta:
+        """More of the arguments; the first piece tells whose they are."""
+        piece, self._next = self._next, ToolCallDelta(index=self._index)
+        return msgspec.structs.replace(piece, arguments=arguments)
 
 
-def _text(literal: str) -> str:
+def _value(text: str) -> Any:
+    """What JSON stands for; None for what is none."""
     try:
-        return json.loads(literal)
-    except ValueError:
-        return ""
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
-class JsonCalls:
+class JsonCalls(Parser):
     """Reads a reply; see the module.
 
     Args:
         names: of the tools that there are; calls of others are text.
-        opening: what stands before calls, "" for nothing.
+        opening: what stands before calls.
         closing: what stands behind them, "" for nothing.
         is_open: whether calls may begin without the opening, at the reply's beginning.
         is_named: whether a call may also be the tool's name and its arguments, `name[ARGS]{...}`.
@@ -133,81 +113,76 @@ class JsonCalls:
     """
 
     def __init__(
-        self, names: Collection[str], opening: str = "", closing: str = "", *, is_open: bool = False,
+        self, names: Collection[str], opening: str, closing: str = "", *, is_open: bool = False,
         is_named: bool = False,
     ) -> None:  # fmt: skip
         self._names, self._opening, self._closing = names, opening, closing
-        self.num_whole = 0
         self._held = ""
         self._call: JsonCall | None = None
         self._is_inside, self._is_named = is_open, is_named
         self._before = ""  # what stands before a call that is not known to be one yet
+        self._shown, self._pieces = "", tuple[ToolCallDelta, ...]()
 
-    def push(self, text: str) -> Parsed:
+    def push(self, text: str) -> Delta:
         self._held += text
-        shown, calls = "", tuple[ToolCallDelta, ...]()
-        is_moving = True
-        while is_moving:
-            more, pieces, is_moving = self._outside() if not self._is_inside else self._inside()
-            shown, calls = shown + more, calls + pieces
-        return Parsed(shown, calls)
+        self._shown, self._pieces = "", ()
+        while self._inside() if self._is_inside else self._outside():
+            pass
+        return Delta(text=self._shown, tool_calls=self._pieces)
 
-    def flush(self) -> Parsed:
-        rest = "" if self._call is not None and self._call.has_begun else self._before + self._held
-        if self._call is not None and not self._call.has_begun:
-            rest = self._before + self._call.raw + self._held
-        self._before = self._held = ""
-        self._call, self._is_inside = None, False
-        return Parsed("" if self.num_whole and not rest.strip(BETWEEN + "]") else rest)
+    def flush(self) -> str:
+        begun = self._call.raw if self._call is not None and not self._call.has_begun else ""
+        rest = self._before + begun + self._held
+        return "" if self.num_whole and not rest.strip(BETWEEN + "]") else rest
 
-    def _outside(self) -> tuple[str, tuple[ToolCallDelta, ...], bool]:
-        """Text is shown up to an opening; white space before one belongs to it."""
-        if self._opening:
-            before, found, after = self._held.partition(self._opening)
-            if found:
-                shown = before.rstrip()
-                self._before, self._held, self._is_inside = before[len(shown) :] + found, after, True
-                return shown, (), True
-        keep = overlap(self._held, self._opening) if self._opening else 0
-        sure = self._held[: len(self._held) - keep]
-        shown = sure.rstrip() if self._opening else sure
-        self._held = self._held[len(shown) :]
-        return shown, (), False
+    def _outside(self) -> bool:
+        """Show text up to an opening, to which white space before it belongs; True where there is one."""
+        before, found, after = self._held.partition(self._opening)
+        sure = before if found else before[: len(before) - overlap(before, self._opening)]
+        shown = sure.rstrip()
+        self._shown += shown
+        if not found:
+            self._held = self._held[len(shown) :]
+            return False
+        self._before, self._held, self._is_inside = before[len(shown) :] + found, after, True
+        return True
 
-    def _inside(self) -> tuple[str, tuple[ToolCallDelta, ...], bool]:
-        if self._call is None:
-            return self._between()
-        calls, rest = self._call.push(self._held)
-        self._held = rest
+    def _inside(self) -> bool:
+        """Read calls as far as the text goes; True where it goes on behind what was read."""
         call = self._call
+        if call is None:
+            return self._between()
+        pieces, self._held = call.push(self._held)
+        self._pieces += pieces
         if call.is_broken:
-            shown, self._before = self._before + call.raw, ""
-            self._call, self._is_inside = None, False
-            return shown, (), True
+            return self._leave(self._before + call.raw)
         if call.has_begun:
             self._before = ""
         if call.is_done:
             self._call = None
             self.num_whole += 1
-        return "", calls, call.is_done
+        return call.is_done
 
-    def _between(self) -> tuple[str, tuple[ToolCallDelta, ...], bool]:
+    def _between(self) -> bool:
         """What stands before, between and behind objects."""
         rest = self._held.lstrip(BETWEEN if self._before or self._closing == "]" else BETWEEN + "]")
         named = NAMED.match(rest) if self._is_named else None
-        named = named if named is not None and named[1] in self._names else None
-        if rest.startswith("{") or named is not None:
-            name = named[1] if named is not None else None
-            start = named.end() if named is not None else 0
+        name, start = (named[1], named.end()) if named is not None else (None, 0)
+        if rest.startswith("{", start) and name in (None, *self._names):
             self._before += self._held[: len(self._held) - len(rest) + start]
             self._call, self._held = JsonCall(self.num_whole, self._names, name), rest[start:]
-            return "", (), True
+            return True
         if self._closing and rest.startswith(self._closing):
-            shown = self._before + self._closing if self._before else ""  # a pair with nothing in it is text
-            self._before, self._held, self._is_inside = "", rest[len(self._closing) :], False
-            return shown, (), True
-        could_close = self._closing.startswith(rest)
-        if not rest or could_close or (self._is_named and BEGINS_NAME.fullmatch(rest)):
-            return "", (), False
-        shown, self._before, self._is_inside = self._before, "", False
-        return shown, (), True
+            self._held = rest[len(self._closing) :]
+            return self._leave(
+                self._before and self._before + self._closing
+            )  # a pair with nothing in it is text
+        if self._closing.startswith(rest) or (self._is_named and BEGINS_NAME.fullmatch(rest)):
+            return False
+        return self._leave(self._before)
+
+    def _leave(self, shown: str) -> bool:
+        """Go on outside of calls, and show what was read and is none."""
+        self._shown += shown
+        self._call, self._before, self._is_inside = None, "", False
+        return True

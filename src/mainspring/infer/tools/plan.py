@@ -5,15 +5,15 @@ required, or one by name: the reply is held to JSON calls of the tools, whatever
 none: the model is not told of the tools
 """
 
+import functools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from mainspring.errors import ConfigError
-from mainspring.infer.tools.base import Parser, Plain
-from mainspring.infer.tools.formats import choose
-from mainspring.infer.tools.json_calls import JsonCalls
+from mainspring.infer.tools.base import Parser
+from mainspring.infer.tools.formats import LLAMA3_JSON, choose
 from mainspring.schema import Ask, Constraint, Tool
 
 MAX_FORCED_CALLS = 16
@@ -28,7 +28,7 @@ class ToolPlan:
 
     shown: tuple[Tool, ...] = ()
     constraint: Constraint | None = None
-    parser: Callable[[], Parser] = Plain
+    parser: Callable[[], Parser] = Parser
     special: tuple[str, ...] = ()
     max_calls: int | None = None
 
@@ -50,23 +50,20 @@ def plan(ask: Ask, template: str) -> ToolPlan:
         )
     if not names or ask.tool_choice == "none":
         return ToolPlan(constraint=ask.constraint)
-    if ask.tool_choice == "auto":
-        spoken = choose(template)
-        parser = lambda: spoken.parser(names)  # noqa: E731 - a name would say no more
-        return ToolPlan(
-            shown=ask.tools, constraint=ask.constraint, parser=parser, special=spoken.special,
-            max_calls=None if ask.parallel_tool_calls else 1,
-        )  # fmt: skip
-    if ask.constraint is not None:
-        raise ConfigError(
-            f"`tool_choice` is '{ask.tool_choice}', which holds the reply to calls, and another constraint was given "
-            "as well. Leave one of them out."
-        )
-    forced = [tool for tool in ask.tools if ask.tool_choice in ("required", tool.name)]
-    several = ask.parallel_tool_calls and ask.tool_choice == "required"
+    spoken, constraint = choose(template), ask.constraint
+    if ask.tool_choice != "auto":
+        if constraint is not None:
+            raise ConfigError(
+                f"`tool_choice` is '{ask.tool_choice}', which holds the reply to calls, and another constraint was "
+                "given as well. Leave one of them out."
+            )
+        forced = [tool for tool in ask.tools if ask.tool_choice in ("required", tool.name)]
+        several = ask.parallel_tool_calls and ask.tool_choice == "required"
+        constraint = Constraint(kind="json_schema", value=calls_schema(forced, several=several))
+        spoken = LLAMA3_JSON
     return ToolPlan(
-        shown=ask.tools, constraint=Constraint(kind="json_schema", value=calls_schema(forced, several=several)),
-        parser=lambda: JsonCalls(names, closing="]", is_open=True),
+        shown=ask.tools, constraint=constraint, parser=functools.partial(spoken.parser, names),
+        special=spoken.special, max_calls=None if ask.parallel_tool_calls else 1,
     )  # fmt: skip
 
 
@@ -76,11 +73,11 @@ def calls_schema(tools: Sequence[Tool], *, several: bool) -> dict[str, Any]:
     calls = [
         {
             "type": "object",
-            "properties": {"name": {"const": tool.name}, "arguments": {"$ref": f"#/$defs/tool{index}"}},
+            "properties": {"name": {"const": tool.name}, "arguments": {"$ref": f"#/$defs/{part}"}},
             "required": ["name", "arguments"],
             "additionalProperties": False,
         }
-        for index, tool in enumerate(tools)
+        for part, tool in zip(parts, tools, strict=True)
     ]
     one = calls[0] if len(calls) == 1 else {"anyOf": calls}
     many = {"type": "array", "items": one, "minItems": 1, "maxItems": MAX_FORCED_CALLS}
@@ -89,13 +86,11 @@ def calls_schema(tools: Sequence[Tool], *, several: bool) -> dict[str, Any]:
 
 def _moved(tool: Tool, place: str) -> dict[str, Any]:
     """A tool's parameters with their own references changed to where they stand now."""
-    if not tool.parameters:
-        return {"type": "object"}
-    return json.loads(json.dumps(tool.parameters), object_hook=lambda part: _point(part, place))
 
+    def point(part: dict[str, Any]) -> dict[str, Any]:
+        match part:
+            case {"$ref": str(reference)} if reference.startswith("#"):
+                return part | {"$ref": place + reference[1:]}
+        return part
 
-def _point(part: dict[str, Any], place: str) -> dict[str, Any]:
-    reference = part.get("$ref")
-    if isinstance(reference, str) and reference.startswith("#"):
-        return part | {"$ref": place + reference[1:]}
-    return part
+    return json.loads(json.dumps(tool.parameters or {"type": "object"}), object_hook=point)

@@ -8,92 +8,71 @@ import json
 import re
 from collections.abc import Collection
 
-from mainspring.infer.tools.base import Parsed, fresh_id
-from mainspring.schema import ToolCallDelta
+from mainspring.infer.tools.base import Brackets, Parser, fresh_id
+from mainspring.schema import Delta, ToolCallDelta
 
-BEGIN = re.compile(r"\s*\[\s*[A-Za-z_][\w.]*\s*\(")
-MAY_BEGIN = re.compile(r"\s*(?:\[\s*(?:[A-Za-z_][\w.]*\s*)?)?")
+CALL = r"(?=[A-Za-z_][\w.]*\s*(?:\(|$)|$)"
+"""A call begins here, as far as the text goes."""
+FIRST = re.compile(rf"\s*(?:\[\s*{CALL}|$)")
+NEXT = re.compile(rf"\s*\]\s*$|[\s,\[]*{CALL}")
 NAMES = {"true": True, "false": False, "null": None}
 
 
-class PythonicCalls:
+class PythonicCalls(Parser):
     """Reads a reply; calls of tools that there are not, and whatever follows them, are text."""
 
     def __init__(self, names: Collection[str]) -> None:
         self._names = names
-        self._held, self.num_whole = "", 0
-        self._is_text = self._has_begun = False
+        self._held, self._is_text = "", False
 
-    def push(self, text: str) -> Parsed:
+    def push(self, text: str) -> Delta:
         self._held += text
-        if not self._has_begun and not self._is_text:
-            self._has_begun = BEGIN.match(self._held) is not None
-            self._is_text = not self._has_begun and MAY_BEGIN.fullmatch(self._held) is None
         calls: list[ToolCallDelta] = []
-        while self._has_begun and not self._is_text:
-            start, end = _next_call(self._held)
-            if end is None:
-                self._is_text = start is None
-                break
-            call = self._read(self._held[start:end])
-            if call is None:
-                self._is_text = True
-                break
+        while not self._is_text and (call := self._next()) is not None:
             calls.append(call)
-            self._held = self._held[end:]
         shown = ""
         if self._is_text:
             shown, self._held = self._held, ""
-        return Parsed(shown, tuple(calls))
+        return Delta(text=shown, tool_calls=tuple(calls))
 
-    def flush(self) -> Parsed:
-        rest, self._held = self._held, ""
-        return Parsed("" if self.num_whole and not rest.strip(" \r\n\t,]") else rest)
+    def flush(self) -> str:
+        return "" if self.num_whole and not self._held.strip(" \r\n\t,]") else self._held
+
+    def _next(self) -> ToolCallDelta | None:
+        """The next call if it is whole; where none can follow, all is text from here on."""
+        begun = (NEXT if self.num_whole else FIRST).match(self._held)
+        if begun is None:
+            self._is_text = True
+            return None
+        source = self._held[begun.end() :]
+        closed = Brackets("([{", ")]}", "\"'").closed(source)
+        end = next((place for place, depth in closed if depth <= 0), None)
+        if end is None:
+            return None
+        call = self._read(source[:end])
+        self._is_text = call is None
+        if call is not None:
+            self._held = source[end:]
+            self.num_whole += 1
+        return call
 
     def _read(self, source: str) -> ToolCallDelta | None:
         try:
-            tree = ast.parse(source, mode="eval").body
-            assert isinstance(tree, ast.Call)
-            name = ast.unparse(tree.func)
-            values = {word.arg: _literal(word.value) for word in tree.keywords}
+            call = ast.parse(source, mode="eval").body
+            if not isinstance(call, ast.Call) or call.args:
+                return None
+            name = ast.unparse(call.func)
+            values = {word.arg: ast.literal_eval(Constants().visit(word.value)) for word in call.keywords}
             arguments = json.dumps(values, ensure_ascii=False)
-        except (SyntaxError, ValueError, TypeError, AssertionError, RecursionError):
+        except (SyntaxError, ValueError, TypeError, RecursionError):
             return None
-        if name not in self._names or tree.args or None in values:
+        if name not in self._names or None in values:
             return None
-        self.num_whole += 1
-        return ToolCallDelta(index=self.num_whole - 1, id=fresh_id(), name=name, arguments=arguments)
+        return ToolCallDelta(index=self.num_whole, id=fresh_id(), name=name, arguments=arguments)
 
 
-def _literal(node: ast.expr) -> object:
-    """The value of a literal; JSON's own words for constants are taken too."""
+class Constants(ast.NodeTransformer):
+    """Takes JSON's own words for constants too."""
 
-    class Constants(ast.NodeTransformer):
-        def visit_Name(self, node: ast.Name) -> ast.expr:
-            return ast.Constant(NAMES[node.id]) if node.id in NAMES else node
-
-    return ast.literal_eval(Constants().visit(node))
-
-
-def _next_call(text: str) -> tuple[int | None, int | None]:
-    """Where the next call begins and ends; no end while it is not whole, no beginning where none can follow."""
-    begun = re.match(r"[\s,\[]*(?=[A-Za-z_][\w.]*\s*(?:\(|$)|$)", text)
-    if begun is None:
-        return (0, None) if re.fullmatch(r"\s*\]\s*", text) else (None, None)
-    depth, quote, is_escaped = 0, "", False
-    for place in range(begun.end(), len(text)):
-        character = text[place]
-        if is_escaped:
-            is_escaped = False
-        elif quote:
-            is_escaped = character == "\\"
-            quote = "" if character == quote else quote
-        elif character in "\"'":
-            quote = character
-        elif character in "([{":
-            depth += 1
-        elif character in ")]}":
-            depth -= 1
-            if depth <= 0:
-                return begun.end(), place + 1
-    return begun.end(), None
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        return ast.Constant(NAMES[node.id]) if node.id in NAMES else node
