@@ -35,19 +35,14 @@ JSON_OPTIONS: Any = {
 IGNORED = frozenset(("divisibleBy", "disallow", "extends"))
 """Keywords of old drafts that llguidance passes over in silence."""
 
-ONE_SCHEMA = ("additionalProperties", "additionalItems", "items", "not", "if", "then", "else", "contains",
-              "propertyNames", "unevaluatedItems", "unevaluatedProperties", "extends", "disallow")  # fmt: skip
-MANY_SCHEMAS = ("allOf", "anyOf", "oneOf", "prefixItems", "items")
+SCHEMAS = (
+    "additionalProperties", "additionalItems", "items", "not", "if", "then", "else", "contains", "propertyNames",
+    "unevaluatedItems", "unevaluatedProperties", "extends", "disallow", "allOf", "anyOf", "oneOf", "prefixItems",
+)  # fmt: skip
+"""Keywords of a schema or a list of schemas."""
 NAMED_SCHEMAS = (
-    "properties",
-    "patternProperties",
-    "$defs",
-    "definitions",
-    "dependentSchemas",
-    "dependencies",
-)
-
-
+    "properties", "patternProperties", "$defs", "definitions", "dependentSchemas", "dependencies",
+)  # fmt: skip
 ASCII_CLASSES = {r"\d": "[0-9]", r"\D": "[^0-9]", r"\w": "[0-9A-Za-z_]", r"\W": "[^0-9A-Za-z_]"}
 """What ECMA-262, and so JSON Schema, means by these; llguidance takes the digits and letters of all scripts."""
 
@@ -121,13 +116,12 @@ class Grammars:
         constraint = Constraint(kind=kind, value=value)
         source = _source(constraint)
         limits = LLParserLimits(verbose_errors=False)
-        is_error, said = LLMatcher.validate_grammar_with_warnings(source, self._vocabulary, limits=limits)
-        if is_error or said:  # a warning tells of a part that would be passed over
-            raise _refusal(constraint, said[0])
         matcher = LLMatcher(self._vocabulary, source, log_level=0, limits=limits)
         matcher.compute_bitmask()
-        if matcher.is_error():
-            raise _refusal(constraint, matcher.get_error())
+        # a warning tells of a part that would be passed over
+        for said in (*matcher.get_grammar_warnings(), matcher.get_error()):
+            if said:
+                raise _refusal(constraint, said)
         return Grammar(matcher)
 
     @functools.cached_property
@@ -158,8 +152,7 @@ def _source(constraint: Constraint) -> str:
             raise ConfigError(
                 f"The JSON Schema is {json.dumps(value, default=str)[:80]}; it must be an object."
             )
-        _refuse_ignored(value)
-        return LLMatcher.grammar_from_json_schema(_in_ascii(value), overrides=JSON_OPTIONS)
+        return LLMatcher.grammar_from_json_schema(_prepared(value), overrides=JSON_OPTIONS)
     if kind == "choice":
         if not value or not all(isinstance(each, str) and each for each in value):
             raise ConfigError(
@@ -178,9 +171,15 @@ def _ascii(pattern: str) -> str:
     return re.sub(r"\\.", lambda escape: ASCII_CLASSES.get(escape[0], escape[0]), pattern, flags=re.DOTALL)
 
 
-def _in_ascii(schema: dict[str, Any]) -> dict[str, Any]:
+def _prepared(schema: dict[str, Any]) -> dict[str, Any]:
+    """The same schema with the classes of ASCII in its patterns; ConfigError for a keyword of IGNORED."""
     schema = copy.deepcopy(schema)
-    for _, part in _parts(schema):
+    for place, part in _parts(schema):
+        for word in IGNORED.intersection(part):
+            raise ConfigError(
+                f"The JSON Schema at {place} has the keyword '{word}' of an old draft, which cannot be held to. "
+                "Say it with keywords of draft 4 or later."
+            )
         if isinstance(pattern := part.get("pattern"), str):
             part["pattern"] = _ascii(pattern)
         if isinstance(named := part.get("patternProperties"), dict):
@@ -188,46 +187,30 @@ def _in_ascii(schema: dict[str, Any]) -> dict[str, Any]:
     return schema
 
 
-def _refuse_ignored(schema: dict[str, Any]) -> None:
-    for place, part in _parts(schema):
-        for word in IGNORED.intersection(part):
-            raise ConfigError(
-                f"The JSON Schema at {place} has the keyword '{word}' of an old draft, which cannot be held to. "
-                "Say it with keywords of draft 4 or later."
-            )
-
-
 def _refusal(constraint: Constraint, said: str) -> ConfigError:
     """Says what does not compile and, of a schema, where it stands."""
-    place = ""
-    if constraint.kind == "json_schema":
-        found = [
-            where for where, part in _parts(constraint.value) if any(f'"{word}"' in said for word in part)
-        ]
-        place = f" at {found[0]}" if found else ""
+    parts = _parts(constraint.value)
+    places = (f" at {place}" for place, part in parts if any(f'"{word}"' in said for word in part))
     return ConfigError(
-        f"The {constraint.kind} constraint{place} cannot be held to, so it is refused: {_first_line(said)}. "
-        "Leave that part out or say it otherwise."
+        f"The {constraint.kind} constraint{next(places, '')} cannot be held to, so it is refused: "
+        f"{_first_line(said)}. Leave that part out or say it otherwise."
     )
 
 
-def _parts(schema: Any, place: str = "#") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every schema within a schema, with its JSON pointer."""
-    todo = [(place, schema)]
+def _parts(schema: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every schema within a schema, with its JSON pointer, the outer ones first."""
+    todo = [("#", schema)]
     while todo:
-        where, part = todo.pop(0)
-        if not isinstance(part, dict):
-            continue
-        yield where, part
-        todo += [(f"{where}/{word}", part.get(word)) for word in ONE_SCHEMA]
-        for word in MANY_SCHEMAS:
-            several = part.get(word)
-            if isinstance(several, list):
-                todo += [(f"{where}/{word}/{index}", each) for index, each in enumerate(several)]
-        for word in NAMED_SCHEMAS:
-            named = part.get(word)
-            if isinstance(named, dict):
-                todo += [(f"{where}/{word}/{name}", each) for name, each in named.items()]
+        place, part = todo.pop(0)
+        if isinstance(part, list):
+            todo += [(f"{place}/{index}", each) for index, each in enumerate(part)]
+        elif isinstance(part, dict):
+            todo += [(f"{place}/{word}", part.get(word)) for word in SCHEMAS]
+            for word in NAMED_SCHEMAS:
+                named = part.get(word)
+                if isinstance(named, dict):
+                    todo += [(f"{place}/{word}/{name}", each) for name, each in named.items()]
+            yield place, part
 
 
 def _first_line(text: str) -> str:
