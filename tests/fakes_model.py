@@ -212,9 +212,7 @@ class House:
         self.pipeline = Pipeline(shelf, Tracer(self.log), Keys(key), aliases)
         self.feedback = Feedback(self.log)
         self.drawer = drawer.Drawer(self.database, folder / "files")
-        self.app = create(
-            self.pipeline, shelf, self.feedback, shelf, shelf, drawer=self.drawer, limits=limits
-        )
+        self.app = create(self.pipeline, shelf, self.feedback, drawer=self.drawer, limits=limits)
 
     def events(self, type):  # noqa: A002
         self.log.flush()

@@ -43,9 +43,7 @@ def test_a_model_lives_from_documents_to_its_next_version(tmp_path):
         promote(workspace, base.reference)
         door = Door(workspace)
         pipeline = Pipeline(door, workspace.tracer, Keys())
-        with in_background(
-            create(pipeline, door, workspace.feedback, door, door, drawer=workspace.drawer)
-        ) as url:
+        with in_background(create(pipeline, door, workspace.feedback, drawer=workspace.drawer)) as url:
             for number in range(6):
                 said = ask(url, f"How many {PLACES[number % len(PLACES)]}s of row {number}?")
                 assert said["assistant"] == base.reference

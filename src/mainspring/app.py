@@ -333,7 +333,7 @@ class Workspace:
 class Door:
     """A workspace as the door sees it: models by name, documents, health.
 
-    Implements gateway.base.Directory, serve.base.Documents and serve.base.Info.
+    Implements serve.base.Served.
     """
 
     def __init__(self, workspace: Workspace) -> None:

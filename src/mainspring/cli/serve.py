@@ -53,7 +53,7 @@ def serve(
             raise NotFoundError(f"There is no model to serve in {workspace}. Run `mainspring fetch`.")
         pipeline = Pipeline(door, opened.tracer, Keys.from_environment(), settings.aliases)
         run(
-            create(pipeline, door, opened.feedback, door, door, drawer=opened.drawer, limits=settings.limits),
+            create(pipeline, door, opened.feedback, drawer=opened.drawer, limits=settings.limits),
             host,
             port,
             prepare=lambda: (door.warm(*([named] if named else [])), _advise(settings.engine)),

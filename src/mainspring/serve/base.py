@@ -9,21 +9,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from mainspring import errors
+from mainspring.gateway.base import Directory
 from mainspring.gateway.drawer import LostError
 from mainspring.infer.stats import EngineStats
 from mainspring.knowledge.scope import Scope
 
 
-class Documents(Protocol):
-    """The stored sources of answers."""
+class Served(Directory, Protocol):
+    """What stands behind the door: models, the stored sources of answers, and how the server is doing."""
 
     def document(self, id: str, scope: Scope) -> tuple[str, str]:  # noqa: A002 - the field's own name
         """Title and text of a document that `scope` may see; NotFoundError for any other."""
         ...
-
-
-class Info(Protocol):
-    """How the server is doing."""
 
     def health(self) -> str | None:
         """None while it can answer, else what is wrong: the engine's thread has ended, and why."""
@@ -57,7 +54,7 @@ class FieldError(errors.ConfigError):
         return FieldError(text, param=path, code=self.code)
 
 
-KINDS: dict[type[Exception], tuple[str, str | None]] = {
+KINDS: dict[type, tuple[str, str | None]] = {
     errors.AuthenticationError: ("authentication_error", "invalid_api_key"),
     errors.NotFoundError: ("invalid_request_error", "not_found"),
     LostError: ("invalid_request_error", "object_not_found"),
@@ -78,13 +75,12 @@ ANTHROPIC_KINDS = {
 
 def fault_of(error: Exception) -> Fault:
     """An error in the shape that OpenAI's clients read; a stranger's text is never shown."""
-    kind = next((kind for kind in type(error).__mro__ if kind in KINDS), None)
-    if kind is None:
+    if not isinstance(error, errors.MainspringError):
         return Fault(
             message="The server failed on this request; its log says where. Try again, or report it.",
             type="server_error",
         )
-    name, code = KINDS[kind]
+    name, code = next(KINDS[kind] for kind in type(error).__mro__ if kind in KINDS)
     named = re.match(r"`([\w.\[\]]+)`", str(error))  # an error below the door that begins with a field's name
     param = getattr(error, "param", None) or (named[1] if named else None)
     param = "messages" if isinstance(error, errors.ChatError) else param
@@ -99,9 +95,8 @@ def respond(value: object, *, status: int = 200, headers: dict[str, str] | None 
 
 
 def respond_fault(fault: Fault, status: int, path: str, headers: dict[str, str] | None = None) -> Response:
-    if path.startswith("/v1/messages"):
-        return respond(anthropic_fault(fault, status), status=status, headers=headers)
-    return respond({"error": fault}, status=status, headers=headers)
+    told = anthropic_fault(fault, status) if path.startswith("/v1/messages") else {"error": fault}
+    return respond(told, status=status, headers=headers)
 
 
 def anthropic_fault(fault: Fault, status: int) -> dict[str, Any]:

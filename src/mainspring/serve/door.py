@@ -12,7 +12,6 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mainspring.errors import MainspringError, NotFoundError
-from mainspring.gateway.base import Directory
 from mainspring.gateway.batches import Batches
 from mainspring.gateway.drawer import Drawer
 from mainspring.gateway.exchange import CLIENT_REQUEST
@@ -21,7 +20,7 @@ from mainspring.gateway.pipeline import Pipeline
 from mainspring.observe.feedback import Feedback
 from mainspring.serve import openapi
 from mainspring.serve.anthropic import Anthropic
-from mainspring.serve.base import Documents, Fault, Info, fault_of, respond_fault
+from mainspring.serve.base import Fault, Served, fault_of, respond_fault
 from mainspring.serve.completions import Completions
 from mainspring.serve.files import Files, ask_inward
 from mainspring.serve.limits import Limits
@@ -45,14 +44,7 @@ HEADERS = {
 
 
 def create(
-    pipeline: Pipeline,
-    directory: Directory,
-    feedback: Feedback,
-    documents: Documents,
-    info: Info,
-    *,
-    drawer: Drawer,
-    limits: Limits | None = None,
+    pipeline: Pipeline, served: Served, feedback: Feedback, *, drawer: Drawer, limits: Limits | None = None
 ) -> Starlette:
     """The application that a server runs; `app.state.batches` works while it does."""
     batches = Batches(drawer, lambda path, body: ask_inward(app, path, body))
@@ -63,11 +55,11 @@ def create(
             *Chats(pipeline, stored).routes(),
             *Anthropic(pipeline).routes(),
             *Files(drawer, batches).routes(),
-            *Responses(pipeline, directory, drawer).routes(),
+            *Responses(pipeline, served, drawer).routes(),
             *Completions(pipeline).routes(),
-            *Tokens(pipeline, directory).routes(),
-            *Models(pipeline, directory).routes(),
-            *Own(pipeline.meter, feedback, documents, info).routes(),
+            *Tokens(pipeline, served).routes(),
+            *Models(pipeline, served).routes(),
+            *Own(pipeline.meter, feedback, served).routes(),
             Route("/openapi.json", openapi.show, methods=["GET"]),
         ],
         exception_handlers={

@@ -14,7 +14,7 @@ from mainspring.gateway.meter import Meter
 from mainspring.observe import prometheus
 from mainspring.observe.feedback import Feedback
 from mainspring.serve import body as bodies
-from mainspring.serve.base import Documents, Info, authenticate, respond
+from mainspring.serve.base import Served, authenticate, respond
 
 WEB = Path(__file__).parent / "web"
 
@@ -30,8 +30,8 @@ class FeedbackBody(bodies.Body, frozen=True, kw_only=True):
 class Own:
     """The endpoints of the page."""
 
-    def __init__(self, meter: Meter, feedback: Feedback, documents: Documents, info: Info) -> None:
-        self._meter, self._feedback, self._documents, self._info = meter, feedback, documents, info
+    def __init__(self, meter: Meter, feedback: Feedback, served: Served) -> None:
+        self._meter, self._feedback, self._served = meter, feedback, served
         self._watchers = anyio.CapacityLimiter(4)
 
     def routes(self) -> list[BaseRoute]:
@@ -55,7 +55,7 @@ class Own:
 
     async def ready(self, request: Request) -> Response:
         """Whether a request would be answered; open as well, and not behind those that wait for a thread."""
-        fault = await anyio.to_thread.run_sync(self._info.health, limiter=self._watchers)
+        fault = await anyio.to_thread.run_sync(self._served.health, limiter=self._watchers)
         if fault is None:
             return respond({"status": "ok"})
         return respond({"status": "failed", "detail": fault}, status=503)
@@ -63,13 +63,13 @@ class Own:
     async def metrics(self, request: Request) -> Response:
         """Figures for Prometheus, to whom the key belongs."""
         authenticate(request)
-        stats = await anyio.to_thread.run_sync(self._info.stats, limiter=self._watchers)
+        stats = await anyio.to_thread.run_sync(self._served.stats, limiter=self._watchers)
         return Response(prometheus.text(self._meter, stats), media_type=prometheus.MEDIA_TYPE)
 
     def document(self, request: Request) -> Response:
         """The whole text of a source, so that a citation's positions can be shown in it."""
         id_ = request.path_params["document"]
-        title, text = self._documents.document(id_, authenticate(request))
+        title, text = self._served.document(id_, authenticate(request))
         return respond({"document": id_, "title": title, "text": text})
 
     async def give(self, request: Request) -> Response:
