@@ -2,12 +2,15 @@
 
 import asyncio
 import difflib
+import functools
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, TypeVar
 
 import msgspec
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
+from starlette.responses import Response
 
 from mainspring.serve.base import FieldError
 
@@ -38,6 +41,18 @@ async def read(request: Request, kind: type[T]) -> T:
             f"The body is a JSON {type(value).__name__}; it must be one JSON object.", code="invalid_json"
         )
     return parse(kind, value)
+
+
+def reading(
+    kind: type[T], answer: Callable[[Request, T], Response]
+) -> Callable[[Request], Awaitable[Response]]:
+    """An endpoint that reads a body as `kind` and answers it in a thread of its own."""
+
+    @functools.wraps(answer)
+    async def endpoint(request: Request) -> Response:
+        return await run_in_threadpool(answer, request, await read(request, kind))
+
+    return endpoint
 
 
 async def read_bytes(request: Request, most: int) -> bytes:

@@ -29,7 +29,6 @@ from mainspring.serve.openai import Chats
 from mainspring.serve.own import Own
 from mainspring.serve.responses import Responses
 from mainspring.serve.stored import Stored
-from mainspring.serve.tokens import Tokens
 from mainspring.trace import announce_request_id
 
 MAX_ID = 128
@@ -57,7 +56,6 @@ def create(
             *Files(drawer, batches).routes(),
             *Responses(pipeline, served, drawer).routes(),
             *Completions(pipeline).routes(),
-            *Tokens(pipeline, served).routes(),
             *Models(pipeline, served).routes(),
             *Own(pipeline.meter, feedback, served).routes(),
             Route("/openapi.json", openapi.show, methods=["GET"]),

@@ -1,30 +1,33 @@
-"""/v1/models, /v1/embeddings, /v1/rerank in the shapes of Cohere and Jina, and why there are no moderations.
+"""What models are there, and what they do besides chatting: /v1/models, /v1/embeddings, /v1/rerank in the shapes
+of Cohere and Jina, /tokenize, /detokenize, /tokenizer_info in vLLM's; and why there are no moderations.
 
 Of a model's row one field is ours: `mainspring`, which says what it is for. `user` of embeddings and
 `max_chunks_per_doc`, `max_tokens_per_doc` and `truncate` of rerankings are accepted and change nothing: texts
-are read as far as the model reads.
+are read as far as the model reads. The ids of a prompt to /tokenize are those that /v1/completions continues:
+without a template, without a special token in front.
 """
 
 import base64
 import time
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 import numpy as np
 from msgspec import Meta
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from mainspring.errors import NotFoundError
-from mainspring.gateway.base import Directory
+from mainspring.gateway.base import Directory, is_text_model
 from mainspring.gateway.pipeline import Pipeline
+from mainspring.protocols import TextModel
 from mainspring.serve import body as bodies
 from mainspring.serve.base import FieldError, authenticate, bearer, listing, respond
 from mainspring.serve.fields import Id
 from mainspring.serve.openai import UNMODERATED
+from mainspring.serve.openai_body import ChatBody, chat_request
 
 MAX_INPUTS = 2048
 
@@ -55,6 +58,20 @@ class ModerationBody(bodies.Body, frozen=True, kw_only=True):
     model: str | None = None
 
 
+class TokenizeBody(bodies.Body, frozen=True, kw_only=True):
+    neutral: ClassVar = {"add_special_tokens": (False,), "add_generation_prompt": (True,)}
+    model: str
+    prompt: str | None = None
+    messages: list[dict[str, Any]] | None = None
+    tools: tuple[dict[str, Any], ...] = ()
+    return_token_strs: bool = False
+
+
+class DetokenizeBody(bodies.Body, frozen=True, kw_only=True):
+    model: str
+    tokens: list[Id]
+
+
 class Models:
     """The endpoints of what is served besides text that is generated."""
 
@@ -63,43 +80,75 @@ class Models:
         self._created = int(time.time())
 
     def routes(self) -> list[Route]:
+        rerank = bodies.reading(RerankBody, self.rerank)
         return [
             Route("/v1/models", self.models, methods=["GET"]),
             Route("/v1/models/{name:path}", self.model, methods=["GET"]),
             Route("/v1/models/{name:path}", self.delete, methods=["DELETE"]),
             Route("/v1/moderations", self.moderate, methods=["POST"]),
-            Route("/v1/embeddings", self.embeddings, methods=["POST"]),
-            *(Route(path, self.rerank, methods=["POST"]) for path in ("/v1/rerank", "/v2/rerank", "/rerank")),
+            Route("/v1/embeddings", bodies.reading(EmbeddingBody, self.embeddings), methods=["POST"]),
+            *(Route(path, rerank, methods=["POST"]) for path in ("/v1/rerank", "/v2/rerank", "/rerank")),
+            Route("/tokenize", bodies.reading(TokenizeBody, self.tokenize), methods=["POST"]),
+            Route("/detokenize", bodies.reading(DetokenizeBody, self.detokenize), methods=["POST"]),
+            Route("/tokenizer_info", self.tokenizer_info, methods=["GET"]),
         ]
 
-    async def embeddings(self, request: Request) -> Response:
-        parsed = await bodies.read(request, EmbeddingBody)
-        done = await run_in_threadpool(
-            self._pipeline.embed, parsed.model, _inputs(parsed.input), bearer(request), parsed.dimensions
-        )
+    def embeddings(self, request: Request, body: EmbeddingBody) -> Response:
+        done = self._pipeline.embed(body.model, _inputs(body.input), bearer(request), body.dimensions)
         rows = np.asarray(done.vectors, dtype="<f4")
         data = [
-            {"object": "embedding", "index": index, "embedding": _vector(row, parsed.encoding_format)}
+            {"object": "embedding", "index": index, "embedding": _vector(row, body.encoding_format)}
             for index, row in enumerate(rows)
         ]
         usage = {"prompt_tokens": done.num_tokens, "total_tokens": done.num_tokens}
-        return respond({"object": "list", "model": parsed.model, "data": data, "usage": usage})
+        return respond({"object": "list", "model": body.model, "data": data, "usage": usage})
 
-    async def rerank(self, request: Request) -> Response:
+    def rerank(self, request: Request, body: RerankBody) -> Response:
         """The texts by how well they answer, the best first."""
-        parsed = await bodies.read(request, RerankBody)
-        texts = [one if isinstance(one, str) else one.text for one in parsed.documents]
-        done = await run_in_threadpool(
-            self._pipeline.rerank, parsed.model, parsed.query, texts, bearer(request)
-        )
-        order = np.argsort(-done.scores, kind="stable")[: parsed.top_n]
+        texts = [one if isinstance(one, str) else one.text for one in body.documents]
+        done = self._pipeline.rerank(body.model, body.query, texts, bearer(request))
+        order = np.argsort(-done.scores, kind="stable")[: body.top_n]
         results = [
             {"index": int(index), "relevance_score": float(done.scores[index])}
-            | ({"document": {"text": texts[index]}} if parsed.return_documents else {})
+            | ({"document": {"text": texts[index]}} if body.return_documents else {})
             for index in order
         ]
         meta = {"api_version": {"version": "2"}, "billed_units": {"search_units": 1}}
-        return respond({"id": done.request, "model": parsed.model, "results": results, "meta": meta})
+        return respond({"id": done.request, "model": body.model, "results": results, "meta": meta})
+
+    def tokenize(self, request: Request, body: TokenizeBody) -> Response:
+        """The ids of a text, or of messages as the model would be shown them."""
+        if (body.prompt is None) == (body.messages is None):
+            raise FieldError("`prompt` or `messages` must be given, and not both.", param="prompt")
+        model = self._pipeline.text_model(body.model, bearer(request))
+        if body.prompt is not None:
+            ids = model.encode(body.prompt)
+        else:
+            sent = {"model": body.model, "messages": body.messages, "tools": body.tools}
+            chat = chat_request(bodies.parse(ChatBody, sent), bearer(request))
+            ids = model.prompt_ids(chat.messages, chat.ask)
+        texts = [model.decode([one]) for one in ids] if body.return_token_strs else None
+        return respond(
+            {"count": len(ids), "max_model_len": model.context, "tokens": ids, "token_strs": texts}
+        )
+
+    def detokenize(self, request: Request, body: DetokenizeBody) -> Response:
+        model = self._pipeline.text_model(body.model, bearer(request))
+        return respond({"prompt": model.decode(body.tokens)})
+
+    def tokenizer_info(self, request: Request) -> Response:
+        """What is known of a model's tokens; of the first plain model where none is named."""
+        name = request.query_params.get("model")
+        model = self._first(request) if name is None else self._pipeline.text_model(name, bearer(request))
+        return respond({"model": model.name, "max_model_len": model.context})
+
+    def _first(self, request: Request) -> TextModel:
+        scope = authenticate(request)
+        models = (self._directory.chat(name, scope) for name in self._directory.names())
+        model = next(filter(is_text_model, models), None)
+        if model is None:
+            raise NotFoundError("There is no plain model whose tokens could be shown.")
+        return model
 
     def models(self, request: Request) -> Response:
         """All models, as the clients of both dialects read them; the extension field says what each is for."""
@@ -148,7 +197,7 @@ class Models:
 
 def _inputs(given: str | list[Any]) -> list[str] | list[list[int]]:
     """The texts, or the ids of texts, that are to be embedded."""
-    alone = isinstance(given, str) or (bool(given) and all(isinstance(one, int) for one in given))
+    alone = isinstance(given, str) or all(isinstance(one, int) for one in given)
     many: list[Any] = [given] if alone else list(given)
     if len({type(one) for one in many}) > 1:
         raise FieldError("`input` mixes texts and token ids; send one kind.", param="input")

@@ -26,7 +26,6 @@ from mainspring.serve import (
     own,
     responses_body,
     stored,
-    tokens,
 )
 from mainspring.serve.base import Fault, respond
 from mainspring.serve.body import Body
@@ -46,8 +45,8 @@ KINDS: dict[str, type[Body]] = {
     "/v1/moderations": models.ModerationBody,
     "/v1/rerank": models.RerankBody, "/v2/rerank": models.RerankBody, "/rerank": models.RerankBody,
     "/v1/batches": files.BatchBody,
-    "/tokenize": tokens.TokenizeBody,
-    "/detokenize": tokens.DetokenizeBody,
+    "/tokenize": models.TokenizeBody,
+    "/detokenize": models.DetokenizeBody,
     "/feedback": own.FeedbackBody,
 }  # fmt: skip
 BODIES = {path: (kind, {*kind.harmless, *kind.neutral}) for path, kind in KINDS.items()}
