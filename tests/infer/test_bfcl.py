@@ -9,8 +9,9 @@ import pytest
 from fakes_bpe import make_tokenizer
 from mainspring.infer.grammar import Grammars
 from mainspring.infer.tools.base import whole_calls
-from mainspring.infer.tools.formats import HERMES, LLAMA3_JSON, MISTRAL, PYTHONIC
+from mainspring.infer.tools.formats import HermesCalls, Llama3Calls, MistralCalls
 from mainspring.infer.tools.plan import calls_schema
+from mainspring.infer.tools.pythonic import PythonicCalls
 from mainspring.schema import Constraint, Tool
 
 FOLDER = (
@@ -58,18 +59,18 @@ def written(calls):
         f"{tool}({', '.join(f'{key}={value!r}' for key, value in values.items())})" for tool, values in calls
     ]
     return {
-        HERMES: "\n".join(f"<tool_call>\n{each}\n</tool_call>" for each in said),
-        MISTRAL: f"[TOOL_CALLS] [{', '.join(said)}]",
-        LLAMA3_JSON: "; ".join(each.replace('"arguments"', '"parameters"', 1) for each in said),
-        PYTHONIC: f"[{', '.join(python)}]",
+        HermesCalls: "\n".join(f"<tool_call>\n{each}\n</tool_call>" for each in said),
+        MistralCalls: f"[TOOL_CALLS] [{', '.join(said)}]",
+        Llama3Calls: "; ".join(each.replace('"arguments"', '"parameters"', 1) for each in said),
+        PythonicCalls: f"[{', '.join(python)}]",
     }
 
 
 @pytest.mark.parametrize("data", ["simple_python", "multiple"])
-@pytest.mark.parametrize("format_", [HERMES, LLAMA3_JSON, MISTRAL, PYTHONIC])
+@pytest.mark.parametrize("format_", [HermesCalls, Llama3Calls, MistralCalls, PythonicCalls])
 def test_every_right_answer_is_read_back_in_every_format(data, format_):
     for tools, wanted in rows(data):
-        parser, calls = format_.parser([tool.name for tool in tools]), []
+        parser, calls = format_([tool.name for tool in tools]), []
         text = written(wanted)[format_]
         shown = ""
         for start in range(0, len(text), 4):

@@ -5,10 +5,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mainspring.infer.tools.base import whole_calls
-from mainspring.infer.tools.formats import HERMES, LLAMA3_JSON, MISTRAL, PYTHONIC, choose
+from mainspring.infer.tools.formats import HermesCalls, Llama3Calls, MistralCalls, choose
+from mainspring.infer.tools.pythonic import PythonicCalls
 
 NAMES = ("get_weather", "math.add", "now")
-BY_NAME = {"hermes": HERMES, "llama3_json": LLAMA3_JSON, "mistral": MISTRAL, "pythonic": PYTHONIC}
+BY_NAME = {
+    "hermes": HermesCalls,
+    "llama3_json": Llama3Calls,
+    "mistral": MistralCalls,
+    "pythonic": PythonicCalls,
+}
 WEATHER = {"city": 'Oslo "north" {\u00e9}', "days": [1, {"a": "]"}], "exact": True}
 A = json.dumps({"name": "get_weather", "arguments": WEATHER}, ensure_ascii=False)
 B = '{"name": "math.add", "parameters": {"x": 1}}'
@@ -19,7 +25,7 @@ LIST = '[get_weather(city=\'Oslo "north" {\u00e9}\', days=[1, {"a": "]"}], exact
 
 def read(name, text, sizes=()):
     """(text, calls as (name, arguments), their pieces) of a reply that comes in pieces of these sizes."""
-    parser, shown, deltas = BY_NAME[name].parser(NAMES), "", []
+    parser, shown, deltas = BY_NAME[name](NAMES), "", []
     sizes = list(sizes) or [len(text) or 1]
     while text:
         size = sizes[0] if len(sizes) == 1 else sizes.pop(0)

@@ -5,16 +5,25 @@ Nothing that the model writes is lost: what only looks like a call and turns out
 
 import itertools
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from operator import attrgetter
 
 from mainspring.schema import Delta, ToolCall, ToolCallDelta
 
 
 class Parser:
-    """Reads one reply, of which `num_whole` calls have ended so far; this one reads no calls."""
+    """Reads one reply, of which `num_whole` calls have ended so far; this one reads no calls.
 
-    num_whole = 0
+    `marks` in a template tell that it speaks a format. `special` are special tokens that its reader must see, which
+    decoding leaves out otherwise. Calls of other tools than those of `names` are text.
+    """
+
+    marks: tuple[str, ...] = ()
+    special: tuple[str, ...] = ()
+
+    def __init__(self, names: Collection[str] = ()) -> None:
+        self.num_whole = 0
+        self._names, self._held = names, ""
 
     def push(self, text: str) -> Delta:
         """What this piece of text makes certain: text to show, and pieces of calls."""

@@ -103,23 +103,19 @@ def _value(text: str) -> Any:
 class JsonCalls(Parser):
     """Reads a reply; see the module.
 
-    Args:
-        names: of the tools that there are; calls of others are text.
-        opening: what stands before calls.
-        closing: what stands behind them, "" for nothing.
-        is_open: whether calls may begin without the opening, at the reply's beginning.
-        is_named: whether a call may also be the tool's name and its arguments, `name[ARGS]{...}`.
-
+    `opening` stands before calls, `closing` behind them, where anything does. `is_open` says whether calls may begin
+    without the opening, at the reply's beginning; `is_named` whether a call may also be the tool's name and its
+    arguments, `name[ARGS]{...}`.
     """
 
-    def __init__(
-        self, names: Collection[str], opening: str, closing: str = "", *, is_open: bool = False,
-        is_named: bool = False,
-    ) -> None:  # fmt: skip
-        self._names, self._opening, self._closing = names, opening, closing
-        self._held = ""
+    opening: str
+    closing = ""
+    is_open = is_named = False
+
+    def __init__(self, names: Collection[str]) -> None:
+        super().__init__(names)
         self._call: JsonCall | None = None
-        self._is_inside, self._is_named = is_open, is_named
+        self._is_inside = self.is_open
         self._before = ""  # what stands before a call that is not known to be one yet
         self._shown, self._pieces = "", tuple[ToolCallDelta, ...]()
 
@@ -137,8 +133,8 @@ class JsonCalls(Parser):
 
     def _outside(self) -> bool:
         """Show text up to an opening, to which white space before it belongs; True where there is one."""
-        before, found, after = self._held.partition(self._opening)
-        sure = before if found else before[: len(before) - overlap(before, self._opening)]
+        before, found, after = self._held.partition(self.opening)
+        sure = before if found else before[: len(before) - overlap(before, self.opening)]
         shown = sure.rstrip()
         self._shown += shown
         if not found:
@@ -165,19 +161,19 @@ class JsonCalls(Parser):
 
     def _between(self) -> bool:
         """What stands before, between and behind objects."""
-        rest = self._held.lstrip(BETWEEN if self._before or self._closing == "]" else BETWEEN + "]")
-        named = NAMED.match(rest) if self._is_named else None
+        rest = self._held.lstrip(BETWEEN if self._before or self.closing == "]" else BETWEEN + "]")
+        named = NAMED.match(rest) if self.is_named else None
         name, start = (named[1], named.end()) if named is not None else (None, 0)
         if rest.startswith("{", start) and name in (None, *self._names):
             self._before += self._held[: len(self._held) - len(rest) + start]
             self._call, self._held = JsonCall(self.num_whole, self._names, name), rest[start:]
             return True
-        if self._closing and rest.startswith(self._closing):
-            self._held = rest[len(self._closing) :]
+        if self.closing and rest.startswith(self.closing):
+            self._held = rest[len(self.closing) :]
             return self._leave(
-                self._before and self._before + self._closing
+                self._before and self._before + self.closing
             )  # a pair with nothing in it is text
-        if self._closing.startswith(rest) or (self._is_named and BEGINS_NAME.fullmatch(rest)):
+        if self.closing.startswith(rest) or (self.is_named and BEGINS_NAME.fullmatch(rest)):
             return False
         return self._leave(self._before)
 

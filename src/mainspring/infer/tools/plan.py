@@ -13,7 +13,7 @@ from typing import Any
 
 from mainspring.errors import ConfigError
 from mainspring.infer.tools.base import Parser
-from mainspring.infer.tools.formats import LLAMA3_JSON, choose
+from mainspring.infer.tools.formats import Llama3Calls, choose
 from mainspring.schema import Ask, Constraint, Tool
 
 MAX_FORCED_CALLS = 16
@@ -41,9 +41,7 @@ def plan(ask: Ask, template: str) -> ToolPlan:
 
     """
     names = [tool.name for tool in ask.tools]
-    if ask.tool_choice not in ("auto", "none", "required", *names) or (
-        ask.tool_choice == "required" and not names
-    ):
+    if ask.tool_choice not in {"auto", "none", *names} and not (ask.tool_choice == "required" and names):
         raise ConfigError(
             f"`tool_choice` is '{ask.tool_choice}'; it must be auto, none, required (with tools) or one of the tools: "
             f"{', '.join(names) or 'none was given'}."
@@ -60,9 +58,9 @@ def plan(ask: Ask, template: str) -> ToolPlan:
         forced = [tool for tool in ask.tools if ask.tool_choice in ("required", tool.name)]
         several = ask.parallel_tool_calls and ask.tool_choice == "required"
         constraint = Constraint(kind="json_schema", value=calls_schema(forced, several=several))
-        spoken = LLAMA3_JSON
+        spoken = Llama3Calls
     return ToolPlan(
-        shown=ask.tools, constraint=constraint, parser=functools.partial(spoken.parser, names),
+        shown=ask.tools, constraint=constraint, parser=functools.partial(spoken, names),
         special=spoken.special, max_calls=None if ask.parallel_tool_calls else 1,
     )  # fmt: skip
 

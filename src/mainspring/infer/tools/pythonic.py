@@ -6,7 +6,6 @@ A call comes out whole, once its bracket is closed: only then is it known to be 
 import ast
 import json
 import re
-from collections.abc import Collection
 
 from mainspring.infer.tools.base import Brackets, Parser, fresh_id
 from mainspring.schema import Delta, ToolCallDelta
@@ -19,11 +18,10 @@ NAMES = {"true": True, "false": False, "null": None}
 
 
 class PythonicCalls(Parser):
-    """Reads a reply; calls of tools that there are not, and whatever follows them, are text."""
+    """Reads a reply; what follows a call of a tool that there is not is text as well."""
 
-    def __init__(self, names: Collection[str]) -> None:
-        self._names = names
-        self._held, self._is_text = "", False
+    marks = ("func_name1(", "<|python_start|>")
+    _is_text = False
 
     def push(self, text: str) -> Delta:
         self._held += text
