@@ -123,14 +123,12 @@ def tenant_of(request: Request) -> str:
     return authenticate(request).tenant
 
 
-def page_of(
-    request: Request, rows: list[dict[str, Any]], order: str = "desc"
-) -> tuple[list[dict[str, Any]], bool]:
-    """The part of rows, the oldest first, that a request's query asks for; and whether more come; see Drawer.page."""
+def page_of(request: Request, rows: list[dict[str, Any]], order: str = "desc") -> dict[str, Any]:
+    """The part of rows, given the oldest first, that a request's query asks for; see Drawer.page."""
     after, limit, is_rising = page_query(request, order=order)
     rows = rows if is_rising else rows[::-1]
     start = next((n for n, row in enumerate(rows, 1) if row["id"] == after), 0)
-    return rows[start : start + limit], len(rows) > start + limit
+    return listing(rows[start : start + limit], has_more=len(rows) > start + limit)
 
 
 def page_query(request: Request, most: int = 100, order: str = "desc") -> tuple[str | None, int, bool]:

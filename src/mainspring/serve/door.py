@@ -103,17 +103,16 @@ class Guard:
                 sent["x-request-id"] = sent["request-id"] = identity  # OpenAI's name for it, and Anthropic's
             await send(message)
 
-        stranger = _stranger(headers) if self._keys.is_open else None
-        if stranger is None:
-            await self._app(scope, receive, send_guarded)
-            return
-        fault = Fault(
-            message=f"This server has no API key and answers only pages of its own, not {stranger}. "
-            "Open it as http://127.0.0.1 or set MAINSPRING_API_KEY.",
-            type="permission_error",
-            code="foreign_origin",
-        )
-        await respond_fault(fault, 403, scope["path"])(scope, receive, send_guarded)
+        app = self._app
+        if self._keys.is_open and (stranger := _stranger(headers)) is not None:
+            fault = Fault(
+                message=f"This server has no API key and answers only pages of its own, not {stranger}. "
+                "Open it as http://127.0.0.1 or set MAINSPRING_API_KEY.",
+                type="permission_error",
+                code="foreign_origin",
+            )
+            app = respond_fault(fault, 403, scope["path"])
+        await app(scope, receive, send_guarded)
 
 
 def _stranger(headers: Headers) -> str | None:
@@ -155,11 +154,8 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
     if error.status_code == 404:
         message = f"There is nothing at {path}. The API begins at /v1/chat/completions, the page at /."
     elif error.status_code == 405:
-        routes = [route for route in request.app.routes if isinstance(route, Route)]
-        there = (route for route in routes if route.path_regex.match(path))
-        allowed = headers["Allow"] = ", ".join(
-            sorted({name for route in there for name in route.methods or ()})
-        )
+        there = (one for one in request.app.routes if isinstance(one, Route) and one.path_regex.match(path))
+        allowed = headers["Allow"] = ", ".join(sorted({name for one in there for name in one.methods or ()}))
         message = f"{path} does not take {method}; it takes {allowed}."
     else:
         message = f"{method} {path}: {error.detail}."

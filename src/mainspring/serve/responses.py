@@ -27,7 +27,7 @@ from mainspring.schema import ChatRequest, Message
 from mainspring.serve import body as bodies
 from mainspring.serve import responses_told as told
 from mainspring.serve import sse
-from mainspring.serve.base import FieldError, bearer, listing, page_of, respond, tenant_of
+from mainspring.serve.base import FieldError, bearer, page_of, respond, tenant_of
 from mainspring.serve.bridge import Bridge, never
 from mainspring.serve.fields import KEEP_S
 from mainspring.serve.responses_body import (
@@ -161,7 +161,7 @@ class Responses:
     async def items(self, request: Request) -> Response:
         """What was sent for a response, a page at a time."""
         kept, _ = await self._kept(request)
-        return respond(listing(*page_of(request, kept["items"])))
+        return respond(page_of(request, kept["items"]))
 
     def _before(self, body: CompactBody, tenant: str) -> tuple[str, list[dict[str, Any]]]:
         """The model that answers, and all that was said before, the oldest first."""

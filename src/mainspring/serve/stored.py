@@ -80,7 +80,7 @@ class Stored:
 
     def messages(self, request: Request) -> Response:
         """What was sent for a completion, a page at a time."""
-        return respond(listing(*page_of(request, self._get(request)["messages"], order="asc")))
+        return respond(page_of(request, self._get(request)["messages"], order="asc"))
 
     def _get(self, request: Request) -> dict[str, Any]:
         return self._drawer.get(KIND, request.path_params["completion"], tenant_of(request))
