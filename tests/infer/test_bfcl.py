@@ -9,7 +9,7 @@ import pytest
 from fakes_bpe import make_tokenizer
 from mainspring.infer.grammar import Grammars
 from mainspring.infer.tools.base import whole_calls
-from mainspring.infer.tools.formats import HermesCalls, Llama3Calls, MistralCalls
+from mainspring.infer.tools.json_calls import HermesCalls, Llama3Calls, MistralCalls
 from mainspring.infer.tools.plan import calls_schema
 from mainspring.infer.tools.pythonic import PythonicCalls
 from mainspring.schema import Constraint, Tool

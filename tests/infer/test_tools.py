@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mainspring.infer.tools.base import whole_calls
-from mainspring.infer.tools.formats import HermesCalls, Llama3Calls, MistralCalls, choose
+from mainspring.infer.tools.json_calls import HermesCalls, Llama3Calls, MistralCalls
+from mainspring.infer.tools.plan import choose
 from mainspring.infer.tools.pythonic import PythonicCalls
 
 NAMES = ("get_weather", "math.add", "now")

@@ -22,7 +22,6 @@ from starlette.routing import Route
 from mainspring.errors import NotFoundError
 from mainspring.gateway.base import Directory, is_text_model
 from mainspring.gateway.pipeline import Pipeline
-from mainspring.protocols import TextModel
 from mainspring.serve import body as bodies
 from mainspring.serve.base import FieldError, authenticate, bearer, listing, respond
 from mainspring.serve.fields import Id
@@ -139,16 +138,13 @@ class Models:
     def tokenizer_info(self, request: Request) -> Response:
         """What is known of a model's tokens; of the first plain model where none is named."""
         name = request.query_params.get("model")
-        model = self._first(request) if name is None else self._pipeline.text_model(name, bearer(request))
-        return respond({"model": model.name, "max_model_len": model.context})
-
-    def _first(self, request: Request) -> TextModel:
-        scope = authenticate(request)
-        models = (self._directory.chat(name, scope) for name in self._directory.names())
-        model = next(filter(is_text_model, models), None)
-        if model is None:
+        if name is None:
+            scope, names = authenticate(request), self._directory.names()
+            name = next((each for each in names if is_text_model(self._directory.chat(each, scope))), None)
+        if name is None:
             raise NotFoundError("There is no plain model whose tokens could be shown.")
-        return model
+        model = self._pipeline.text_model(name, bearer(request))
+        return respond({"model": model.name, "max_model_len": model.context})
 
     def models(self, request: Request) -> Response:
         """All models, as the clients of both dialects read them; the extension field says what each is for."""

@@ -1,5 +1,9 @@
 """Calls written as JSON objects: {"name": ..., "arguments": {...}}, one or several, in whatever stands around them.
 
+Hermes (Qwen, and whoever has none of his own): <tool_call>{"name": ..., "arguments": {...}}</tool_call>
+Llama 3: {"name": ..., "parameters": {...}}, the whole reply, perhaps behind <|python_tag|>, several with ; between
+Mistral: [TOOL_CALLS] [{"name": ..., "arguments": {...}}, ...], or [TOOL_CALLS]name[ARGS]{...}
+
 An opening (`<tool_call>`, `[TOOL_CALLS]`, or the reply's very beginning) is followed by objects, with brackets, commas,
 semicolons and white space between them. A call begins to stream once its name is known to be that of a tool.
 """
@@ -137,11 +141,11 @@ class JsonCalls(Parser):
         sure = before if found else before[: len(before) - overlap(before, self.opening)]
         shown = sure.rstrip()
         self._shown += shown
-        if not found:
+        if found:
+            self._before, self._held, self._is_inside = before[len(shown) :] + found, after, True
+        else:
             self._held = self._held[len(shown) :]
-            return False
-        self._before, self._held, self._is_inside = before[len(shown) :] + found, after, True
-        return True
+        return self._is_inside
 
     def _inside(self) -> bool:
         """Read calls as far as the text goes; True where it goes on behind what was read."""
@@ -170,9 +174,8 @@ class JsonCalls(Parser):
             return True
         if self.closing and rest.startswith(self.closing):
             self._held = rest[len(self.closing) :]
-            return self._leave(
-                self._before and self._before + self.closing
-            )  # a pair with nothing in it is text
+            # a pair with nothing in it is text
+            return self._leave(self._before + self.closing if self._before else "")
         if self.closing.startswith(rest) or (self.is_named and BEGINS_NAME.fullmatch(rest)):
             return False
         return self._leave(self._before)
@@ -182,3 +185,23 @@ class JsonCalls(Parser):
         self._shown += shown
         self._call, self._before, self._is_inside = None, "", False
         return True
+
+
+class HermesCalls(JsonCalls):
+    marks = ("<tool_call>",)
+    special = ("<tool_call>", "</tool_call>")
+    opening, closing = special
+
+
+class MistralCalls(JsonCalls):
+    marks = ("[TOOL_CALLS]",)
+    special = ("[TOOL_CALLS]", "[ARGS]", "[CALL_ID]")
+    opening, closing = "[TOOL_CALLS]", "]"
+    is_named = True
+
+
+class Llama3Calls(JsonCalls):
+    marks = ("<|python_tag|>", '"parameters"', "ipython")
+    special = ("<|python_tag|>",)
+    opening = "<|python_tag|>"
+    is_open = True

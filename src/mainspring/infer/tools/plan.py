@@ -13,7 +13,8 @@ from typing import Any
 
 from mainspring.errors import ConfigError
 from mainspring.infer.tools.base import Parser
-from mainspring.infer.tools.formats import Llama3Calls, choose
+from mainspring.infer.tools.json_calls import HermesCalls, Llama3Calls, MistralCalls
+from mainspring.infer.tools.pythonic import PythonicCalls
 from mainspring.schema import Ask, Constraint, Tool
 
 MAX_FORCED_CALLS = 16
@@ -63,6 +64,12 @@ def plan(ask: Ask, template: str) -> ToolPlan:
         shown=ask.tools, constraint=constraint, parser=functools.partial(spoken, names),
         special=spoken.special, max_calls=None if ask.parallel_tool_calls else 1,
     )  # fmt: skip
+
+
+def choose(template: str) -> type[Parser]:
+    """The format that a template speaks; Hermes' for one that says nothing of tools, which is told of it then."""
+    known = (MistralCalls, HermesCalls, PythonicCalls, Llama3Calls)
+    return next((each for each in known if any(mark in template for mark in each.marks)), HermesCalls)
 
 
 def calls_schema(tools: Sequence[Tool], *, several: bool) -> dict[str, Any]:

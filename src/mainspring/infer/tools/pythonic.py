@@ -1,5 +1,6 @@
 """Calls written as a Python list of calls: [get_weather(city="Oslo", days=3), now()], the whole reply.
 
+Llama 4 and others write them so.
 A call comes out whole, once its bracket is closed: only then is it known to be one.
 """
 
