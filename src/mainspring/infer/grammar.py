@@ -83,7 +83,7 @@ class Grammar:
     def _check(self) -> None:
         if self._matcher.is_error():
             raise MainspringError(
-                f"The grammar of this reply went wrong: {_first_line(self._matcher.get_error())}. Use a simpler one."
+                f"The grammar of this reply went wrong: {_in_one_line(self._matcher.get_error())}. Use a simpler one."
             )
 
 
@@ -193,7 +193,7 @@ def _refusal(constraint: Constraint, said: str) -> ConfigError:
     places = (f" at {place}" for place, part in parts if any(f'"{word}"' in said for word in part))
     return ConfigError(
         f"The {constraint.kind} constraint{next(places, '')} cannot be held to, so it is refused: "
-        f"{_first_line(said)}. Leave that part out or say it otherwise."
+        f"{_in_one_line(said)}. Leave that part out or say it otherwise."
     )
 
 
@@ -213,6 +213,6 @@ def _parts(schema: Any) -> Iterator[tuple[str, dict[str, Any]]]:
             yield place, part
 
 
-def _first_line(text: str) -> str:
+def _in_one_line(text: str) -> str:
     lines = [line.strip(" ^") for line in text.splitlines()]
     return " ".join(line for line in lines if line)[:300].rstrip(".")

@@ -39,19 +39,25 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FieldError(errors.ConfigError):
-    """A field of a request that is not what was expected; `param` is its name."""
+    """A field of a request that is not what was expected; `param` is its name, unless the message begins with it."""
 
     def __init__(
         self, message: str, *, param: str | None = None, code: str | None = None, status: int = 400
     ) -> None:
         super().__init__(message)
-        self.param, self.code, self.status = param, code, status
+        self.param, self.code, self.status = param or field_of(message), code, status
 
     def within(self, place: str) -> "FieldError":
         """The same error of a field that lies within another."""
         path = f"{place}.{self.param}" if self.param else place
         text = str(self).replace(f"`{self.param or ''}`", f"`{path}`", 1)
         return FieldError(text, param=path, code=self.code)
+
+
+def field_of(message: str) -> str | None:
+    """The name of the field with which a message begins."""
+    named = re.match(r"`([^`]+)`", message)
+    return named and named[1]
 
 
 KINDS: dict[type, tuple[str, str | None]] = {
@@ -81,8 +87,7 @@ def fault_of(error: Exception) -> Fault:
             type="server_error",
         )
     name, code = next(KINDS[kind] for kind in type(error).__mro__ if kind in KINDS)
-    named = re.match(r"`([\w.\[\]]+)`", str(error))  # an error below the door that begins with a field's name
-    param = getattr(error, "param", None) or (named[1] if named else None)
+    param = getattr(error, "param", field_of(str(error)))
     param = "messages" if isinstance(error, errors.ChatError) else param
     return Fault(message=str(error), type=name, param=param, code=getattr(error, "code", None) or code)
 
@@ -136,9 +141,9 @@ def page_query(request: Request, most: int = 100, order: str = "desc") -> tuple[
     query = request.query_params
     limit, order = query.get("limit", "20"), query.get("order", order)
     if not (limit.isascii() and limit.isdecimal() and len(limit) < 9 and int(limit) <= most):
-        raise FieldError(f"`limit` is '{limit}'; it must be between 0 and {most}.", param="limit")
+        raise FieldError(f"`limit` is '{limit}'; it must be between 0 and {most}.")
     if order not in {"asc", "desc"}:
-        raise FieldError(f"`order` is '{order}'; it must be asc or desc.", param="order")
+        raise FieldError(f"`order` is '{order}'; it must be asc or desc.")
     return query.get("after"), int(limit), order == "asc"
 
 

@@ -118,7 +118,7 @@ class Models:
     def tokenize(self, request: Request, body: TokenizeBody) -> Response:
         """The ids of a text, or of messages as the model would be shown them."""
         if (body.prompt is None) == (body.messages is None):
-            raise FieldError("`prompt` or `messages` must be given, and not both.", param="prompt")
+            raise FieldError("`prompt` or `messages` must be given, and not both.")
         model = self._pipeline.text_model(body.model, bearer(request))
         if body.prompt is not None:
             ids = model.encode(body.prompt)
@@ -196,15 +196,12 @@ def _inputs(given: str | list[Any]) -> list[str] | list[list[int]]:
     alone = isinstance(given, str) or all(isinstance(one, int) for one in given)
     many: list[Any] = [given] if alone else list(given)
     if len({type(one) for one in many}) > 1:
-        raise FieldError("`input` mixes texts and token ids; send one kind.", param="input")
-    if not many or not all(many):
-        raise FieldError(
-            "`input` is empty or holds an empty string; send at least one character.", param="input"
-        )
+        raise FieldError("`input` mixes texts and token ids; send one kind.")
+    if not all(many):
+        raise FieldError("`input` is empty or holds an empty string; send at least one character.")
     if len(many) > MAX_INPUTS:
         raise FieldError(
-            f"`input` holds {len(many):,} texts; {MAX_INPUTS:,} is the most. Send several requests.",
-            param="input",
+            f"`input` holds {len(many):,} texts; {MAX_INPUTS:,} is the most. Send several requests."
         )
     return many
 
