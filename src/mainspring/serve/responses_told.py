@@ -2,13 +2,14 @@
 
 import base64
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
 
 from mainspring.errors import MainspringError
-from mainspring.schema import Delta, Reply, Sampling, Usage
+from mainspring.schema import Delta, Reply, Sampling, ToolCall, ToolCallDelta, Usage
 from mainspring.serve import sse
 from mainspring.serve.base import fault_of
 from mainspring.serve.extension import extension, text_of
@@ -16,7 +17,9 @@ from mainspring.serve.fields import logprob_row
 from mainspring.serve.openai import UNMODERATED
 from mainspring.serve.responses_body import ResponseBody, messages_of
 
-Items = list[dict[str, Any]]
+Item = dict[str, Any]
+Items = list[Item]
+UNSAID = {"strict": None, "parameters": {}, "description": None}  # fields of a tool that every answer has
 
 
 def opening(identity: str, body: ResponseBody, model: str, sampling: Sampling) -> dict[str, Any]:
@@ -30,7 +33,7 @@ def opening(identity: str, body: ResponseBody, model: str, sampling: Sampling) -
         "previous_response_id": body.previous_response_id, "reasoning": {"effort": None, "summary": None},
         "service_tier": "default", "store": body.store, "temperature": sampling.temperature,
         "text": {"format": _format(body), "verbosity": body.text.verbosity},
-        "tool_choice": msgspec.to_builtins(body.tool_choice), "tools": [_tool(tool) for tool in body.tools],
+        "tool_choice": msgspec.to_builtins(body.tool_choice), "tools": [UNSAID | tool for tool in body.tools],
         "top_logprobs": body.top_logprobs, "top_p": sampling.top_p, "truncation": body.truncation, "usage": None,
         "user": body.user, "metadata": body.metadata or {}, **moderation,
     }  # fmt: skip
@@ -74,11 +77,6 @@ def _usage(usage: Usage) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def failing(response: dict[str, Any], error: Exception) -> dict[str, Any]:
-    code = "rate_limit_exceeded" if getattr(error, "status", 500) == 429 else "server_error"
-    return {**response, "status": "failed", "error": {"code": code, "message": fault_of(error).message}}
-
-
 class Teller:
     """The stream: the response begun, each of its items begun, filled and ended, the response ended.
 
@@ -90,9 +88,9 @@ class Teller:
     ) -> None:
         self._response, self._request, self._keep = response, request, keep
         self._number = -1
-        self._sent = ""
+        self._places: dict[str, dict[str, Any]] = {}  # of the items that have begun, by their ids
+        self._sent = defaultdict[str, str](str)
         self._done: dict[str, Any] = {}
-        self._calls: dict[int, dict[str, Any]] = {}
 
     def begin(self) -> Iterator[bytes]:
         yield self._event("response.created", response=self._response)
@@ -102,71 +100,64 @@ class Teller:
         if delta.reply is not None:
             yield from self.close(closing(self._response, delta.reply, self._request))
             return
+        identity = self._response["id"]
         if delta.text:
-            yield from self._say(delta.text, [logprob_row(one) for one in delta.logprobs])
-        for piece in delta.tool_calls:
-            yield from self._call(piece.index, piece.id, piece.name, piece.arguments)
+            rows = [logprob_row(one) for one in delta.logprobs]
+            yield from self._fill(_text_item(identity, []), delta.text, logprobs=rows)
+        for call in delta.tool_calls:
+            yield from self._fill(_call_item(identity, call.index, call), call.arguments)
 
     def end(self) -> Iterator[bytes]:
         self._keep(self._done)
         yield self._event(f"response.{self._done['status']}", response=self._done)
 
     def fail(self, error: Exception) -> Iterator[bytes]:
-        done = failing(self._response, error)
-        self._keep(done)
-        yield self._event("response.failed", response=done)
+        code = "rate_limit_exceeded" if getattr(error, "status", 500) == 429 else "server_error"
+        fault = {"code": code, "message": fault_of(error).message}
+        self._done = {**self._response, "status": "failed", "error": fault}
+        yield from self.end()
         if not isinstance(error, MainspringError):
-            yield self._event("error", code="server_error", message=fault_of(error).message, param=None)
+            yield self._event("error", **fault, param=None)
 
-    def _say(self, text: str, logprobs: Items) -> Iterator[bytes]:
-        item = _text_item(self._response["id"], "in_progress", [])
-        place = {"item_id": item["id"], "output_index": 0, "content_index": 0}
-        if not self._sent:
-            yield self._event("response.output_item.added", output_index=0, item=item)
-            yield self._event("response.content_part.added", **place, part=_part("", []))
-        self._sent += text
-        yield self._event("response.output_text.delta", **place, delta=text, logprobs=logprobs)
-
-    def _call(self, index: int, call_id: str, name: str, arguments: str) -> Iterator[bytes]:
-        if index not in self._calls:
-            where = len(self._calls) + bool(self._sent)
-            item = _call_item(
-                self._response["id"], index, "in_progress", call_id=call_id, name=name, arguments=""
-            )
-            self._calls[index] = {"item_id": item["id"], "output_index": where}
-            yield self._event("response.output_item.added", output_index=where, item=item)
-        place = self._calls[index]
-        yield self._event("response.function_call_arguments.delta", **place, delta=arguments)
+    def _fill(self, item: Item, piece: str, **more: Items) -> Iterator[bytes]:
+        """A piece of an item, which begins with its first; of `item` is told what it is, not what is in it."""
+        identity, is_text = item["id"], item["type"] == "message"
+        if identity not in self._places:
+            index = len(self._places)
+            place = self._places[identity] = {"item_id": identity, "output_index": index}
+            begun = {**item, "status": "in_progress", **({"content": []} if is_text else {"arguments": ""})}
+            yield self._event("response.output_item.added", output_index=index, item=begun)
+            if is_text:
+                place["content_index"] = 0
+                yield self._event("response.content_part.added", **place, part=_part("", []))
+        self._sent[identity] += piece
+        kind = "output_text" if is_text else "function_call_arguments"
+        yield self._event(f"response.{kind}.delta", **self._places[identity], delta=piece, **more)
 
     def close(self, done: dict[str, Any]) -> Iterator[bytes]:
         """What of a whole response has not been said yet, and the ends of its items."""
         self._done = done
-        calls = 0
         for item in done["output"]:
+            sent = self._sent[item["id"]]
             if item["type"] == "message":
-                text, logprobs = item["content"][0]["text"], item["content"][0]["logprobs"]
-                missing = text.removeprefix(self._sent) if text.startswith(self._sent) else ""
-                if missing or not self._sent:
-                    yield from self._say(missing, [] if self._sent else logprobs)
+                [part] = item["content"]
+                whole, more = part["text"], {"logprobs": [] if sent else part["logprobs"]}
             else:
-                if calls not in self._calls:
-                    yield from self._call(calls, item["call_id"], item["name"], item["arguments"])
-                calls += 1
-        for index, item in enumerate(done["output"]):
-            place = {"item_id": item["id"], "output_index": index}
+                whole, more = item["arguments"], {}
+            missing = whole.removeprefix(sent) if whole.startswith(sent) else ""
+            if missing or item["id"] not in self._places:
+                yield from self._fill(item, missing, **more)
+        for item in done["output"]:
+            place = self._places[item["id"]]
             if item["type"] == "message":
-                part = item["content"][0]
-                place["content_index"] = 0
-                yield self._event(
-                    "response.output_text.done", **place, text=part["text"], logprobs=part["logprobs"]
-                )
+                [part] = item["content"]
+                said = {"text": part["text"], "logprobs": part["logprobs"]}
+                yield self._event("response.output_text.done", **place, **said)
                 yield self._event("response.content_part.done", **place, part=part)
             else:
-                yield self._event(
-                    "response.function_call_arguments.done", **place, name=item["name"],
-                    arguments=item["arguments"],
-                )  # fmt: skip
-            yield self._event("response.output_item.done", output_index=index, item=item)
+                said = {"name": item["name"], "arguments": item["arguments"]}
+                yield self._event("response.function_call_arguments.done", **place, **said)
+            yield self._event("response.output_item.done", output_index=place["output_index"], item=item)
 
     def _event(self, kind: str, **fields: Any) -> bytes:
         self._number += 1
@@ -184,31 +175,26 @@ def replay(response: dict[str, Any]) -> Iterator[bytes]:
 
 def _output(identity: str, reply: Reply, status: str) -> Items:
     """The items; a limit cuts the last one alone."""
-    text, whole = text_of(reply), "completed"
-    logprobs = [logprob_row(one) for one in reply.logprobs]
-    items = [_text_item(identity, whole, [_part(text, logprobs)])] if text or not reply.tool_calls else []
-    items += [
-        _call_item(identity, index, whole, call_id=call.id, name=call.name, arguments=call.arguments)
-        for index, call in enumerate(reply.tool_calls)
-    ]
+    items = [_call_item(identity, index, call) for index, call in enumerate(reply.tool_calls)]
+    if (text := text_of(reply)) or not items:
+        logprobs = [logprob_row(one) for one in reply.logprobs]
+        items.insert(0, _text_item(identity, [_part(text, logprobs)]))
     items[-1]["status"] = status
     return items
 
 
-def _text_item(identity: str, status: str, content: Items) -> dict[str, Any]:
+def _text_item(identity: str, content: Items) -> Item:
     return {
-        "id": identity.replace("resp_", "msg_"), "type": "message", "status": status, "role": "assistant",
+        "id": identity.replace("resp_", "msg_"), "type": "message", "status": "completed", "role": "assistant",
         "content": content,
     }  # fmt: skip
 
 
-def _call_item(identity: str, index: int, status: str, **call: str) -> dict[str, Any]:
+def _call_item(identity: str, index: int, call: ToolCall | ToolCallDelta) -> Item:
     return {
-        "id": f"{identity.replace('resp_', 'fc_')}_{index}",
-        "type": "function_call",
-        "status": status,
-        **call,
-    }
+        "id": f"{identity.replace('resp_', 'fc_')}_{index}", "type": "function_call", "status": "completed",
+        "call_id": call.id, "name": call.name, "arguments": call.arguments,
+    }  # fmt: skip
 
 
 def _part(text: str, logprobs: Items) -> dict[str, Any]:
@@ -220,7 +206,3 @@ def _format(body: ResponseBody) -> dict[str, Any]:
     if form.type != "json_schema":
         return {"type": form.type}
     return {"type": form.type, "name": form.name, "schema": form.schema, "strict": form.strict}
-
-
-def _tool(given: dict[str, Any]) -> dict[str, Any]:
-    return {"strict": None, "parameters": {}, "description": None, **given}
