@@ -2,7 +2,6 @@
 
 import base64
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,15 +14,15 @@ from mainspring.serve.base import fault_of
 from mainspring.serve.extension import extension, text_of
 from mainspring.serve.fields import logprob_row
 from mainspring.serve.openai import UNMODERATED
-from mainspring.serve.responses_body import ResponseBody, messages_of
+from mainspring.serve.responses_body import Json, ResponseBody, messages_of
 
-Item = dict[str, Any]
-Items = list[Item]
 UNSAID = {"strict": None, "parameters": {}, "description": None}  # fields of a tool that every answer has
 
 
-def opening(identity: str, body: ResponseBody, model: str, sampling: Sampling) -> dict[str, Any]:
+def opening(identity: str, body: ResponseBody, model: str, sampling: Sampling) -> Json:
     """A response of which nothing has been said yet."""
+    form = body.text.format
+    shown = ("type", "name", "schema", "strict") if form.type == "json_schema" else ("type",)
     moderation = {"moderation": {"input": UNMODERATED, "output": UNMODERATED}} if body.moderation else {}
     return {
         "id": identity, "object": "response", "created_at": int(time.time()), "status": "in_progress",
@@ -32,14 +31,14 @@ def opening(identity: str, body: ResponseBody, model: str, sampling: Sampling) -
         "output": [], "parallel_tool_calls": body.parallel_tool_calls,
         "previous_response_id": body.previous_response_id, "reasoning": {"effort": None, "summary": None},
         "service_tier": "default", "store": body.store, "temperature": sampling.temperature,
-        "text": {"format": _format(body), "verbosity": body.text.verbosity},
+        "text": {"format": {field: getattr(form, field) for field in shown}, "verbosity": body.text.verbosity},
         "tool_choice": msgspec.to_builtins(body.tool_choice), "tools": [UNSAID | tool for tool in body.tools],
         "top_logprobs": body.top_logprobs, "top_p": sampling.top_p, "truncation": body.truncation, "usage": None,
         "user": body.user, "metadata": body.metadata or {}, **moderation,
     }  # fmt: skip
 
 
-def closing(response: dict[str, Any], reply: Reply, request: str) -> dict[str, Any]:
+def closing(response: Json, reply: Reply, request: str) -> Json:
     """The response with its reply; one that its limit cut is incomplete."""
     is_cut = reply.finish_reason == "length"
     return {
@@ -51,13 +50,13 @@ def closing(response: dict[str, Any], reply: Reply, request: str) -> dict[str, A
     }  # fmt: skip
 
 
-def transcript(items: Items) -> str:
+def transcript(items: list[Json]) -> str:
     """A conversation as one text, for the model that sums it up."""
     said = [f"{message.role}: {message.content}" for message in messages_of(None, items) if message.content]
     return "\n".join(["Sum up this conversation in a few sentences, with all that was agreed.", "", *said])
 
 
-def compacted(identity: str, items: Items, reply: Reply) -> dict[str, Any]:
+def compacted(identity: str, items: list[Json], reply: Reply) -> Json:
     """What the user said, and behind it the item that stands for the whole conversation."""
     kept = [item for item in items if item.get("role") == "user" and item["type"] == "message"]
     summary = base64.b64encode(text_of(reply).encode()).decode()
@@ -68,7 +67,7 @@ def compacted(identity: str, items: Items, reply: Reply) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _usage(usage: Usage) -> dict[str, Any]:
+def _usage(usage: Usage) -> Json:
     return {
         "input_tokens": usage.prompt_tokens, "output_tokens": usage.completion_tokens,
         "input_tokens_details": {"cached_tokens": usage.cached_tokens, "cache_write_tokens": 0},
@@ -83,14 +82,12 @@ class Teller:
     `keep` is given the response when it is whole, before the client hears of it.
     """
 
-    def __init__(
-        self, response: dict[str, Any], request: str, keep: Callable[[dict[str, Any]], None]
-    ) -> None:
+    def __init__(self, response: Json, request: str, keep: Callable[[Json], None]) -> None:
         self._response, self._request, self._keep = response, request, keep
         self._number = -1
-        self._places: dict[str, dict[str, Any]] = {}  # of the items that have begun, by their ids
-        self._sent = defaultdict[str, str](str)
-        self._done: dict[str, Any] = {}
+        self._places: dict[str, Json] = {}  # of the items that have begun, by their ids
+        self._sent = ""
+        self._done: Json = {}
 
     def begin(self) -> Iterator[bytes]:
         yield self._event("response.created", response=self._response)
@@ -102,6 +99,7 @@ class Teller:
             return
         identity = self._response["id"]
         if delta.text:
+            self._sent += delta.text
             rows = [logprob_row(one) for one in delta.logprobs]
             yield from self._fill(_text_item(identity, []), delta.text, logprobs=rows)
         for call in delta.tool_calls:
@@ -119,7 +117,7 @@ class Teller:
         if not isinstance(error, MainspringError):
             yield self._event("error", **fault, param=None)
 
-    def _fill(self, item: Item, piece: str, **more: Items) -> Iterator[bytes]:
+    def _fill(self, item: Json, piece: str, **more: list[Json]) -> Iterator[bytes]:
         """A piece of an item, which begins with its first; of `item` is told what it is, not what is in it."""
         identity, is_text = item["id"], item["type"] == "message"
         if identity not in self._places:
@@ -130,23 +128,21 @@ class Teller:
             if is_text:
                 place["content_index"] = 0
                 yield self._event("response.content_part.added", **place, part=_part("", []))
-        self._sent[identity] += piece
         kind = "output_text" if is_text else "function_call_arguments"
         yield self._event(f"response.{kind}.delta", **self._places[identity], delta=piece, **more)
 
-    def close(self, done: dict[str, Any]) -> Iterator[bytes]:
+    def close(self, done: Json) -> Iterator[bytes]:
         """What of a whole response has not been said yet, and the ends of its items."""
         self._done = done
         for item in done["output"]:
-            sent = self._sent[item["id"]]
+            is_new = item["id"] not in self._places
             if item["type"] == "message":
                 [part] = item["content"]
-                whole, more = part["text"], {"logprobs": [] if sent else part["logprobs"]}
-            else:
-                whole, more = item["arguments"], {}
-            missing = whole.removeprefix(sent) if whole.startswith(sent) else ""
-            if missing or item["id"] not in self._places:
-                yield from self._fill(item, missing, **more)
+                missing = part["text"].removeprefix(self._sent) if part["text"].startswith(self._sent) else ""
+                if missing or is_new:
+                    yield from self._fill(item, missing, logprobs=part["logprobs"] if is_new else [])
+            elif is_new:
+                yield from self._fill(item, item["arguments"])
         for item in done["output"]:
             place = self._places[item["id"]]
             if item["type"] == "message":
@@ -164,7 +160,7 @@ class Teller:
         return sse.event({"type": kind, "sequence_number": self._number, **fields}, kind)
 
 
-def replay(response: dict[str, Any]) -> Iterator[bytes]:
+def replay(response: Json) -> Iterator[bytes]:
     """The stream of a response that is kept, each of its texts in one piece."""
     begun = {**response, "status": "in_progress", "output": [], "usage": None}
     teller = Teller(begun, response["id"], lambda _: None)
@@ -173,7 +169,7 @@ def replay(response: dict[str, Any]) -> Iterator[bytes]:
     yield from teller.end()
 
 
-def _output(identity: str, reply: Reply, status: str) -> Items:
+def _output(identity: str, reply: Reply, status: str) -> list[Json]:
     """The items; a limit cuts the last one alone."""
     items = [_call_item(identity, index, call) for index, call in enumerate(reply.tool_calls)]
     if (text := text_of(reply)) or not items:
@@ -183,26 +179,19 @@ def _output(identity: str, reply: Reply, status: str) -> Items:
     return items
 
 
-def _text_item(identity: str, content: Items) -> Item:
+def _text_item(identity: str, content: list[Json]) -> Json:
     return {
         "id": identity.replace("resp_", "msg_"), "type": "message", "status": "completed", "role": "assistant",
         "content": content,
     }  # fmt: skip
 
 
-def _call_item(identity: str, index: int, call: ToolCall | ToolCallDelta) -> Item:
+def _call_item(identity: str, index: int, call: ToolCall | ToolCallDelta) -> Json:
     return {
         "id": f"{identity.replace('resp_', 'fc_')}_{index}", "type": "function_call", "status": "completed",
         "call_id": call.id, "name": call.name, "arguments": call.arguments,
     }  # fmt: skip
 
 
-def _part(text: str, logprobs: Items) -> dict[str, Any]:
+def _part(text: str, logprobs: list[Json]) -> Json:
     return {"type": "output_text", "text": text, "annotations": [], "logprobs": logprobs}
-
-
-def _format(body: ResponseBody) -> dict[str, Any]:
-    form = body.text.format
-    if form.type != "json_schema":
-        return {"type": form.type}
-    return {"type": form.type, "name": form.name, "schema": form.schema, "strict": form.strict}
