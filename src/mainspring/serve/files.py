@@ -96,11 +96,8 @@ class Files:
 
     def files(self, request: Request) -> Response:
         tenant, purpose = tenant_of(request), request.query_params.get("purpose")
-        after, limit, is_rising = page_query(request, most=10_000)
         marks = [("$", "purpose", purpose)] if purpose else []
-        rows, has_more = self._drawer.page(
-            "file", tenant, after=after, limit=limit, is_rising=is_rising, marks=marks
-        )
+        rows, has_more = self._drawer.page("file", tenant, *page_query(request, most=10_000), marks=marks)
         return respond(listing(rows, has_more))
 
     def file(self, request: Request) -> Response:
@@ -126,10 +123,7 @@ class Files:
         return respond(_shown(batch))
 
     def list(self, request: Request) -> Response:
-        after, limit, is_rising = page_query(request)
-        rows, has_more = self._drawer.page(
-            "batch", tenant_of(request), after=after, limit=limit, is_rising=is_rising
-        )
+        rows, has_more = self._drawer.page("batch", tenant_of(request), *page_query(request))
         return respond(listing([_shown(row) for row in rows], has_more))
 
     def batch(self, request: Request) -> Response:

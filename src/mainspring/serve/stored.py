@@ -53,10 +53,7 @@ class Stored:
                 marks.append(("$.completion.metadata", key[1], value))
             elif name.startswith("metadata"):
                 raise FieldError(f"`{name}` names no key; ask for one as `metadata[KEY]=VALUE`.", param=name)
-        after, limit, is_rising = page_query(request, order="asc")
-        rows, has_more = self._drawer.page(
-            KIND, tenant, after=after, limit=limit, is_rising=is_rising, marks=marks
-        )
+        rows, has_more = self._drawer.page(KIND, tenant, *page_query(request, order="asc"), marks=marks)
         return respond(listing([row["completion"] for row in rows], has_more))
 
     def retrieve(self, request: Request) -> Response:
