@@ -11,7 +11,6 @@ import re
 import time
 from collections.abc import AsyncIterator, Callable
 from functools import partial
-from itertools import islice
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -35,6 +34,7 @@ from mainspring.serve.responses_body import Json
 
 KIND = "response"
 RUNNING = "in_progress"
+LOST = "The server was restarted while this response was in the background. Send it again."
 logger = logging.getLogger(__name__)
 
 
@@ -65,7 +65,7 @@ class Responses:
                 "`background` needs `store`; a response that is not kept is lost.", param="background"
             )
         tenant, identity = tenant_of(request), new_id("resp_")
-        items = asked.items_of(body, identity.replace("resp_", "msg_in_"))
+        items = asked.items_of(body, identity)
         model, history = await run_in_threadpool(self._before, body, tenant)
         chat = ChatRequest(
             model=model, messages=asked.messages_of(body.instructions, [*history, *items]), ask=asked.ask_of(body),
@@ -102,7 +102,7 @@ class Responses:
         """How many tokens an input is."""
         body = await bodies.read(request, asked.InputBody)
         model, history = await run_in_threadpool(self._before, body, tenant_of(request))
-        messages = asked.messages_of(body.instructions, [*history, *asked.items_of(body, "msg")])
+        messages = asked.messages_of(body.instructions, [*history, *asked.items_of(body, "resp_")])
         text = await run_in_threadpool(self._pipeline.text_model, model, bearer(request))
         ids = await run_in_threadpool(text.prompt_ids, messages, asked.ask_of(body))
         return respond({"object": "response.input_tokens", "input_tokens": len(ids)})
@@ -112,8 +112,7 @@ class Responses:
         body = await bodies.read(request, asked.CompactBody)
         model, history = await run_in_threadpool(self._before, body, tenant_of(request))
         identity = new_id("resp_")
-        sent = asked.items_of(body, identity.replace("resp_", "msg_in_")) if body.input else []
-        items = [*history, *sent]
+        items = [*history, *(asked.items_of(body, identity) if body.input else [])]
         first = (Message("system", body.instructions),) if body.instructions else ()
         messages = (*first, Message("user", told.transcript(items)))
         chat = ChatRequest(model=model, messages=messages, key=bearer(request))
@@ -134,8 +133,8 @@ class Responses:
         number = max(0, int(after) + 1)
         if run is not None:
             return run.respond(number)
-        events = [event.encode() for event in kept.get("events", ())] or told.replay(kept["response"])
-        return Response(b"".join(islice(events, number, None)), headers=sse.HEADERS)
+        events = [event.encode() for event in kept.get("events", ())] or list(told.replay(kept["response"]))
+        return Response(b"".join(events[number:]), headers=sse.HEADERS)
 
     async def delete(self, request: Request) -> Response:
         identity = request.path_params["response"]
@@ -174,11 +173,10 @@ class Responses:
             model = model or response["model"]
             history = [*kept["items"], *response["output"], *history]
             previous = response["previous_response_id"]
-        if model is None:
-            model = next(iter(self._directory.names()), None)
-        if model is None:
+        names = self._directory.names() if model is None else [model]
+        if not names:
             raise NotFoundError("No model is served, and `model` names none.")
-        return model, history
+        return names[0], history
 
     async def _kept(self, request: Request) -> Json:
         """What is kept of a response; what should run, and does not, is lost."""
@@ -197,25 +195,24 @@ class _Run:
     """A response that is made in the background, whoever listens, and its events so far, for who follows it."""
 
     def __init__(self, response: Json, bridge: Bridge, drawer: Drawer, tenant: str, is_stream: bool) -> None:
-        self._response, self._bridge, self._drawer, self._tenant = response, bridge, drawer, tenant
-        self._is_stream = is_stream
+        self._response, self._drawer, self._tenant = response, drawer, tenant
         self._events: list[bytes] = []
         self._woken = asyncio.Future[None]()
-        self.task = asyncio.create_task(self._work())
+        self.task = asyncio.create_task(self._work(bridge, is_stream=is_stream))
         self.task.add_done_callback(lambda _: self._woken.set_result(None))
 
-    async def _work(self) -> None:
+    async def _work(self, bridge: Bridge, *, is_stream: bool) -> None:
         """Say all events; the response is kept before its last one."""
-        request = self._bridge.exchange.id
+        request = bridge.exchange.id
         teller = told.Teller(self._response, request, lambda done: self._change(partial(_settle, **done)))
         try:
-            async for events in sse.tell(self._bridge, teller):
+            async for events in sse.tell(bridge, teller):
                 self._events += events
                 self._woken.set_result(None)
                 self._woken = asyncio.Future()
         except Exception:
             logger.exception("The request %s failed in the background", request)
-        if self._is_stream:  # its client may come back for what it has not seen
+        if is_stream:  # its client may come back for what it has not seen
             await run_in_threadpool(self._change, partial(_remember, events=self._events))
 
     def _change(self, how: Callable[[Json], None]) -> None:
@@ -247,9 +244,4 @@ def _remember(kept: Json, events: list[bytes]) -> None:
 
 
 _cancel = partial(_settle, status="cancelled")
-_lose = partial(
-    _settle, status="failed", error={
-        "code": "server_error",
-        "message": "The server was restarted while this response was in the background. Send it again.",
-    },
-)  # fmt: skip
+_lose = partial(_settle, status="failed", error={"code": "server_error", "message": LOST})

@@ -24,7 +24,6 @@ from mainspring.serve import fields
 from mainspring.serve.base import FieldError
 from mainspring.serve.openai_body import Moderation, leading
 
-LOGPROBS = "message.output_text.logprobs"
 Json = dict[str, Any]
 
 
@@ -138,11 +137,9 @@ class ResponseBody(InputBody, frozen=True, kw_only=True):
 
 def sampling_of(body: ResponseBody) -> Json:
     """The fields of schema.Sampling that a client set."""
-    wants_logprobs = bool(body.top_logprobs) or LOGPROBS in body.include
-    given = {
-        "max_tokens": body.max_output_tokens, "temperature": body.temperature, "top_p": body.top_p,
-        "logprobs": (body.top_logprobs or 0) if wants_logprobs else None,
-    }  # fmt: skip
+    given = {"max_tokens": body.max_output_tokens, "temperature": body.temperature, "top_p": body.top_p}
+    if body.top_logprobs or "message.output_text.logprobs" in body.include:
+        given["logprobs"] = body.top_logprobs or 0
     return {name: value for name, value in given.items() if value is not None}
 
 
@@ -165,10 +162,10 @@ def ask_of(body: InputBody) -> Ask:
     )  # fmt: skip
 
 
-def items_of(body: CompactBody, prefix: str) -> list[Json]:
-    """The input as items that are kept and listed: every one with a type, an id and whole parts."""
+def items_of(body: CompactBody, identity: str) -> list[Json]:
+    """The input of a response as items that are kept and listed: each with a type, an id and whole parts."""
     given = [{"role": "user", "content": body.input}] if isinstance(body.input, str) else body.input
-    items = []
+    prefix, items = identity.replace("resp_", "msg_in_"), []
     for index, one in enumerate(given):
         item: Json = {"type": "message", **one}
         parsed = parse_item(item, index)
@@ -204,8 +201,8 @@ def messages_of(instructions: str | None, items: list[Json]) -> tuple[Message, .
             messages.append(Message(role, _text(item.content)))
         elif isinstance(item, CallItem):
             call = ToolCall(id=item.call_id, name=item.name, arguments=item.arguments)
-            is_behind_its_turn = bool(messages) and messages[-1].role == "assistant"
-            turn = messages.pop() if is_behind_its_turn else Message("assistant", "")
+            is_begun = bool(messages) and messages[-1].role == "assistant"
+            turn = messages.pop() if is_begun else Message("assistant", "")
             messages.append(Message("assistant", turn.content, (*turn.tool_calls, call)))
         elif isinstance(item, ResultItem):
             messages.append(Message("tool", _text(item.output), tool_call=item.call_id))

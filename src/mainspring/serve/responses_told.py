@@ -40,13 +40,13 @@ def opening(identity: str, body: ResponseBody, model: str, sampling: Sampling) -
 
 def closing(response: Json, reply: Reply, request: str) -> Json:
     """The response with its reply; one that its limit cut is incomplete."""
-    is_cut = reply.finish_reason == "length"
+    if reply.finish_reason == "length":
+        end: Json = {"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}
+    else:
+        end = {"status": "completed", "completed_at": int(time.time())}
     return {
-        **response, "status": "incomplete" if is_cut else "completed",
-        "completed_at": None if is_cut else int(time.time()),
-        "incomplete_details": {"reason": "max_output_tokens"} if is_cut else None,
-        "output": _output(response["id"], reply, "incomplete" if is_cut else "completed"),
-        "usage": _usage(reply.usage), "mainspring": extension(request, reply),
+        **response, **end, "output": _output(response["id"], reply, end["status"]), "usage": _usage(reply.usage),
+        "mainspring": extension(request, reply),
     }  # fmt: skip
 
 
@@ -97,13 +97,12 @@ class Teller:
         if delta.reply is not None:
             yield from self.close(closing(self._response, delta.reply, self._request))
             return
-        identity = self._response["id"]
         if delta.text:
             self._sent += delta.text
             rows = [logprob_row(one) for one in delta.logprobs]
-            yield from self._fill(_text_item(identity, []), delta.text, logprobs=rows)
+            yield from self._fill(_text_item(self._response["id"], []), delta.text, logprobs=rows)
         for call in delta.tool_calls:
-            yield from self._fill(_call_item(identity, call.index, call), call.arguments)
+            yield from self._fill(_call_item(self._response["id"], call.index, call), call.arguments)
 
     def end(self) -> Iterator[bytes]:
         self._keep(self._done)
@@ -180,17 +179,16 @@ def _output(identity: str, reply: Reply, status: str) -> list[Json]:
 
 
 def _text_item(identity: str, content: list[Json]) -> Json:
-    return {
-        "id": identity.replace("resp_", "msg_"), "type": "message", "status": "completed", "role": "assistant",
-        "content": content,
-    }  # fmt: skip
+    return _item(identity.replace("resp_", "msg_"), "message", role="assistant", content=content)
 
 
 def _call_item(identity: str, index: int, call: ToolCall | ToolCallDelta) -> Json:
-    return {
-        "id": f"{identity.replace('resp_', 'fc_')}_{index}", "type": "function_call", "status": "completed",
-        "call_id": call.id, "name": call.name, "arguments": call.arguments,
-    }  # fmt: skip
+    own = f"{identity.replace('resp_', 'fc_')}_{index}"
+    return _item(own, "function_call", call_id=call.id, name=call.name, arguments=call.arguments)
+
+
+def _item(identity: str, kind: str, **more: Any) -> Json:
+    return {"id": identity, "type": kind, "status": "completed", **more}
 
 
 def _part(text: str, logprobs: list[Json]) -> Json:
