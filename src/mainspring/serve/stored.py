@@ -40,9 +40,8 @@ class Stored:
     def keep(self, done: dict[str, Any], messages: list[dict[str, Any]], request: Request) -> None:
         """Store a completion with the messages that were sent for it, durable on return."""
         rows = [_row(message, f"{done['id']}-{number}") for number, message in enumerate(messages)]
-        tenant = tenant_of(request)
         kept = {"completion": done, "messages": rows}
-        self._drawer.put(KIND, done["id"], kept, tenant=tenant, expires=time.time() + KEEP_S)
+        self._drawer.put(KIND, done["id"], kept, tenant=tenant_of(request), expires=time.time() + KEEP_S)
 
     def list(self, request: Request) -> Response:
         """The stored ones, of a model or with metadata where such are asked for."""
