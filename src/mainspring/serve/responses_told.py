@@ -84,6 +84,7 @@ class Teller:
 
     def __init__(self, response: Json, request: str, keep: Callable[[Json], None]) -> None:
         self._response, self._request, self._keep = response, request, keep
+        self._text = _text_item(response["id"], [])
         self._number = -1
         self._places: dict[str, Json] = {}  # of the items that have begun, by their ids
         self._sent = ""
@@ -100,7 +101,7 @@ class Teller:
         if delta.text:
             self._sent += delta.text
             rows = [logprob_row(one) for one in delta.logprobs]
-            yield from self._fill(_text_item(self._response["id"], []), delta.text, logprobs=rows)
+            yield from self._fill(self._text, delta.text, logprobs=rows)
         for call in delta.tool_calls:
             yield from self._fill(_call_item(self._response["id"], call.index, call), call.arguments)
 
