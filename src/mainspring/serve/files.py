@@ -75,9 +75,7 @@ class Files:
         if content is None:
             raise FieldError("`file` is missing. Add it.", param="file", code="missing_required_parameter")
         if purpose not in PURPOSES:
-            raise FieldError(
-                f"`purpose` is '{purpose}'; it must be one of {', '.join(PURPOSES)}.", param="purpose"
-            )
+            raise FieldError(f"`purpose` is '{purpose}'; it must be one of {', '.join(PURPOSES)}.")
         given = {field: texts[key] for key, field in EXPIRY.items() if key in texts}
         expires = time.time() + bodies.parse(ExpiresAfter, given, strict=False).seconds if given else None
         row = file_row(new_id("file-"), name or "upload", purpose, len(content), expires)

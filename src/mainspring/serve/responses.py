@@ -61,9 +61,7 @@ class Responses:
         """A response, whole, as server-sent events, or begun in the background."""
         body = await bodies.read(request, asked.ResponseBody)
         if body.background and not body.store:
-            raise FieldError(
-                "`background` needs `store`; a response that is not kept is lost.", param="background"
-            )
+            raise FieldError("`background` needs `store`; a response that is not kept is lost.")
         tenant, identity = tenant_of(request), new_id("resp_")
         items = asked.items_of(body, identity)
         model, history = await run_in_threadpool(self._before, body, tenant)
@@ -126,10 +124,7 @@ class Responses:
             return respond(kept["response"])
         after = request.query_params.get("starting_after", "-1")
         if not re.fullmatch(r"-?[0-9]{1,15}", after):
-            raise FieldError(
-                f"`starting_after` is '{after:.40}'; it must be the number of an event.",
-                param="starting_after",
-            )
+            raise FieldError(f"`starting_after` is '{after:.40}'; it must be the number of an event.")
         number = max(0, int(after) + 1)
         if run is not None:
             return run.respond(number)
