@@ -1,5 +1,6 @@
 """Responses, spoken by the official client to a real server."""
 
+import json
 import threading
 import time
 
@@ -10,7 +11,7 @@ from pydantic import BaseModel
 from starlette.testclient import TestClient
 
 from fakes_model import House
-from mainspring.schema import Constraint, Message, Reply, ToolCall, Usage
+from mainspring.schema import Constraint, Delta, Message, Reply, ToolCall, ToolCallDelta, Usage
 from mainspring.serve.responses import _cancel, _lose
 from mainspring.serve.responses_told import Teller, closing
 from mainspring.serve.run import in_background
@@ -317,6 +318,18 @@ def test_a_limit_cuts_the_last_item_alone():
     done = closing({"id": "resp_1"}, reply, "req-1")
     assert [item["status"] for item in done["output"]] == ["completed", "completed", "incomplete"]
     assert done["status"] == "incomplete"
+
+
+def test_a_text_behind_a_call_has_a_place_of_its_own():
+    call = ToolCall(id="a", name="look", arguments="{}")
+    usage = Usage(prompt_tokens=1, completion_tokens=9)
+    reply = Reply(text="So.", ids=(), prompt_ids=(), finish_reason="stop", usage=usage, tool_calls=(call,))
+    teller = Teller({"id": "resp_1"}, "req-1", lambda done: None)
+    piece = ToolCallDelta(index=0, id="a", name="look", arguments="{}")
+    deltas = [Delta(tool_calls=(piece,)), Delta(text="So."), Delta(reply=reply)]
+    said = [json.loads(event.split(b"data: ")[1]) for delta in deltas for event in teller.take(delta)]
+    places = {(one.get("item_id") or one["item"]["id"], one["output_index"]) for one in said}
+    assert places == {("fc_1_0", 0), ("msg_1", 1)}
 
 
 @pytest.mark.parametrize(

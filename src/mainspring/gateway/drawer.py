@@ -110,7 +110,7 @@ class Drawer:
             self.path(identity).unlink(missing_ok=True)
 
     def page(
-        self, kind: str, tenant: str, *, after: str | None = None, limit: int = 20, is_rising: bool = False,
+        self, kind: str, tenant: str, after: str | None = None, limit: int = 20, is_rising: bool = False, *,
         marks: Sequence[Mark] = (),
     ) -> tuple[list[dict[str, Any]], bool]:  # fmt: skip
         """Up to `limit` objects behind the one of id `after` that have all `marks`; and whether more come.

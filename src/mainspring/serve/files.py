@@ -4,6 +4,7 @@ Files of every documented purpose are kept; only those for batches are read here
 any of ENDPOINTS and is answered as if its client had sent it.
 """
 
+import asyncio
 import logging
 import time
 from typing import Annotated, Any, Literal
@@ -22,11 +23,11 @@ from mainspring.gateway.batches import Answered, Batches, file_row, new_batch
 from mainspring.gateway.drawer import Drawer, new_id
 from mainspring.serve import body as bodies
 from mainspring.serve.base import FieldError, listing, page_query, respond, tenant_of
-from mainspring.serve.bridge import never
 from mainspring.serve.fields import Metadata
 
 logger = logging.getLogger(__name__)
 PURPOSES = ("assistants", "batch", "fine-tune", "vision", "user_data", "evals")
+EXPIRY = {"expires_after[anchor]": "anchor", "expires_after[seconds]": "seconds"}  # as a form names them
 ENDPOINTS = Literal[
     "/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses", "/v1/messages", "/v1/rerank"
 ]  # fmt: skip
@@ -69,22 +70,14 @@ class Files:
         tenant = tenant_of(request)
         parts = await bodies.read_form(request)
         name, content = parts.get("file", ("", None))
-        purpose = parts.get("purpose", ("", b""))[1].decode(errors="replace")
+        texts = {key: parts[key][1].decode(errors="replace") for key in parts.keys() & {"purpose", *EXPIRY}}
+        purpose = texts.get("purpose", "")
         if content is None:
             raise FieldError("`file` is missing. Add it.", param="file", code="missing_required_parameter")
         if purpose not in PURPOSES:
-            raise FieldError(
-                f"`purpose` is '{purpose}'; it must be one of {', '.join(PURPOSES)}.", param="purpose"
-            )
-        given = {
-            field: parts[f"expires_after[{field}]"][1].decode(errors="replace")
-            for field in ("anchor", "seconds")
-            if f"expires_after[{field}]" in parts
-        }
-        expires = None
-        if given:
-            after = bodies.parse(ExpiresAfter, given, strict=False)
-            expires = time.time() + after.seconds
+            raise FieldError(f"`purpose` is '{purpose}'; it must be one of {', '.join(PURPOSES)}.")
+        given = {field: texts[key] for key, field in EXPIRY.items() if key in texts}
+        expires = time.time() + bodies.parse(ExpiresAfter, given, strict=False).seconds if given else None
         row = file_row(new_id("file-"), name or "upload", purpose, len(content), expires)
         await run_in_threadpool(self._drawer.write_file, row["id"], content)
         try:
@@ -96,11 +89,8 @@ class Files:
 
     def files(self, request: Request) -> Response:
         tenant, purpose = tenant_of(request), request.query_params.get("purpose")
-        after, limit, is_rising = page_query(request, most=10_000)
         marks = [("$", "purpose", purpose)] if purpose else []
-        rows, has_more = self._drawer.page(
-            "file", tenant, after=after, limit=limit, is_rising=is_rising, marks=marks
-        )
+        rows, has_more = self._drawer.page("file", tenant, *page_query(request, most=10_000), marks=marks)
         return respond(listing(rows, has_more))
 
     def file(self, request: Request) -> Response:
@@ -126,10 +116,7 @@ class Files:
         return respond(_shown(batch))
 
     def list(self, request: Request) -> Response:
-        after, limit, is_rising = page_query(request)
-        rows, has_more = self._drawer.page(
-            "batch", tenant_of(request), after=after, limit=limit, is_rising=is_rising
-        )
+        rows, has_more = self._drawer.page("batch", tenant_of(request), *page_query(request))
         return respond(listing([_shown(row) for row in rows], has_more))
 
     def batch(self, request: Request) -> Response:
@@ -146,34 +133,29 @@ class Files:
 
 async def ask_inward(app: Starlette, path: str, body: bytes) -> Answered:
     """The server as its own client: a body to an endpoint, without a socket."""
-    headers = {"host": "localhost", "content-type": "application/json", **app.state.keys.header()}
-    scope = {
-        "type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "http_version": "1.1",
-        "method": "POST", "scheme": "http", "path": path, "raw_path": path.encode(), "query_string": b"",
-        "root_path": "", "client": ("127.0.0.1", 0), "server": ("127.0.0.1", 0),
-        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
-    }  # fmt: skip
+    headers = Headers({"host": "localhost", "content-type": "application/json", **app.state.keys.header()})
+    scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": headers.raw}
     sent: list[Message] = []
-    asked = iter([{"type": "http.request", "body": body, "more_body": False}])
-
-    async def receive() -> Message:
-        return next(asked, None) or await never()
+    asked = asyncio.Queue[Message]()
+    asked.put_nowait(
+        {"type": "http.request", "body": body}
+    )  # and nothing behind it: this client never leaves
 
     async def send(message: Message) -> None:
         sent.append(message)
 
-    failure = None
     try:
-        await app(scope, receive, send)
-    except Exception as error:  # the application raises again what it has answered with a status of 500
+        await app(scope, asked.get, send)
+    except Exception:  # the application raises again what it has answered with a status of 500
         if not sent or sent[0]["status"] < 500:
             raise
-        failure = error
-    request = Headers(raw=sent[0]["headers"])["x-request-id"]
-    if failure is not None:
-        logger.error("POST %s of a batch failed, request %s", path, request, exc_info=failure)
+        logger.exception("POST %s of a batch failed, request %s", path, _request_of(sent))
     answer = b"".join(message.get("body", b"") for message in sent[1:])
-    return Answered(sent[0]["status"], request, msgspec.Raw(answer))
+    return Answered(sent[0]["status"], _request_of(sent), msgspec.Raw(answer))
+
+
+def _request_of(sent: list[Message]) -> str:
+    return Headers(raw=sent[0]["headers"])["x-request-id"]
 
 
 def _shown(batch: dict[str, Any]) -> dict[str, Any]:

@@ -9,8 +9,7 @@ import contextlib
 import logging
 import re
 import time
-import uuid
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Any
 
@@ -21,28 +20,21 @@ from starlette.routing import Route
 
 from mainspring.errors import NotFoundError
 from mainspring.gateway.base import Directory
-from mainspring.gateway.drawer import Drawer
+from mainspring.gateway.drawer import Drawer, new_id
 from mainspring.gateway.pipeline import Pipeline
 from mainspring.schema import ChatRequest, Message
 from mainspring.serve import body as bodies
+from mainspring.serve import responses_body as asked
 from mainspring.serve import responses_told as told
 from mainspring.serve import sse
 from mainspring.serve.base import FieldError, bearer, page_of, respond, tenant_of
 from mainspring.serve.bridge import Bridge, never
 from mainspring.serve.fields import KEEP_S
-from mainspring.serve.responses_body import (
-    CompactBody,
-    InputBody,
-    ResponseBody,
-    ask_of,
-    items_of,
-    messages_of,
-    sampling_of,
-)
+from mainspring.serve.responses_body import Json
 
 KIND = "response"
-RUNNING = ("queued", "in_progress")
-Kept = dict[str, Any]
+RUNNING = "in_progress"
+LOST = "The server was restarted while this response was in the background. Send it again."
 logger = logging.getLogger(__name__)
 
 
@@ -67,18 +59,15 @@ class Responses:
 
     async def create(self, request: Request) -> Response:
         """A response, whole, as server-sent events, or begun in the background."""
-        body = await bodies.read(request, ResponseBody)
+        body = await bodies.read(request, asked.ResponseBody)
         if body.background and not body.store:
-            raise FieldError(
-                "`background` needs `store`; a response that is not kept is lost.", param="background"
-            )
-        tenant = tenant_of(request)
-        identity = f"resp_{uuid.uuid4().hex}"
-        items = items_of(body, identity.replace("resp_", "msg_in_"))
+            raise FieldError("`background` needs `store`; a response that is not kept is lost.")
+        tenant, identity = tenant_of(request), new_id("resp_")
+        items = asked.items_of(body, identity)
         model, history = await run_in_threadpool(self._before, body, tenant)
         chat = ChatRequest(
-            model=model, messages=messages_of(body.instructions, [*history, *items]), ask=ask_of(body),
-            overrides=sampling_of(body), stream=body.stream, key=bearer(request),
+            model=model, messages=asked.messages_of(body.instructions, [*history, *items]), ask=asked.ask_of(body),
+            overrides=asked.sampling_of(body), stream=body.stream, key=bearer(request),
         )  # fmt: skip
         bridge = Bridge(self._pipeline, [chat], never if body.background else request.receive)
         await bridge.start()
@@ -86,7 +75,7 @@ class Responses:
         assert sampling is not None, "it is known when a model has begun"
         response = told.opening(identity, body, model, sampling)
 
-        def keep(done: dict[str, Any]) -> None:
+        def keep(done: Json) -> None:
             if body.store:
                 kept = {"response": done, "items": items}
                 self._drawer.put(KIND, identity, kept, tenant=tenant, expires=time.time() + KEEP_S)
@@ -97,8 +86,10 @@ class Responses:
             except BaseException:
                 bridge.close()
                 raise
-            self._run(response, bridge, tenant, is_stream=body.stream)
-            return self._stream(identity, tenant, -1) if body.stream else respond(response)
+            run = _Run(response, bridge, self._drawer, tenant, is_stream=body.stream)
+            self._running[identity] = run
+            run.task.add_done_callback(lambda _: self._running.pop(identity, None))
+            return run.respond(0) if body.stream else respond(response)
         if body.stream:
             return await sse.respond(bridge, told.Teller(response, request_id, keep))
         done = told.closing(response, (await bridge.whole())[0], request_id)
@@ -107,19 +98,19 @@ class Responses:
 
     async def count(self, request: Request) -> Response:
         """How many tokens an input is."""
-        body = await bodies.read(request, InputBody)
+        body = await bodies.read(request, asked.InputBody)
         model, history = await run_in_threadpool(self._before, body, tenant_of(request))
-        messages = messages_of(body.instructions, [*history, *items_of(body, "msg")])
+        messages = asked.messages_of(body.instructions, [*history, *asked.items_of(body, "resp_")])
         text = await run_in_threadpool(self._pipeline.text_model, model, bearer(request))
-        ids = await run_in_threadpool(text.prompt_ids, messages, ask_of(body))
+        ids = await run_in_threadpool(text.prompt_ids, messages, asked.ask_of(body))
         return respond({"object": "response.input_tokens", "input_tokens": len(ids)})
 
     async def compact(self, request: Request) -> Response:
         """A conversation as what its user said and a summary that the model writes, for the next to go on from."""
-        body = await bodies.read(request, CompactBody)
+        body = await bodies.read(request, asked.CompactBody)
         model, history = await run_in_threadpool(self._before, body, tenant_of(request))
-        identity = f"resp_{uuid.uuid4().hex}"
-        items = [*history, *(items_of(body, identity.replace("resp_", "msg_in_")) if body.input else [])]
+        identity = new_id("resp_")
+        items = [*history, *(asked.items_of(body, identity) if body.input else [])]
         first = (Message("system", body.instructions),) if body.instructions else ()
         messages = (*first, Message("user", told.transcript(items)))
         chat = ChatRequest(model=model, messages=messages, key=bearer(request))
@@ -127,170 +118,125 @@ class Responses:
         return respond(told.compacted(identity, items, (await bridge.whole())[0]))
 
     async def retrieve(self, request: Request) -> Response:
-        kept, tenant = await self._kept(request)
-        if request.query_params.get("stream", "").lower() in {"true", "1"}:
-            after = request.query_params.get("starting_after", "-1")
-            if not re.fullmatch(r"-?[0-9]{1,15}", after):
-                raise FieldError(
-                    f"`starting_after` is '{after:.40}'; it must be the number of an event.",
-                    param="starting_after",
-                )
-            return self._stream(kept["response"]["id"], tenant, int(after))
-        return respond(kept["response"])
+        run = self._running.get(request.path_params["response"])
+        kept = await self._kept(request)  # behind it: what runs no more is kept with all its events
+        if request.query_params.get("stream", "").lower() not in {"true", "1"}:
+            return respond(kept["response"])
+        after = request.query_params.get("starting_after", "-1")
+        if not re.fullmatch(r"-?[0-9]{1,15}", after):
+            raise FieldError(f"`starting_after` is '{after:.40}'; it must be the number of an event.")
+        number = max(0, int(after) + 1)
+        if run is not None:
+            return run.respond(number)
+        events = [event.encode() for event in kept.get("events", ())] or list(told.replay(kept["response"]))
+        return Response(b"".join(events[number:]), headers=sse.HEADERS)
 
     async def delete(self, request: Request) -> Response:
-        kept, tenant = await self._kept(request)
-        identity = kept["response"]["id"]
-        await run_in_threadpool(self._drawer.delete, KIND, identity, tenant)
+        identity = request.path_params["response"]
+        await run_in_threadpool(self._drawer.delete, KIND, identity, tenant_of(request))
         self._stop(identity)
         return respond({"id": identity, "object": "response", "deleted": True})
 
     async def cancel(self, request: Request) -> Response:
         """Stop one that runs in the background; one that has ended stays as it is."""
-        kept, tenant = await self._kept(request)
-        response = kept["response"]
+        kept = await self._kept(request)
+        response, tenant = kept["response"], tenant_of(request)
         if not response["background"]:
             raise FieldError(
                 f"The response '{response['id']}' does not run in the background; only such can be cancelled."
             )
-        if response["status"] in RUNNING:
+        if response["status"] == RUNNING:
             kept = await run_in_threadpool(self._drawer.change, KIND, response["id"], tenant, _cancel)
             self._stop(response["id"])  # behind it: one that runs no more is taken for lost
         return respond(kept["response"])
 
     async def items(self, request: Request) -> Response:
         """What was sent for a response, a page at a time."""
-        kept, _ = await self._kept(request)
+        kept = await self._kept(request)
         return respond(page_of(request, kept["items"]))
 
-    def _before(self, body: CompactBody, tenant: str) -> tuple[str, list[dict[str, Any]]]:
+    def _before(self, body: asked.CompactBody, tenant: str) -> tuple[str, list[Json]]:
         """The model that answers, and all that was said before, the oldest first."""
         model, previous, history = body.model, body.previous_response_id, []
         while previous is not None:
             kept = self._drawer.get(KIND, previous, tenant)
             response = kept["response"]
-            if response["status"] in RUNNING:
+            if response["status"] == RUNNING:
                 raise FieldError(
                     f"The response '{previous}' is not whole yet; wait for it.", param="previous_response_id"
                 )
             model = model or response["model"]
             history = [*kept["items"], *response["output"], *history]
             previous = response["previous_response_id"]
-        if model is None:
-            names = self._directory.names()
-            if not names:
-                raise NotFoundError("No model is served, and `model` names none.")
-            model = names[0]
-        return model, history
+        names = self._directory.names() if model is None else [model]
+        if not names:
+            raise NotFoundError("No model is served, and `model` names none.")
+        return names[0], history
 
-    async def _kept(self, request: Request) -> tuple[Kept, str]:
+    async def _kept(self, request: Request) -> Json:
+        """What is kept of a response; what should run, and does not, is lost."""
         tenant, identity = tenant_of(request), request.path_params["response"]
         kept = await run_in_threadpool(self._drawer.get, KIND, identity, tenant)
-        if kept["response"]["status"] in RUNNING and identity not in self._running:
+        if kept["response"]["status"] == RUNNING and identity not in self._running:
             kept = await run_in_threadpool(self._drawer.change, KIND, identity, tenant, _lose)
-        return kept, tenant
-
-    # --- in the background ------------------------------------------------------------------------------
-
-    def _run(self, response: dict[str, Any], bridge: Bridge, tenant: str, *, is_stream: bool) -> None:
-        """Let what has begun go on, whoever listens."""
-        identity = response["id"]
-
-        def change(how: Callable[[Kept], None]) -> None:
-            with contextlib.suppress(NotFoundError):  # its client has deleted it
-                self._drawer.change(KIND, identity, tenant, how)
-
-        teller = told.Teller(response, bridge.exchange.id, lambda done: change(partial(_settle, **done)))
-        run = self._running[identity] = _Run(bridge, teller)
-
-        def remember(kept: Kept) -> None:
-            if kept["response"]["status"] != "cancelled":
-                kept["events"] = [event.decode() for event in run.events]
-
-        async def work() -> None:
-            await run.work()
-            if is_stream:  # its client may come back for what it has not seen
-                await run_in_threadpool(change, remember)
-
-        def end(_: object) -> None:
-            self._running.pop(identity, None)
-            run.end()
-
-        run.task = asyncio.create_task(work())
-        run.task.add_done_callback(end)
+        return kept
 
     def _stop(self, identity: str) -> None:
-        run = self._running.pop(identity, None)
-        if run is not None and run.task is not None:
+        if run := self._running.pop(identity, None):
             run.task.cancel()
-
-    def _stream(self, identity: str, tenant: str, after: int) -> StreamingResponse:
-        """The events of a response behind number `after`; of one that is under way as they come."""
-        run, number = self._running.get(identity), max(0, after + 1)
-        follow = run.follow(number) if run is not None else self._again(identity, tenant, number)
-        return StreamingResponse(follow, media_type="text/event-stream", headers=sse.HEADERS)
-
-    async def _again(self, identity: str, tenant: str, number: int) -> AsyncIterator[bytes]:
-        kept = await run_in_threadpool(self._drawer.get, KIND, identity, tenant)
-        for event in kept.get("events") or told.replay(kept["response"]):
-            if number <= 0:
-                yield event if isinstance(event, bytes) else event.encode()
-            number -= 1
 
 
 class _Run:
-    """A response that is made in the background, and its events so far, for who follows it."""
+    """A response that is made in the background, whoever listens, and its events so far, for who follows it."""
 
-    def __init__(self, bridge: Bridge, teller: told.Teller) -> None:
-        self._bridge, self._teller = bridge, teller
-        self._woken = asyncio.Event()
-        self._is_done = False
-        self.events: list[bytes] = []
-        self.task: asyncio.Task[None] | None = None
+    def __init__(self, response: Json, bridge: Bridge, drawer: Drawer, tenant: str, is_stream: bool) -> None:
+        self._response, self._drawer, self._tenant = response, drawer, tenant
+        self._events: list[bytes] = []
+        self._woken = asyncio.Future[None]()
+        self.task = asyncio.create_task(self._work(bridge, is_stream=is_stream))
+        self.task.add_done_callback(lambda _: self._woken.set_result(None))
 
-    async def work(self) -> None:
+    async def _work(self, bridge: Bridge, *, is_stream: bool) -> None:
         """Say all events; the response is kept before its last one."""
+        request = bridge.exchange.id
+        teller = told.Teller(self._response, request, lambda done: self._change(partial(_settle, **done)))
         try:
-            async for events in sse.tell(self._bridge, self._teller):
-                self._say(events)
+            async for events in sse.tell(bridge, teller):
+                self._events += events
+                self._woken.set_result(None)
+                self._woken = asyncio.Future()
         except Exception:
-            logger.exception("The request %s failed in the background", self._bridge.exchange.id)
+            logger.exception("The request %s failed in the background", request)
+        if is_stream:  # its client may come back for what it has not seen
+            await run_in_threadpool(self._change, partial(_remember, events=self._events))
 
-    def end(self) -> None:
-        """Nothing more is said, however it ended."""
-        self._is_done = True
-        self._say(())
+    def _change(self, how: Callable[[Json], None]) -> None:
+        with contextlib.suppress(NotFoundError):  # its client has deleted it
+            self._drawer.change(KIND, self._response["id"], self._tenant, how)
 
-    def _say(self, events: Iterable[bytes]) -> None:
-        self.events.extend(events)
-        self._woken.set()
-        self._woken = asyncio.Event()
+    def respond(self, number: int) -> StreamingResponse:
+        """The events from that number on, as they come, until the last."""
+        return StreamingResponse(self._follow(number), headers=sse.HEADERS)
 
-    async def follow(self, number: int) -> AsyncIterator[bytes]:
-        """The events from that number on, until the last."""
-        while True:
-            while number < len(self.events):
-                yield self.events[number]
+    async def _follow(self, number: int) -> AsyncIterator[bytes]:
+        while number < len(self._events) or not self.task.done():
+            if number < len(self._events):
+                yield self._events[number]
                 number += 1
-            if self._is_done:
-                return
-            try:
-                async with asyncio.timeout(sse.KEEP_ALIVE_S):
-                    await self._woken.wait()
-            except TimeoutError:
+            elif not (await asyncio.wait([self._woken], timeout=sse.KEEP_ALIVE_S))[0]:
                 yield sse.COMMENT
 
 
-def _settle(kept: Kept, **end: Any) -> None:
+def _settle(kept: Json, **end: Any) -> None:
     """Note how a response ended; one that has ended already stays as it is."""
-    if kept["response"]["status"] in RUNNING:
+    if kept["response"]["status"] == RUNNING:
         kept["response"] |= end
 
 
+def _remember(kept: Json, events: list[bytes]) -> None:
+    if kept["response"]["status"] != "cancelled":
+        kept["events"] = [event.decode() for event in events]
+
+
 _cancel = partial(_settle, status="cancelled")
-_lose = partial(
-    _settle, status="failed", error={
-        "code": "server_error",
-        "message": "The server was restarted while this response was in the background. Send it again.",
-    },
-)  # fmt: skip
+_lose = partial(_settle, status="failed", error={"code": "server_error", "message": LOST})

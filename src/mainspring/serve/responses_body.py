@@ -20,19 +20,11 @@ from msgspec import Meta
 
 from mainspring.schema import Ask, Message, Role, Tool, ToolCall
 from mainspring.serve import body as bodies
+from mainspring.serve import fields
 from mainspring.serve.base import FieldError
-from mainspring.serve.fields import (
-    Count,
-    JsonSchema,
-    Metadata,
-    Name,
-    StreamOptions,
-    check_tools,
-    format_constraint,
-)
 from mainspring.serve.openai_body import Moderation, leading
 
-LOGPROBS = "message.output_text.logprobs"
+Json = dict[str, Any]
 
 
 class InputText(msgspec.Struct, frozen=True, tag_field="type", tag="input_text"):
@@ -44,7 +36,7 @@ class OutputText(msgspec.Struct, frozen=True, tag_field="type", tag="output_text
 
 
 class Refusal(msgspec.Struct, frozen=True, tag_field="type", tag="refusal"):
-    refusal: str
+    text: str = msgspec.field(name="refusal")
 
 
 class MessageItem(msgspec.Struct, frozen=True, tag_field="type", tag="message"):
@@ -83,14 +75,14 @@ Item = MessageItem | CallItem | ResultItem | ReasoningItem | CompactionItem
 class FunctionTool(bodies.Body, frozen=True, kw_only=True):
     harmless = frozenset({"allowed_callers", "defer_loading", "output_schema"})
     type: Literal["function"]
-    name: Name
+    name: fields.Name
     description: str | None = None
-    parameters: dict[str, Any] | None = None
+    parameters: Json | None = None
     strict: bool | None = None
 
 
 class ChosenTool(msgspec.Struct, frozen=True, tag_field="type", tag="function"):
-    name: Name
+    name: fields.Name
 
 
 class AllowedTools(msgspec.Struct, frozen=True, tag_field="type", tag="allowed_tools"):
@@ -98,7 +90,7 @@ class AllowedTools(msgspec.Struct, frozen=True, tag_field="type", tag="allowed_t
     tools: list[ChosenTool]
 
 
-class Format(JsonSchema, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Format(fields.JsonSchema, frozen=True, kw_only=True, forbid_unknown_fields=True):
     type: Literal["text", "json_object", "json_schema"]
     name: str = ""
 
@@ -114,16 +106,16 @@ class CompactBody(bodies.Body, frozen=True, kw_only=True):
         "background_options", "access_programs", "context_management", "max_tool_calls", "personality",
     })  # fmt: skip
     model: str | None = None
-    input: str | list[dict[str, Any]] = ""
+    input: str | list[Json] = ""
     instructions: str | None = None
     previous_response_id: str | None = None
 
 
 class InputBody(CompactBody, frozen=True, kw_only=True):
-    tools: tuple[dict[str, Any], ...] = ()
+    tools: tuple[Json, ...] = ()
     tool_choice: Literal["auto", "none", "required"] | ChosenTool | AllowedTools = "auto"
     parallel_tool_calls: bool = True
-    reasoning: dict[str, Any] | None = None
+    reasoning: Json | None = None
     text: TextConfig = TextConfig()
     truncation: Literal["auto", "disabled"] = "disabled"
 
@@ -131,25 +123,23 @@ class InputBody(CompactBody, frozen=True, kw_only=True):
 class ResponseBody(InputBody, frozen=True, kw_only=True):
     background: bool = False
     include: tuple[str, ...] = ()
-    max_output_tokens: Count | None = None
-    metadata: Metadata | None = None
+    max_output_tokens: fields.Count | None = None
+    metadata: fields.Metadata | None = None
     moderation: Moderation | None = None
     store: bool = True
     stream: bool = False
-    stream_options: StreamOptions = StreamOptions()
+    stream_options: fields.StreamOptions = fields.StreamOptions()
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
     user: str | None = None
 
 
-def sampling_of(body: ResponseBody) -> dict[str, Any]:
+def sampling_of(body: ResponseBody) -> Json:
     """The fields of schema.Sampling that a client set."""
-    wants_logprobs = bool(body.top_logprobs) or LOGPROBS in body.include
-    given = {
-        "max_tokens": body.max_output_tokens, "temperature": body.temperature, "top_p": body.top_p,
-        "logprobs": (body.top_logprobs or 0) if wants_logprobs else None,
-    }  # fmt: skip
+    given = {"max_tokens": body.max_output_tokens, "temperature": body.temperature, "top_p": body.top_p}
+    if body.top_logprobs or "message.output_text.logprobs" in body.include:
+        given["logprobs"] = body.top_logprobs or 0
     return {name: value for name, value in given.items() if value is not None}
 
 
@@ -165,33 +155,30 @@ def ask_of(body: InputBody) -> Ask:
         tools = [tool for tool in tools if tool.name in allowed]
         wanted = wanted.mode
     choice = wanted.name if isinstance(wanted, ChosenTool) else wanted
-    check_tools(tools, choice)
+    fields.check_tools(tools, choice)
     return Ask(
         tools=tuple(tools), tool_choice=choice, parallel_tool_calls=body.parallel_tool_calls,
-        constraint=format_constraint(body.text.format.type, body.text.format),
+        constraint=fields.format_constraint(body.text.format.type, body.text.format),
     )  # fmt: skip
 
 
-def items_of(body: CompactBody, prefix: str) -> list[dict[str, Any]]:
-    """The input as items that are kept and listed: every one with a type, an id and whole parts."""
-    if isinstance(body.input, str):
-        given: list[dict[str, Any]] = [{"role": "user", "content": body.input}]
-    else:
-        given = body.input
-    items = []
+def items_of(body: CompactBody, identity: str) -> list[Json]:
+    """The input of a response as items that are kept and listed: each with a type, an id and whole parts."""
+    given = [{"role": "user", "content": body.input}] if isinstance(body.input, str) else body.input
+    prefix, items = identity.replace("resp_", "msg_in_"), []
     for index, one in enumerate(given):
-        item = {"type": "message", **one}
-        identity = {"id": item.get("id") or f"{prefix}_{index}", "status": item.get("status") or "completed"}
-        items.append({**item, **identity})
+        item: Json = {"type": "message", **one}
         parsed = parse_item(item, index)
+        item |= {"id": item.get("id") or f"{prefix}_{index}", "status": item.get("status") or "completed"}
         if isinstance(parsed, MessageItem) and isinstance(parsed.content, str):
-            kind = "output_text" if parsed.role == "assistant" else "input_text"
-            part: dict[str, Any] = {"type": kind, "text": parsed.content}
-            items[-1]["content"] = [part | ({"annotations": []} if kind == "output_text" else {})]
+            is_reply = parsed.role == "assistant"
+            kind, more = ("output_text", {"annotations": []}) if is_reply else ("input_text", {})
+            item["content"] = [{"type": kind, "text": parsed.content, **more}]
+        items.append(item)
     return items
 
 
-def parse_item(item: dict[str, Any], index: int) -> Item:
+def parse_item(item: Json, index: int) -> Item:
     """An item, or a FieldError that names its place."""
     try:
         return msgspec.convert(item, Item)
@@ -201,7 +188,7 @@ def parse_item(item: dict[str, Any], index: int) -> Item:
         raise FieldError(f"`{path}`: {reason}. Change it.", param=path, code="invalid_value") from None
 
 
-def messages_of(instructions: str | None, items: list[dict[str, Any]]) -> tuple[Message, ...]:
+def messages_of(instructions: str | None, items: list[Json]) -> tuple[Message, ...]:
     """The conversation of items of items_of; calls that follow each other are one turn of the assistant.
 
     A compaction stands for all that is before it.
@@ -214,11 +201,9 @@ def messages_of(instructions: str | None, items: list[dict[str, Any]]) -> tuple[
             messages.append(Message(role, _text(item.content)))
         elif isinstance(item, CallItem):
             call = ToolCall(id=item.call_id, name=item.name, arguments=item.arguments)
-            last = messages[-1] if messages else None
-            if last is not None and last.role == "assistant":
-                messages[-1] = Message("assistant", last.content, (*last.tool_calls, call))
-            else:
-                messages.append(Message("assistant", "", (call,)))
+            is_begun = bool(messages) and messages[-1].role == "assistant"
+            turn = messages.pop() if is_begun else Message("assistant", "")
+            messages.append(Message("assistant", turn.content, (*turn.tool_calls, call)))
         elif isinstance(item, ResultItem):
             messages.append(Message("tool", _text(item.output), tool_call=item.call_id))
         elif isinstance(item, CompactionItem):
@@ -227,6 +212,4 @@ def messages_of(instructions: str | None, items: list[dict[str, Any]]) -> tuple[
 
 
 def _text(content: str | list[Any]) -> str:
-    if isinstance(content, str):
-        return content
-    return "".join(part.refusal if isinstance(part, Refusal) else part.text for part in content)
+    return content if isinstance(content, str) else "".join(part.text for part in content)

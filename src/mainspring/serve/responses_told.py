@@ -8,19 +8,21 @@ from typing import Any
 import msgspec
 
 from mainspring.errors import MainspringError
-from mainspring.schema import Delta, Reply, Sampling, Usage
+from mainspring.schema import Delta, Reply, Sampling, ToolCall, ToolCallDelta, Usage
 from mainspring.serve import sse
 from mainspring.serve.base import fault_of
 from mainspring.serve.extension import extension, text_of
 from mainspring.serve.fields import logprob_row
 from mainspring.serve.openai import UNMODERATED
-from mainspring.serve.responses_body import ResponseBody, messages_of
+from mainspring.serve.responses_body import Json, ResponseBody, messages_of
 
-Items = list[dict[str, Any]]
+UNSAID = {"strict": None, "parameters": {}, "description": None}  # fields of a tool that every answer has
 
 
-def opening(identity: str, body: ResponseBody, model: str, sampling: Sampling) -> dict[str, Any]:
+def opening(identity: str, body: ResponseBody, model: str, sampling: Sampling) -> Json:
     """A response of which nothing has been said yet."""
+    form = body.text.format
+    shown = ("type", "name", "schema", "strict") if form.type == "json_schema" else ("type",)
     moderation = {"moderation": {"input": UNMODERATED, "output": UNMODERATED}} if body.moderation else {}
     return {
         "id": identity, "object": "response", "created_at": int(time.time()), "status": "in_progress",
@@ -29,32 +31,32 @@ def opening(identity: str, body: ResponseBody, model: str, sampling: Sampling) -
         "output": [], "parallel_tool_calls": body.parallel_tool_calls,
         "previous_response_id": body.previous_response_id, "reasoning": {"effort": None, "summary": None},
         "service_tier": "default", "store": body.store, "temperature": sampling.temperature,
-        "text": {"format": _format(body), "verbosity": body.text.verbosity},
-        "tool_choice": msgspec.to_builtins(body.tool_choice), "tools": [_tool(tool) for tool in body.tools],
+        "text": {"format": {field: getattr(form, field) for field in shown}, "verbosity": body.text.verbosity},
+        "tool_choice": msgspec.to_builtins(body.tool_choice), "tools": [UNSAID | tool for tool in body.tools],
         "top_logprobs": body.top_logprobs, "top_p": sampling.top_p, "truncation": body.truncation, "usage": None,
         "user": body.user, "metadata": body.metadata or {}, **moderation,
     }  # fmt: skip
 
 
-def closing(response: dict[str, Any], reply: Reply, request: str) -> dict[str, Any]:
+def closing(response: Json, reply: Reply, request: str) -> Json:
     """The response with its reply; one that its limit cut is incomplete."""
-    is_cut = reply.finish_reason == "length"
+    if reply.finish_reason == "length":
+        end: Json = {"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}
+    else:
+        end = {"status": "completed", "completed_at": int(time.time())}
     return {
-        **response, "status": "incomplete" if is_cut else "completed",
-        "completed_at": None if is_cut else int(time.time()),
-        "incomplete_details": {"reason": "max_output_tokens"} if is_cut else None,
-        "output": _output(response["id"], reply, "incomplete" if is_cut else "completed"),
-        "usage": _usage(reply.usage), "mainspring": extension(request, reply),
+        **response, **end, "output": _output(response["id"], reply, end["status"]), "usage": _usage(reply.usage),
+        "mainspring": extension(request, reply),
     }  # fmt: skip
 
 
-def transcript(items: Items) -> str:
+def transcript(items: list[Json]) -> str:
     """A conversation as one text, for the model that sums it up."""
     said = [f"{message.role}: {message.content}" for message in messages_of(None, items) if message.content]
     return "\n".join(["Sum up this conversation in a few sentences, with all that was agreed.", "", *said])
 
 
-def compacted(identity: str, items: Items, reply: Reply) -> dict[str, Any]:
+def compacted(identity: str, items: list[Json], reply: Reply) -> Json:
     """What the user said, and behind it the item that stands for the whole conversation."""
     kept = [item for item in items if item.get("role") == "user" and item["type"] == "message"]
     summary = base64.b64encode(text_of(reply).encode()).decode()
@@ -65,7 +67,7 @@ def compacted(identity: str, items: Items, reply: Reply) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _usage(usage: Usage) -> dict[str, Any]:
+def _usage(usage: Usage) -> Json:
     return {
         "input_tokens": usage.prompt_tokens, "output_tokens": usage.completion_tokens,
         "input_tokens_details": {"cached_tokens": usage.cached_tokens, "cache_write_tokens": 0},
@@ -74,25 +76,19 @@ def _usage(usage: Usage) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def failing(response: dict[str, Any], error: Exception) -> dict[str, Any]:
-    code = "rate_limit_exceeded" if getattr(error, "status", 500) == 429 else "server_error"
-    return {**response, "status": "failed", "error": {"code": code, "message": fault_of(error).message}}
-
-
 class Teller:
     """The stream: the response begun, each of its items begun, filled and ended, the response ended.
 
     `keep` is given the response when it is whole, before the client hears of it.
     """
 
-    def __init__(
-        self, response: dict[str, Any], request: str, keep: Callable[[dict[str, Any]], None]
-    ) -> None:
+    def __init__(self, response: Json, request: str, keep: Callable[[Json], None]) -> None:
         self._response, self._request, self._keep = response, request, keep
+        self._text = _text_item(response["id"], [])
         self._number = -1
+        self._places: dict[str, Json] = {}  # of the items that have begun, by their ids
         self._sent = ""
-        self._done: dict[str, Any] = {}
-        self._calls: dict[int, dict[str, Any]] = {}
+        self._done: Json = {}
 
     def begin(self) -> Iterator[bytes]:
         yield self._event("response.created", response=self._response)
@@ -103,77 +99,68 @@ class Teller:
             yield from self.close(closing(self._response, delta.reply, self._request))
             return
         if delta.text:
-            yield from self._say(delta.text, [logprob_row(one) for one in delta.logprobs])
-        for piece in delta.tool_calls:
-            yield from self._call(piece.index, piece.id, piece.name, piece.arguments)
+            self._sent += delta.text
+            rows = [logprob_row(one) for one in delta.logprobs]
+            yield from self._fill(self._text, delta.text, logprobs=rows)
+        for call in delta.tool_calls:
+            yield from self._fill(_call_item(self._response["id"], call.index, call), call.arguments)
 
     def end(self) -> Iterator[bytes]:
         self._keep(self._done)
         yield self._event(f"response.{self._done['status']}", response=self._done)
 
     def fail(self, error: Exception) -> Iterator[bytes]:
-        done = failing(self._response, error)
-        self._keep(done)
-        yield self._event("response.failed", response=done)
+        code = "rate_limit_exceeded" if getattr(error, "status", 500) == 429 else "server_error"
+        fault = {"code": code, "message": fault_of(error).message}
+        self._done = {**self._response, "status": "failed", "error": fault}
+        yield from self.end()
         if not isinstance(error, MainspringError):
-            yield self._event("error", code="server_error", message=fault_of(error).message, param=None)
+            yield self._event("error", **fault, param=None)
 
-    def _say(self, text: str, logprobs: Items) -> Iterator[bytes]:
-        item = _text_item(self._response["id"], "in_progress", [])
-        place = {"item_id": item["id"], "output_index": 0, "content_index": 0}
-        if not self._sent:
-            yield self._event("response.output_item.added", output_index=0, item=item)
-            yield self._event("response.content_part.added", **place, part=_part("", []))
-        self._sent += text
-        yield self._event("response.output_text.delta", **place, delta=text, logprobs=logprobs)
+    def _fill(self, item: Json, piece: str, **more: list[Json]) -> Iterator[bytes]:
+        """A piece of an item, which begins with its first; of `item` is told what it is, not what is in it."""
+        identity, is_text = item["id"], item["type"] == "message"
+        if identity not in self._places:
+            index = len(self._places)
+            place = self._places[identity] = {"item_id": identity, "output_index": index}
+            begun = {**item, "status": "in_progress", **({"content": []} if is_text else {"arguments": ""})}
+            yield self._event("response.output_item.added", output_index=index, item=begun)
+            if is_text:
+                place["content_index"] = 0
+                yield self._event("response.content_part.added", **place, part=_part("", []))
+        kind = "output_text" if is_text else "function_call_arguments"
+        yield self._event(f"response.{kind}.delta", **self._places[identity], delta=piece, **more)
 
-    def _call(self, index: int, call_id: str, name: str, arguments: str) -> Iterator[bytes]:
-        if index not in self._calls:
-            where = len(self._calls) + bool(self._sent)
-            item = _call_item(
-                self._response["id"], index, "in_progress", call_id=call_id, name=name, arguments=""
-            )
-            self._calls[index] = {"item_id": item["id"], "output_index": where}
-            yield self._event("response.output_item.added", output_index=where, item=item)
-        place = self._calls[index]
-        yield self._event("response.function_call_arguments.delta", **place, delta=arguments)
-
-    def close(self, done: dict[str, Any]) -> Iterator[bytes]:
+    def close(self, done: Json) -> Iterator[bytes]:
         """What of a whole response has not been said yet, and the ends of its items."""
         self._done = done
-        calls = 0
         for item in done["output"]:
+            is_new = item["id"] not in self._places
             if item["type"] == "message":
-                text, logprobs = item["content"][0]["text"], item["content"][0]["logprobs"]
-                missing = text.removeprefix(self._sent) if text.startswith(self._sent) else ""
-                if missing or not self._sent:
-                    yield from self._say(missing, [] if self._sent else logprobs)
-            else:
-                if calls not in self._calls:
-                    yield from self._call(calls, item["call_id"], item["name"], item["arguments"])
-                calls += 1
-        for index, item in enumerate(done["output"]):
-            place = {"item_id": item["id"], "output_index": index}
+                [part] = item["content"]
+                missing = part["text"].removeprefix(self._sent) if part["text"].startswith(self._sent) else ""
+                if missing or is_new:
+                    yield from self._fill(item, missing, logprobs=part["logprobs"] if is_new else [])
+            elif is_new:
+                yield from self._fill(item, item["arguments"])
+        for item in done["output"]:
+            place = self._places[item["id"]]
             if item["type"] == "message":
-                part = item["content"][0]
-                place["content_index"] = 0
-                yield self._event(
-                    "response.output_text.done", **place, text=part["text"], logprobs=part["logprobs"]
-                )
+                [part] = item["content"]
+                said = {"text": part["text"], "logprobs": part["logprobs"]}
+                yield self._event("response.output_text.done", **place, **said)
                 yield self._event("response.content_part.done", **place, part=part)
             else:
-                yield self._event(
-                    "response.function_call_arguments.done", **place, name=item["name"],
-                    arguments=item["arguments"],
-                )  # fmt: skip
-            yield self._event("response.output_item.done", output_index=index, item=item)
+                said = {"name": item["name"], "arguments": item["arguments"]}
+                yield self._event("response.function_call_arguments.done", **place, **said)
+            yield self._event("response.output_item.done", output_index=place["output_index"], item=item)
 
     def _event(self, kind: str, **fields: Any) -> bytes:
         self._number += 1
         return sse.event({"type": kind, "sequence_number": self._number, **fields}, kind)
 
 
-def replay(response: dict[str, Any]) -> Iterator[bytes]:
+def replay(response: Json) -> Iterator[bytes]:
     """The stream of a response that is kept, each of its texts in one piece."""
     begun = {**response, "status": "in_progress", "output": [], "usage": None}
     teller = Teller(begun, response["id"], lambda _: None)
@@ -182,45 +169,28 @@ def replay(response: dict[str, Any]) -> Iterator[bytes]:
     yield from teller.end()
 
 
-def _output(identity: str, reply: Reply, status: str) -> Items:
+def _output(identity: str, reply: Reply, status: str) -> list[Json]:
     """The items; a limit cuts the last one alone."""
-    text, whole = text_of(reply), "completed"
-    logprobs = [logprob_row(one) for one in reply.logprobs]
-    items = [_text_item(identity, whole, [_part(text, logprobs)])] if text or not reply.tool_calls else []
-    items += [
-        _call_item(identity, index, whole, call_id=call.id, name=call.name, arguments=call.arguments)
-        for index, call in enumerate(reply.tool_calls)
-    ]
+    items = [_call_item(identity, index, call) for index, call in enumerate(reply.tool_calls)]
+    if (text := text_of(reply)) or not items:
+        logprobs = [logprob_row(one) for one in reply.logprobs]
+        items.insert(0, _text_item(identity, [_part(text, logprobs)]))
     items[-1]["status"] = status
     return items
 
 
-def _text_item(identity: str, status: str, content: Items) -> dict[str, Any]:
-    return {
-        "id": identity.replace("resp_", "msg_"), "type": "message", "status": status, "role": "assistant",
-        "content": content,
-    }  # fmt: skip
+def _text_item(identity: str, content: list[Json]) -> Json:
+    return _item(identity.replace("resp_", "msg_"), "message", role="assistant", content=content)
 
 
-def _call_item(identity: str, index: int, status: str, **call: str) -> dict[str, Any]:
-    return {
-        "id": f"{identity.replace('resp_', 'fc_')}_{index}",
-        "type": "function_call",
-        "status": status,
-        **call,
-    }
+def _call_item(identity: str, index: int, call: ToolCall | ToolCallDelta) -> Json:
+    own = f"{identity.replace('resp_', 'fc_')}_{index}"
+    return _item(own, "function_call", call_id=call.id, name=call.name, arguments=call.arguments)
 
 
-def _part(text: str, logprobs: Items) -> dict[str, Any]:
+def _item(identity: str, kind: str, **more: Any) -> Json:
+    return {"id": identity, "type": kind, "status": "completed", **more}
+
+
+def _part(text: str, logprobs: list[Json]) -> Json:
     return {"type": "output_text", "text": text, "annotations": [], "logprobs": logprobs}
-
-
-def _format(body: ResponseBody) -> dict[str, Any]:
-    form = body.text.format
-    if form.type != "json_schema":
-        return {"type": form.type}
-    return {"type": form.type, "name": form.name, "schema": form.schema, "strict": form.strict}
-
-
-def _tool(given: dict[str, Any]) -> dict[str, Any]:
-    return {"strict": None, "parameters": {}, "description": None, **given}

@@ -40,9 +40,8 @@ class Stored:
     def keep(self, done: dict[str, Any], messages: list[dict[str, Any]], request: Request) -> None:
         """Store a completion with the messages that were sent for it, durable on return."""
         rows = [_row(message, f"{done['id']}-{number}") for number, message in enumerate(messages)]
-        tenant = tenant_of(request)
         kept = {"completion": done, "messages": rows}
-        self._drawer.put(KIND, done["id"], kept, tenant=tenant, expires=time.time() + KEEP_S)
+        self._drawer.put(KIND, done["id"], kept, tenant=tenant_of(request), expires=time.time() + KEEP_S)
 
     def list(self, request: Request) -> Response:
         """The stored ones, of a model or with metadata where such are asked for."""
@@ -53,10 +52,7 @@ class Stored:
                 marks.append(("$.completion.metadata", key[1], value))
             elif name.startswith("metadata"):
                 raise FieldError(f"`{name}` names no key; ask for one as `metadata[KEY]=VALUE`.", param=name)
-        after, limit, is_rising = page_query(request, order="asc")
-        rows, has_more = self._drawer.page(
-            KIND, tenant, after=after, limit=limit, is_rising=is_rising, marks=marks
-        )
+        rows, has_more = self._drawer.page(KIND, tenant, *page_query(request, order="asc"), marks=marks)
         return respond(listing([row["completion"] for row in rows], has_more))
 
     def retrieve(self, request: Request) -> Response:
