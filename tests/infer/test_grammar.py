@@ -134,6 +134,15 @@ def test_what_cannot_be_held_to_is_refused_and_named(grammars, kind, value, said
         compile_(grammars, kind, value)
 
 
+@pytest.mark.parametrize("depth", [300, 600, 1_200, 5_000])
+def test_a_schema_of_many_levels_is_refused_and_does_not_end_in_an_error_of_ours(grammars, depth):
+    schema = {"type": "integer"}
+    for _ in range(depth):
+        schema = {"type": "array", "items": schema}
+    with pytest.raises(ConfigError, match="json_schema"):
+        grammars.compile(Constraint(kind="json_schema", value=schema))
+
+
 def test_a_property_that_is_called_like_an_old_keyword_is_no_keyword(grammars):
     assert compile_(grammars, "json_schema", {"properties": {"extends": {"type": "string"}}})
 

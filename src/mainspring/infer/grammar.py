@@ -7,7 +7,6 @@ llguidance does the work (Earley parser over derivatives of regular expressions)
 between its parts, as Python writes it, and no other white space, so that most of the syntax is forced.
 """
 
-import copy
 import functools
 import json
 import re
@@ -101,12 +100,15 @@ class Grammars:
             ConfigError: what does not compile, or could not be held to; it names the part.
 
         """
-        key = json.dumps([constraint.kind, constraint.value], default=str)
-        if len(key) > MAX_CHARACTERS:
-            raise ConfigError(
-                f"The {constraint.kind} constraint has {len(key):,} characters; {MAX_CHARACTERS:,} is the limit."
-            )
-        return self._compiled(key)
+        try:
+            key = json.dumps([constraint.kind, constraint.value], default=str)
+            if len(key) > MAX_CHARACTERS:
+                raise ConfigError(
+                    f"The {constraint.kind} constraint has {len(key):,} characters; {MAX_CHARACTERS:,} is the limit."
+                )
+            return self._compiled(key)
+        except RecursionError as error:
+            raise ConfigError(f"The {constraint.kind} constraint is nested too deep. Use a flatter one.") from error
 
     def _build(self, key: str) -> Grammar:
         """Compile a constraint from its JSON text, which tells whether it was compiled before."""
@@ -172,8 +174,7 @@ def _ascii(pattern: str) -> str:
 
 
 def _prepared(schema: dict[str, Any]) -> dict[str, Any]:
-    """The same schema with the classes of ASCII in its patterns; ConfigError for a keyword of IGNORED."""
-    schema = copy.deepcopy(schema)
+    """The schema, changed to have the classes of ASCII in its patterns; ConfigError for a keyword of IGNORED."""
     for place, part in _parts(schema):
         for word in IGNORED.intersection(part):
             raise ConfigError(
