@@ -7,7 +7,7 @@ says: queries, the fields that answers always have, media types.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from mainspring.serve.body import Body
 
 Schema = dict[str, Any]
 
-KINDS: dict[str, type[Body]] = {
+BODIES: dict[str, type[Body]] = {
     "/v1/chat/completions": openai_body.ChatBody,
     "/v1/chat/completions/{completion}": stored.UpdateBody,
     "/v1/completions": completions.CompletionBody,
@@ -50,14 +50,10 @@ KINDS: dict[str, type[Body]] = {
     "/detokenize": tokens.DetokenizeBody,
     "/feedback": own.FeedbackBody,
 }  # fmt: skip
-BODIES = {path: (kind, {*kind.harmless, *kind.neutral}) for path, kind in KINDS.items()}
-INNER = {
-    ("ChatBody", "messages"): openai_body.WireMessage,
-    ("TokenizeBody", "messages"): openai_body.WireMessage,
-}
+HOLDERS = (openai_body.ChatBody, tokens.TokenizeBody)  # of `messages`, which are decoded one by one
 PARTS = msgspec.json.decode((Path(__file__).parent / "openapi.json").read_bytes())
 QUERIES, PARAMETERS, ANSWERS = PARTS["queries"], PARTS["parameters"], PARTS["answers"]
-MEDIA, EVENTS = PARTS["media"], PARTS["events"]
+MEDIA, EVENTS, FORMS = PARTS["media"], PARTS["events"], PARTS["forms"]
 TYPES = {name: kind for kind, names in PARTS["types"].items() for name in names}
 REFUSALS = (400, 401, 403, 404, 405, 500)
 BODY_REFUSALS = (408, 413, 429)
@@ -91,27 +87,20 @@ def _operations(routes: Iterable[BaseRoute]) -> Iterator[tuple[str, str, str]]:
 
 
 def _operation(method: str, path: str, says: str) -> dict[str, Any]:
-    named = re.findall(r"{(\w+)}", path)
-    given: list[Schema] = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in named
-    ]
-    for name in QUERIES.get(path, ()) if method == "GET" else ():
-        style = {"style": "deepObject", "explode": True} if name == "metadata" else {}
-        schema = PARAMETERS.get(f"{path} {name}") or PARAMETERS.get(name, {"type": "string"})
-        given.append({"name": name, "in": "query", "schema": schema, **style})
+    names = re.findall(r"{(\w+)}", path)
+    given = [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names]
     operation: dict[str, Any] = {
-        "operationId": "_".join([method.lower(), *re.findall(r"\w+", path)]), "parameters": given,
+        "operationId": "_".join([method.lower(), *re.findall(r"\w+", path)]),
+        "parameters": given + [PARAMETERS[name] for name in QUERIES.get(f"{method} {path}", ())],
         "responses": _responses(method, path),
-    }  # fmt: skip
-    operation |= {"summary": says} if says else {}
-    if method == "POST" and path in BODIES:
-        schema = {"$ref": REF.format(name=BODIES[path][0].__name__)}
-        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
-    elif (method, path) == ("POST", "/v1/files"):
-        operation["requestBody"] = {
-            "required": True,
-            "content": {"multipart/form-data": {"schema": PARTS["form"]}},
-        }
+    }
+    if says:
+        operation["summary"] = says
+    content = {"multipart/form-data": {"schema": FORMS[path]}} if path in FORMS else {}
+    if path in BODIES:
+        content["application/json"] = {"schema": {"$ref": REF.format(name=BODIES[path].__name__)}}
+    if method == "POST" and content:
+        operation["requestBody"] = {"required": True, "content": content}
     return operation
 
 
@@ -134,23 +123,20 @@ def _responses(method: str, path: str) -> dict[str, Any]:
 
 def _schemas() -> dict[str, Schema]:
     """The structs' schemas, strict as they are read; and errors in both dialects' shapes."""
-    kinds = dict(BODIES.values())
-    _, found = msgspec.json.schema_components([*kinds, *INNER.values(), Fault], ref_template=REF)
+    kinds = list(dict.fromkeys(BODIES.values()))
+    _, found = msgspec.json.schema_components([*kinds, openai_body.WireMessage, Fault], ref_template=REF)
     schemas: dict[str, Schema] = dict(found)
-    for kind, accepted in kinds.items():
+    for kind in kinds:
         schema = schemas[kind.__name__]
         required, known = schema.get("required", ()), schema["properties"].items()
         free = {name: {"anyOf": [one, {"type": "null"}]} for name, one in known if name not in required}
-        schema["properties"] |= free | {name: {} for name in accepted}
+        schema["properties"] |= free | {name: {} for name in (*kind.harmless, *kind.neutral)}
         schema["additionalProperties"] = {"type": "null"}
     _free_lonely_tags(schemas)
-    for (kind, field), inner in INNER.items():
-        items = {"type": "array", "items": {"$ref": REF.format(name=inner.__name__)}}
-        schemas[kind]["properties"][field] = items
-    schemas["Error"] = _wrapped({"$ref": REF.format(name="Fault")})
-    kind_and_message = {"type": "object", "required": ["type", "message"]}
-    schemas["MessagesError"] = _wrapped(kind_and_message) | {"title": "an error of the Messages dialect"}
-    return schemas
+    messages = {"type": "array", "items": {"$ref": REF.format(name=openai_body.WireMessage.__name__)}}
+    for kind in HOLDERS:
+        schemas[kind.__name__]["properties"]["messages"] = messages
+    return schemas | PARTS["errors"]
 
 
 def _free_lonely_tags(schemas: dict[str, Schema]) -> None:
@@ -176,7 +162,3 @@ def _dicts(value: object) -> Iterator[Schema]:
         yield value
     for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
         yield from _dicts(each)
-
-
-def _wrapped(error: Mapping[str, Any]) -> Schema:
-    return {"type": "object", "required": ["error"], "properties": {"error": error}}
