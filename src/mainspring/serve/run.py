@@ -4,15 +4,13 @@ import contextlib
 import errno
 import signal
 import socket
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import FrameType
 
 import uvicorn
 from starlette.applications import Starlette
 
-from mainspring.errors import ConfigError, MainspringError
+from mainspring.errors import ConfigError
 from mainspring.progress import say
 from mainspring.serve.limits import Connection, Limits
 
@@ -40,40 +38,15 @@ def serve(
     """
     with open_socket(app, host, port) as listener:
         prepare()
-        url = url_of(host, listener, "https" if tls else "http")
+        url = url_of(host, listener, tls)
         said = f"ready  {url}  (the page; the API is {url}/v1; Ctrl+C stops it)"
-        server = _Server(app, tls=tls, on_ready=lambda: say(said))
-        # uvicorn raises the signal again once it has stopped; the caller still has a workspace to close, so that
-        # second one must do nothing.
-        before = {number: signal.signal(number, _ignore) for number in (signal.SIGINT, signal.SIGTERM)}
-        app.state.batches.start()
-        try:
-            server.run(sockets=[listener])
-        finally:
-            app.state.batches.stop()
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-
-@contextlib.contextmanager
-def in_background(
-    app: Starlette, host: str = "127.0.0.1", port: int = 0, tls: tuple[Path, Path] | None = None
-) -> Iterator[str]:
-    """Serve from another thread of this process while the block runs; yields the URL."""
-    with open_socket(app, host, port) as listener:
-        ready = threading.Event()
-        server = _Server(app, tls=tls, on_ready=ready.set)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="door", daemon=True)
-        thread.start()
-        app.state.batches.start()
-        try:
-            if not ready.wait(GRACE_S):
-                raise MainspringError(f"The server on {host} did not start within {GRACE_S} s.")
-            yield url_of(host, listener, "https" if tls else "http")
-        finally:
-            app.state.batches.stop()
-            server.should_exit = True
-            thread.join()
+        server = _Server(configure(app, tls), said)
+        with server.capture_signals():  # until the batches have stopped as well
+            app.state.batches.start()
+            try:
+                server.run(sockets=[listener])
+            finally:
+                app.state.batches.stop()
 
 
 def open_socket(app: Starlette, host: str, port: int) -> socket.socket:
@@ -111,9 +84,53 @@ def _allow_many_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def url_of(host: str, listener: socket.socket, scheme: str = "http") -> str:
+def url_of(host: str, listener: socket.socket, tls: tuple[Path, Path] | None) -> str:
     name = f"[{host}]" if ":" in host else host
-    return f"{scheme}://{name}:{listener.getsockname()[1]}"
+    return f"{'https' if tls else 'http'}://{name}:{listener.getsockname()[1]}"
+
+
+def configure(app: Starlette, tls: tuple[Path, Path] | None) -> uvicorn.Config:
+    """How uvicorn serves the application: quietly, and within its limits."""
+    limits: Limits = app.state.limits
+    return uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        lifespan="off",
+        timeout_graceful_shutdown=GRACE_S,
+        http=type("Connection", (Connection,), {"limits": limits}),
+        h11_max_incomplete_event_size=limits.header_bytes,
+        ssl_certfile=tls and tls[0],
+        ssl_keyfile=tls and tls[1],
+    )
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, which says when it accepts, and ends by a signal once.
+
+    uvicorn's own raises the signal again when it has stopped; the caller still has a workspace to close then.
+    """
+
+    def __init__(self, config: uvicorn.Config, said: str) -> None:
+        super().__init__(config)
+        self._said = said
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        before = {
+            number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        say(self._said)
 
 
 def _explain(host: str, port: int, error: Exception) -> str:
@@ -125,36 +142,3 @@ def _explain(host: str, port: int, error: Exception) -> str:
     return (
         f"`--host {host} --port {port}` cannot be served on: {error}. Choose others with --host and --port."
     )
-
-
-class _Server(uvicorn.Server):
-    """uvicorn, told to be quiet and to say when its socket accepts."""
-
-    def __init__(
-        self, app: Starlette, *, on_ready: Callable[[], None], tls: tuple[Path, Path] | None = None
-    ) -> None:
-        limits: Limits = app.state.limits
-        super().__init__(
-            uvicorn.Config(
-                app,
-                log_level="warning",
-                access_log=False,
-                server_header=False,
-                proxy_headers=False,
-                lifespan="off",
-                timeout_graceful_shutdown=GRACE_S,
-                http=type("Connection", (Connection,), {"limits": limits}),
-                h11_max_incomplete_event_size=limits.header_bytes,
-                ssl_certfile=tls and tls[0],
-                ssl_keyfile=tls and tls[1],
-            )
-        )
-        self._on_ready = on_ready
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self._on_ready()
-
-
-def _ignore(number: int, frame: FrameType | None) -> None:
-    pass
