@@ -12,7 +12,6 @@ _.encode_special_tokens  # tokenizers
 _.pre_tokenizer  # tokenizers
 _.normalizer  # tokenizers
 _.post_processor  # tokenizers
-_.startup  # uvicorn
 _.capture_signals  # uvicorn
 _.middleware_stack  # starlette
 _._step_supports_amp_scaling  # noqa: SLF001 - torch.amp.GradScaler reads it

@@ -57,9 +57,7 @@ class Bridge:
     """
 
     def __init__(self, pipeline: Pipeline, chats: Sequence[ChatRequest], receive: Receive) -> None:
-        self._pipeline = pipeline
-        self._chats = chats
-        self._receive = receive
+        self._pipeline, self._chats, self._receive = pipeline, chats, receive
         self._loop = asyncio.get_running_loop()
         self._post = _posts.setdefault(self._loop, Post())
         self._queue: _Queue = asyncio.Queue()
@@ -178,5 +176,4 @@ class Bridge:
 
 async def never() -> Message:
     """What a client says that never leaves."""
-    await asyncio.Event().wait()
-    raise AssertionError
+    return await asyncio.Future[Message]()

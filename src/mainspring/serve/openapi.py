@@ -50,31 +50,24 @@ BODIES: dict[str, type[Body]] = {
     "/detokenize": tokens.DetokenizeBody,
     "/feedback": own.FeedbackBody,
 }  # fmt: skip
-HOLDERS = (openai_body.ChatBody, tokens.TokenizeBody)  # of `messages`, which are decoded one by one
+HOLDERS = ("ChatBody", "TokenizeBody")  # of `messages`, which are decoded one by one
 PARTS = msgspec.json.decode((Path(__file__).parent / "openapi.json").read_bytes())
 QUERIES, PARAMETERS, ANSWERS = PARTS["queries"], PARTS["parameters"], PARTS["answers"]
-MEDIA, EVENTS, FORMS = PARTS["media"], PARTS["events"], PARTS["forms"]
+MEDIA, EVENTS, FORMS, REFUSALS = PARTS["media"], PARTS["events"], PARTS["forms"], PARTS["refusals"]
 TYPES = {name: kind for kind, names in PARTS["types"].items() for name in names}
-REFUSALS = (400, 401, 403, 404, 405, 500)
-BODY_REFUSALS = (408, 413, 429)
 REF = "#/components/schemas/{name}"
 
 
 def show(request: Request) -> Response:
     """This document."""
-    return respond(document(request.app.routes))
-
-
-def document(routes: Iterable[BaseRoute]) -> dict[str, Any]:
-    """The OpenAPI document of an application's routes."""
     paths: dict[str, dict[str, Any]] = {}
-    for method, path, says in _operations(routes):
+    for method, path, says in _operations(request.app.routes):
         paths.setdefault(path, {})[method.lower()] = _operation(method, path, says)
-    return {
+    return respond({
         "openapi": "3.1.0", "info": {"title": "Mainspring", "version": __version__}, "paths": paths,
         "security": [{}, {"key": []}],
         "components": {"schemas": _schemas(), "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}}},
-    }  # fmt: skip
+    })  # fmt: skip
 
 
 def _operations(routes: Iterable[BaseRoute]) -> Iterator[tuple[str, str, str]]:
@@ -114,11 +107,10 @@ def _responses(method: str, path: str) -> dict[str, Any]:
         content["text/event-stream"] = {}
     error = {"$ref": REF.format(name="MessagesError" if path.startswith("/v1/messages") else "Error")}
     refusal = {"description": "Why not.", "content": {"application/json": {"schema": error}}}
-    statuses = (*REFUSALS, *BODY_REFUSALS) if method == "POST" else REFUSALS
     responses: dict[str, Any] = {"200": {"description": "Done.", "content": content}}
     if path in {"/health", "/health/ready"}:
         responses["503"] = {"description": "Not ready.", "content": content}
-    return responses | {str(status): refusal for status in statuses}
+    return responses | {str(status): refusal for status in REFUSALS[method]}
 
 
 def _schemas() -> dict[str, Schema]:
@@ -134,8 +126,8 @@ def _schemas() -> dict[str, Schema]:
         schema["additionalProperties"] = {"type": "null"}
     _free_lonely_tags(schemas)
     messages = {"type": "array", "items": {"$ref": REF.format(name=openai_body.WireMessage.__name__)}}
-    for kind in HOLDERS:
-        schemas[kind.__name__]["properties"]["messages"] = messages
+    for name in HOLDERS:
+        schemas[name]["properties"]["messages"] = messages
     return schemas | PARTS["errors"]
 
 
@@ -143,16 +135,13 @@ def _free_lonely_tags(schemas: dict[str, Schema]) -> None:
     """A part's `type` tells kinds apart; where there is only one kind it may be left out."""
     found = list(_dicts(schemas))
     among_others = {id(one) for each in found if "discriminator" in each for one in each["anyOf"]}
-    tagged = {
-        REF.format(name=name): (name, schema)
-        for name, schema in schemas.items()
-        if len(schema.get("properties", {}).get("type", {}).get("enum", ())) == 1
-    }
     for each in found:
-        if each.get("$ref") in tagged and id(each) not in among_others:
-            name, schema = tagged[each["$ref"]]
-            optional = [field for field in schema["required"] if field != "type"]
-            schemas[f"{name}Alone"] = schema | {"required": optional}
+        name = each.get("$ref", "").rpartition("/")[2]
+        schema = schemas.get(name, {})
+        tags = schema.get("properties", {}).get("type", {}).get("enum", ())
+        if len(tags) == 1 and id(each) not in among_others:
+            required = [field for field in schema["required"] if field != "type"]
+            schemas[f"{name}Alone"] = schema | {"required": required}
             each["$ref"] += "Alone"
 
 

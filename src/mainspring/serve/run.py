@@ -38,12 +38,13 @@ def serve(
     """
     with open_socket(app, host, port) as listener:
         prepare()
+        server = _Server(configure(app, tls))
+        server.config.load()  # so that a certificate that does not read is found before anything is said
         url = url_of(host, listener, tls)
-        said = f"ready  {url}  (the page; the API is {url}/v1; Ctrl+C stops it)"
-        server = _Server(configure(app, tls), said)
         with server.capture_signals():  # until the batches have stopped as well
             app.state.batches.start()
             try:
+                say(f"ready  {url}  (the page; the API is {url}/v1; Ctrl+C stops it)")
                 server.run(sockets=[listener])
             finally:
                 app.state.batches.stop()
@@ -65,7 +66,8 @@ def open_socket(app: Starlette, host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind(address)
-        listener.listen()  # now: another server may bind a port on which nobody listens yet
+        # now: another server may bind a port on which nobody listens yet, and who comes early waits
+        listener.listen()
     except OSError as error:
         listener.close()
         raise ConfigError(_explain(host, port, error)) from error
@@ -108,14 +110,7 @@ def configure(app: Starlette, tls: tuple[Path, Path] | None) -> uvicorn.Config:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, which says when it accepts, and ends by a signal once.
-
-    uvicorn's own raises the signal again when it has stopped; the caller still has a workspace to close then.
-    """
-
-    def __init__(self, config: uvicorn.Config, said: str) -> None:
-        super().__init__(config)
-        self._said = said
+    """uvicorn, which would raise a signal again once it has stopped; the caller still has a workspace to close."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -127,10 +122,6 @@ class _Server(uvicorn.Server):
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        say(self._said)
 
 
 def _explain(host: str, port: int, error: Exception) -> str:
