@@ -22,7 +22,7 @@ import pathlib, sys
 from fakes_model import House, ScriptedModel, Shelf
 from mainspring.serve.run import serve
 house = House(pathlib.Path(sys.argv[1]), Shelf([ScriptedModel("slow", "word " * 40, step_s=0.02)]))
-serve(house.app, "127.0.0.1", 0)
+serve(house.app, "127.0.0.1", 0, prepare=lambda: None, tls=None)
 house.close()
 print("closed")
 """

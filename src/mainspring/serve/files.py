@@ -81,10 +81,7 @@ class Files:
             for field in ("anchor", "seconds")
             if f"expires_after[{field}]" in parts
         }
-        expires = None
-        if given:
-            after = bodies.parse(ExpiresAfter, given, strict=False)
-            expires = time.time() + after.seconds
+        expires = time.time() + bodies.parse(ExpiresAfter, given, strict=False).seconds if given else None
         row = file_row(new_id("file-"), name or "upload", purpose, len(content), expires)
         await run_in_threadpool(self._drawer.write_file, row["id"], content)
         try:

@@ -20,12 +20,7 @@ MAX_FILES = 65_536
 
 
 def serve(
-    app: Starlette,
-    host: str,
-    port: int,
-    *,
-    prepare: Callable[[], object] = lambda: None,
-    tls: tuple[Path, Path] | None = None,
+    app: Starlette, host: str, port: int, *, prepare: Callable[[], object], tls: tuple[Path, Path] | None
 ) -> None:
     """Serve until SIGINT or SIGTERM, then let what is in flight finish, for GRACE_S at most.
 
@@ -124,11 +119,10 @@ class _Server(uvicorn.Server):
                 signal.signal(number, handler)
 
 
-def _explain(host: str, port: int, error: Exception) -> str:
-    code = getattr(error, "errno", None)
-    if code == errno.EADDRINUSE:
+def _explain(host: str, port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
         return f"Port {port} on {host} is in use. Stop the server that has it, or choose another with --port."
-    if code == errno.EACCES:
+    if error.errno == errno.EACCES:
         return f"Port {port} needs rights that this user does not have. Choose one from 1024 up with --port."
     return (
         f"`--host {host} --port {port}` cannot be served on: {error}. Choose others with --host and --port."
