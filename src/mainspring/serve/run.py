@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import resource
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -71,10 +72,6 @@ def open_socket(app: Starlette, host: str, port: int) -> socket.socket:
 
 def _allow_many_files() -> None:
     """A connection is a file: take as many as the machine gives."""
-    try:
-        import resource
-    except ImportError:  # not a Unix
-        return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = min(MAX_FILES, hard) if hard != resource.RLIM_INFINITY else MAX_FILES
     if soft < wanted:
