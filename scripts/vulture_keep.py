@@ -12,7 +12,7 @@ _.encode_special_tokens  # tokenizers
 _.pre_tokenizer  # tokenizers
 _.normalizer  # tokenizers
 _.post_processor  # tokenizers
-_.should_exit  # uvicorn
+_.capture_signals  # uvicorn
 _.middleware_stack  # starlette
 _._step_supports_amp_scaling  # noqa: SLF001 - torch.amp.GradScaler reads it
 
@@ -50,10 +50,9 @@ STAGES
 _.purpose
 _.commands
 
-# The formula as it reads, and a server in this process: what tests hold the real ones against.
+# The formula as it reads: what tests hold the real ones against.
 reference_attend
 reference_scan
-in_background
 _.num_numbers  # of the plain cache: what `describe` says is held against it
 Mixer  # what every mixer is
 

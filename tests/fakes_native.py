@@ -1,14 +1,19 @@
 """Works without an engine: sequences whose blocks lie where the test says."""
 
 import ctypes
+import functools
+import shutil
+import tempfile
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
+from unittest import mock
 
 import numpy as np
 import torch
 
 from mainspring.infer.backends.native import Native, NativeSettings
-from mainspring.infer.native.build import library
+from mainspring.infer.native import build
 from mainspring.infer.request import EngineConfig
 from mainspring.models.families.base import family
 from mainspring.models.model import Model
@@ -77,9 +82,17 @@ def random_ids(count, seed=0):
 def multiply(weight_OI, x_RI, bits=8, march="native"):
     """What the kernels make of rows and a matrix, (R, O)."""
     y_RO = torch.empty(len(x_RI), len(weight_OI))
-    call = library(march).mainspring_multiply
-    call.restype = ctypes.c_char_p
     weight_OI, x_RI = weight_OI.float().contiguous(), x_RI.float().contiguous()
     pointers = [ctypes.c_void_p(each.data_ptr()) for each in (weight_OI, x_RI, y_RO)]
-    assert call(pointers[0], *weight_OI.shape, bits, pointers[1], len(x_RI), pointers[2]) is None
+    _product(march)(pointers[0], *weight_OI.shape, bits, pointers[1], len(x_RI), pointers[2])
     return y_RO
+
+
+@functools.cache
+def _product(march):
+    """The kernels without a model around them, compiled and kept as the native step is."""
+    with tempfile.TemporaryDirectory() as folder:
+        sources = shutil.copytree(build.SOURCES, Path(folder) / "native")
+        shutil.copy(Path(__file__).with_name("native_product.cpp"), sources / "api.cpp")
+        with mock.patch.object(build, "SOURCES", sources):
+            return ctypes.CDLL(str(build.build(march))).mainspring_multiply

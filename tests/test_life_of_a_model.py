@@ -5,6 +5,7 @@ import urllib.request
 
 import pytest
 
+from fakes_server import in_background
 from fakes_workspace import (
     PLACES,
     add_assistant,
@@ -20,7 +21,6 @@ from mainspring.flywheel.promote import promote
 from mainspring.gateway.keys import Keys
 from mainspring.gateway.pipeline import Pipeline
 from mainspring.serve.door import create
-from mainspring.serve.run import in_background
 
 
 def post(url, body):

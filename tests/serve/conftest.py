@@ -2,10 +2,10 @@ import openai
 import pytest
 
 from fakes_model import TOWER, House, ScriptedModel, Shelf, assistant, broken
+from fakes_server import in_background
 from fakes_text import SpokenModel
 from mainspring.errors import MainspringError
 from mainspring.schema import ToolCall
-from mainspring.serve.run import in_background
 
 
 @pytest.fixture

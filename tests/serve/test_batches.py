@@ -10,10 +10,10 @@ import pytest
 from starlette.testclient import TestClient
 
 from fakes_model import House, Shelf
+from fakes_server import in_background
 from fakes_text import SpokenModel
 from mainspring.errors import BusyError
 from mainspring.gateway import batches
-from mainspring.serve.run import in_background
 
 CHAT = "/v1/chat/completions"
 

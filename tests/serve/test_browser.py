@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fakes_model import QUOTE, TOWER, House, ScriptedModel, Shelf, assistant, broken
-from mainspring.serve.run import in_background
+from fakes_server import in_background
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = (

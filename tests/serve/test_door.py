@@ -13,10 +13,10 @@ import httpx2
 import pytest
 
 from fakes_model import House, ScriptedModel, Shelf
+from fakes_server import in_background
 from mainspring.errors import ConfigError
 from mainspring.serve import run
 from mainspring.serve.limits import Limits
-from mainspring.serve.run import in_background
 from mainspring.serve.settings import ServeSettings
 
 BODY = {"model": "plain", "messages": [{"role": "user", "content": "hi"}]}

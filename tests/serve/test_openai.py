@@ -12,7 +12,7 @@ import openai
 import pytest
 
 from fakes_model import House, ScriptedModel, Shelf, WordEmbedder
-from mainspring.serve.run import in_background
+from fakes_server import in_background
 
 QUESTION = [{"role": "user", "content": "When was it built?"}]
 

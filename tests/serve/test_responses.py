@@ -11,10 +11,10 @@ from pydantic import BaseModel
 from starlette.testclient import TestClient
 
 from fakes_model import House
+from fakes_server import in_background
 from mainspring.schema import Constraint, Delta, Message, Reply, ToolCall, ToolCallDelta, Usage
 from mainspring.serve.responses import _cancel, _lose
 from mainspring.serve.responses_told import Teller, closing
-from mainspring.serve.run import in_background
 
 TOOL = {"type": "function", "name": "look", "parameters": {"type": "object"}, "strict": True}
 

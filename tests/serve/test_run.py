@@ -11,8 +11,9 @@ import httpx2
 import pytest
 
 from fakes_model import House, ScriptedModel, Shelf
+from fakes_server import in_background
 from mainspring.errors import ConfigError
-from mainspring.serve.run import in_background, open_socket, url_of
+from mainspring.serve.run import open_socket, url_of
 
 pytestmark = pytest.mark.slow
 
@@ -21,7 +22,7 @@ import pathlib, sys
 from fakes_model import House, ScriptedModel, Shelf
 from mainspring.serve.run import serve
 house = House(pathlib.Path(sys.argv[1]), Shelf([ScriptedModel("slow", "word " * 40, step_s=0.02)]))
-serve(house.app, "127.0.0.1", 0)
+serve(house.app, "127.0.0.1", 0, prepare=lambda: None, tls=None)
 house.close()
 print("closed")
 """
@@ -99,7 +100,7 @@ def test_an_address_of_the_sixth_kind_stands_in_brackets(app):
     except ConfigError as error:
         pytest.skip(f"no IPv6 loopback here: {error}")
     with listener:
-        assert url_of("::1", listener).startswith("http://[::1]:")
+        assert url_of("::1", listener, None).startswith("http://[::1]:")
 
 
 def test_a_server_in_the_background_ends_with_its_block(app):

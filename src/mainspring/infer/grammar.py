@@ -108,7 +108,9 @@ class Grammars:
                 )
             return self._compiled(key)
         except RecursionError as error:
-            raise ConfigError(f"The {constraint.kind} constraint is nested too deep. Use a flatter one.") from error
+            raise ConfigError(
+                f"The {constraint.kind} constraint is nested too deep. Use a flatter one."
+            ) from error
 
     def _build(self, key: str) -> Grammar:
         """Compile a constraint from its JSON text, which tells whether it was compiled before."""

@@ -77,17 +77,13 @@ def all_shapes(model: Model) -> dict[str, list[torch.Tensor]]:
 @torch.inference_mode()
 def faster(model: Model) -> list[str]:
     """The shapes whose products are faster packed, by a short measurement on the model's own weights."""
-    shapes = {name: each for name, each in all_shapes(model).items() if each[0].numel() >= MIN_NUMBERS}
-    if sum(weight.nbytes for weights in shapes.values() for weight in weights) > ROOM * free_bytes():
-        return []
-    return [name for name, weights in shapes.items() if _is_faster(weights[:MAX_TIMED])]
-
-
-def free_bytes() -> int:
-    """Memory that nothing else takes."""
     import psutil
 
-    return psutil.virtual_memory().available
+    shapes = {name: each for name, each in all_shapes(model).items() if each[0].numel() >= MIN_NUMBERS}
+    needed = sum(weight.nbytes for weights in shapes.values() for weight in weights)
+    if needed > ROOM * psutil.virtual_memory().available:
+        return []
+    return [name for name, weights in shapes.items() if _is_faster(weights[:MAX_TIMED])]
 
 
 def _is_faster(weights: Sequence[torch.Tensor]) -> bool:

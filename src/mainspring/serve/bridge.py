@@ -1,10 +1,9 @@
 """From the models' threads to the event loop: deltas in, and word back when the client is gone."""
 
 import asyncio
-import threading
+import contextlib
 from collections import deque
 from collections.abc import Sequence
-from typing import Literal
 from weakref import WeakKeyDictionary
 
 import msgspec
@@ -14,6 +13,7 @@ from starlette.types import Message, Receive
 from mainspring.errors import MainspringError
 from mainspring.gateway.exchange import Exchange
 from mainspring.gateway.pipeline import Pipeline
+from mainspring.protocols import Sink
 from mainspring.schema import ChatRequest, Delta, Reply
 
 
@@ -33,7 +33,8 @@ class Post:
         self._items.append((queue, delta))
         if not self._is_called:
             self._is_called = True
-            loop.call_soon_threadsafe(self._deliver)
+            with contextlib.suppress(RuntimeError):  # a closed loop: a stopped server must not stop the model
+                loop.call_soon_threadsafe(self._deliver)
 
     def _deliver(self) -> None:
         self._is_called = False  # first: what comes from here on is in the deque before it asks
@@ -42,7 +43,7 @@ class Post:
             queue.put_nowait(delta)
 
 
-_Queue = asyncio.Queue[Delta | Literal["gone", "silent"]]
+_Queue = asyncio.Queue[Delta | GoneError | None]  # None where nothing has come for a while
 # a loop has one, as long as it lives
 _posts: WeakKeyDictionary[asyncio.AbstractEventLoop, Post] = WeakKeyDictionary()
 
@@ -56,18 +57,15 @@ class Bridge:
     """
 
     def __init__(self, pipeline: Pipeline, chats: Sequence[ChatRequest], receive: Receive) -> None:
-        self._pipeline = pipeline
-        self._chats = chats
-        self._receive = receive
+        self._pipeline, self._chats, self._receive = pipeline, chats, receive
         self._loop = asyncio.get_running_loop()
         self._post = _posts.setdefault(self._loop, Post())
         self._queue: _Queue = asyncio.Queue()
         self._ticker: asyncio.TimerHandle | None = None
-        self._is_silent = True
+        self._is_silent = False
         self._watcher: asyncio.Task[None] | None = None
         self._exchanges: list[Exchange] = []
         self._is_closed = False
-        self._lock = threading.Lock()
         self.num_replies = sum(chat.ask.n for chat in chats)
 
     @property
@@ -82,8 +80,7 @@ class Bridge:
             return
         self._watcher = asyncio.create_task(self._watch())
         try:
-            for number in range(len(self._chats)):
-                await run_in_threadpool(self._begin, number)
+            await run_in_threadpool(self._begin)
         except BaseException:
             self.close()
             raise
@@ -98,11 +95,11 @@ class Bridge:
 
         def tick() -> None:
             if self._is_silent:
-                self._queue.put_nowait("silent")
+                self._queue.put_nowait(None)
             self._is_silent = True
             self._ticker = self._loop.call_later(seconds, tick)
 
-        self._ticker = self._loop.call_later(seconds, tick)
+        tick()
 
     async def next(self) -> Delta | None:
         """The next delta; None is said by tick_every.
@@ -113,10 +110,10 @@ class Bridge:
 
         """
         delta = await self._queue.get()
-        if delta == "silent":
+        if delta is None:
             return None
-        if delta == "gone":
-            raise GoneError("The client left.")
+        if isinstance(delta, GoneError):
+            raise delta
         self._is_silent = False
         if delta.error is not None:
             for exchange in self._exchanges:
@@ -144,43 +141,39 @@ class Bridge:
 
     def close(self) -> None:
         """Stop what still runs; harmless after the end."""
-        with self._lock:
-            self._is_closed = True
-            exchanges = list(self._exchanges)
+        self._is_closed = True  # before it looks at the exchanges, and _begin asks after it has added one
         for each in (self._watcher, self._ticker):
             if each is not None:
                 each.cancel()
-        for exchange in exchanges:
+        for exchange in list(self._exchanges):
             if not exchange.is_done:
                 self._loop.run_in_executor(None, exchange.cancel)
 
-    def _begin(self, number: int) -> None:
-        chat = self._chats[number]
-        offset = number * chat.ask.n
-
-        def post(delta: Delta) -> None:
-            """The sink, called from the model's thread."""
-            delta = msgspec.structs.replace(delta, index=delta.index + offset) if offset else delta
-            try:
-                self._post.put(self._loop, self._queue, delta)
-            except RuntimeError:  # the loop is closed: the server has stopped, which must not stop the model
-                self._is_closed = True
-
-        exchange = self._pipeline.chat(chat, post)
-        with self._lock:
+    def _begin(self) -> None:
+        first = 0
+        for chat in self._chats:
+            exchange = self._pipeline.chat(chat, self._sink(first))
+            first += chat.ask.n
             self._exchanges.append(exchange)
-            is_closed = self._is_closed
-        if is_closed:
-            exchange.cancel()
+            if self._is_closed:
+                exchange.cancel()
+
+    def _sink(self, first: int) -> Sink:
+        """What the model's thread calls with the deltas of the replies from index `first` on."""
+
+        def sink(delta: Delta) -> None:
+            delta = msgspec.structs.replace(delta, index=delta.index + first) if first else delta
+            self._post.put(self._loop, self._queue, delta)
+
+        return sink
 
     async def _watch(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
-        self._queue.put_nowait("gone")
+        self._queue.put_nowait(GoneError("The client left."))
         self.close()
 
 
 async def never() -> Message:
     """What a client says that never leaves."""
-    await asyncio.Event().wait()
-    raise AssertionError
+    return await asyncio.Future[Message]()

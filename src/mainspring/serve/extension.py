@@ -1,7 +1,7 @@
 """The one field that is ours in every dialect, `mainspring`: why an answer may be believed."""
 
 import msgspec
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from mainspring.gateway.pipeline import assistant_of
 from mainspring.knowledge.spans import spans_of
@@ -49,19 +49,17 @@ def text_of(reply: Reply) -> str:
 
 
 def extension(request: str, reply: Reply, *, text: str | None = None) -> Extension:
+    told = Extension(request=request, assistant=assistant_of(reply), text=text, spans=spans_of(reply))
     answer = reply.answer
-    is_written = bool(reply.ids) and (answer is None or answer.kind == "generated")
-    return Extension(
-        request=request,
-        assistant=assistant_of(reply),
-        kind=answer.kind if answer else None,
-        citations=answer.citations if answer else (),
-        passages=tuple(Passage(**asdict(hit.chunk), score=hit.score) for hit in answer.hits)
-        if answer
-        else (),
-        text=text,
-        logprob=reply.logprob if is_written else None,
-        entropy=reply.entropy if is_written else None,
-        spans=spans_of(reply),
-        confidence=answer.confidence if answer else None,
-    )
+    if answer is not None:
+        passages = tuple(Passage(**asdict(hit.chunk), score=hit.score) for hit in answer.hits)
+        told = replace(
+            told,
+            kind=answer.kind,
+            citations=answer.citations,
+            passages=passages,
+            confidence=answer.confidence,
+        )
+    if reply.ids and told.kind in (None, "generated"):
+        told = replace(told, logprob=reply.logprob, entropy=reply.entropy)
+    return told

@@ -1,7 +1,6 @@
 """What one client may cost: sizes and times, and the connection that holds clients to them."""
 
 import asyncio
-from typing import Any
 
 from pydantic import Field
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -24,11 +23,8 @@ class Connection(H11Protocol):
     """A connection that is closed when its client sends no whole request, or reads nothing, for too long."""
 
     limits = Limits()
-
-    def __init__(self, *given: Any, **more: Any) -> None:
-        super().__init__(*given, **more)
-        self._patience: asyncio.TimerHandle | None = None
-        self._stuck: asyncio.TimerHandle | None = None
+    _patience: asyncio.TimerHandle | None = None
+    _stuck: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)

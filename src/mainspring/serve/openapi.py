@@ -7,7 +7,7 @@ says: queries, the fields that answers always have, media types.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from mainspring.serve.body import Body
 
 Schema = dict[str, Any]
 
-KINDS: dict[str, type[Body]] = {
+BODIES: dict[str, type[Body]] = {
     "/v1/chat/completions": openai_body.ChatBody,
     "/v1/chat/completions/{completion}": stored.UpdateBody,
     "/v1/completions": completions.CompletionBody,
@@ -49,35 +49,24 @@ KINDS: dict[str, type[Body]] = {
     "/detokenize": models.DetokenizeBody,
     "/feedback": own.FeedbackBody,
 }  # fmt: skip
-BODIES = {path: (kind, {*kind.harmless, *kind.neutral}) for path, kind in KINDS.items()}
-INNER = {
-    ("ChatBody", "messages"): openai_body.WireMessage,
-    ("TokenizeBody", "messages"): openai_body.WireMessage,
-}
+HOLDERS = ("ChatBody", "TokenizeBody")  # of `messages`, which are decoded one by one
 PARTS = msgspec.json.decode((Path(__file__).parent / "openapi.json").read_bytes())
 QUERIES, PARAMETERS, ANSWERS = PARTS["queries"], PARTS["parameters"], PARTS["answers"]
-MEDIA, EVENTS = PARTS["media"], PARTS["events"]
+MEDIA, EVENTS, FORMS, REFUSALS = PARTS["media"], PARTS["events"], PARTS["forms"], PARTS["refusals"]
 TYPES = {name: kind for kind, names in PARTS["types"].items() for name in names}
-REFUSALS = (400, 401, 403, 404, 405, 500)
-BODY_REFUSALS = (408, 413, 429)
 REF = "#/components/schemas/{name}"
 
 
 def show(request: Request) -> Response:
     """This document."""
-    return respond(document(request.app.routes))
-
-
-def document(routes: Iterable[BaseRoute]) -> dict[str, Any]:
-    """The OpenAPI document of an application's routes."""
     paths: dict[str, dict[str, Any]] = {}
-    for method, path, says in _operations(routes):
+    for method, path, says in _operations(request.app.routes):
         paths.setdefault(path, {})[method.lower()] = _operation(method, path, says)
-    return {
+    return respond({
         "openapi": "3.1.0", "info": {"title": "Mainspring", "version": __version__}, "paths": paths,
         "security": [{}, {"key": []}],
         "components": {"schemas": _schemas(), "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}}},
-    }  # fmt: skip
+    })  # fmt: skip
 
 
 def _operations(routes: Iterable[BaseRoute]) -> Iterator[tuple[str, str, str]]:
@@ -90,27 +79,20 @@ def _operations(routes: Iterable[BaseRoute]) -> Iterator[tuple[str, str, str]]:
 
 
 def _operation(method: str, path: str, says: str) -> dict[str, Any]:
-    named = re.findall(r"{(\w+)}", path)
-    given: list[Schema] = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in named
-    ]
-    for name in QUERIES.get(path, ()) if method == "GET" else ():
-        style = {"style": "deepObject", "explode": True} if name == "metadata" else {}
-        schema = PARAMETERS.get(f"{path} {name}") or PARAMETERS.get(name, {"type": "string"})
-        given.append({"name": name, "in": "query", "schema": schema, **style})
+    names = re.findall(r"{(\w+)}", path)
+    given = [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names]
     operation: dict[str, Any] = {
-        "operationId": "_".join([method.lower(), *re.findall(r"\w+", path)]), "parameters": given,
+        "operationId": "_".join([method.lower(), *re.findall(r"\w+", path)]),
+        "parameters": given + [PARAMETERS[name] for name in QUERIES.get(f"{method} {path}", ())],
         "responses": _responses(method, path),
-    }  # fmt: skip
-    operation |= {"summary": says} if says else {}
-    if method == "POST" and path in BODIES:
-        schema = {"$ref": REF.format(name=BODIES[path][0].__name__)}
-        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
-    elif (method, path) == ("POST", "/v1/files"):
-        operation["requestBody"] = {
-            "required": True,
-            "content": {"multipart/form-data": {"schema": PARTS["form"]}},
-        }
+    }
+    if says:
+        operation["summary"] = says
+    content = {"multipart/form-data": {"schema": FORMS[path]}} if path in FORMS else {}
+    if path in BODIES:
+        content["application/json"] = {"schema": {"$ref": REF.format(name=BODIES[path].__name__)}}
+    if method == "POST" and content:
+        operation["requestBody"] = {"required": True, "content": content}
     return operation
 
 
@@ -124,48 +106,41 @@ def _responses(method: str, path: str) -> dict[str, Any]:
         content["text/event-stream"] = {}
     error = {"$ref": REF.format(name="MessagesError" if path.startswith("/v1/messages") else "Error")}
     refusal = {"description": "Why not.", "content": {"application/json": {"schema": error}}}
-    statuses = (*REFUSALS, *BODY_REFUSALS) if method == "POST" else REFUSALS
     responses: dict[str, Any] = {"200": {"description": "Done.", "content": content}}
     if path in {"/health", "/health/ready"}:
         responses["503"] = {"description": "Not ready.", "content": content}
-    return responses | {str(status): refusal for status in statuses}
+    return responses | {str(status): refusal for status in REFUSALS[method]}
 
 
 def _schemas() -> dict[str, Schema]:
     """The structs' schemas, strict as they are read; and errors in both dialects' shapes."""
-    kinds = dict(BODIES.values())
-    _, found = msgspec.json.schema_components([*kinds, *INNER.values(), Fault], ref_template=REF)
+    kinds = list(dict.fromkeys(BODIES.values()))
+    _, found = msgspec.json.schema_components([*kinds, openai_body.WireMessage, Fault], ref_template=REF)
     schemas: dict[str, Schema] = dict(found)
-    for kind, accepted in kinds.items():
+    for kind in kinds:
         schema = schemas[kind.__name__]
         required, known = schema.get("required", ()), schema["properties"].items()
         free = {name: {"anyOf": [one, {"type": "null"}]} for name, one in known if name not in required}
-        schema["properties"] |= free | {name: {} for name in accepted}
+        schema["properties"] |= free | {name: {} for name in (*kind.harmless, *kind.neutral)}
         schema["additionalProperties"] = {"type": "null"}
     _free_lonely_tags(schemas)
-    for (kind, field), inner in INNER.items():
-        items = {"type": "array", "items": {"$ref": REF.format(name=inner.__name__)}}
-        schemas[kind]["properties"][field] = items
-    schemas["Error"] = _wrapped({"$ref": REF.format(name="Fault")})
-    kind_and_message = {"type": "object", "required": ["type", "message"]}
-    schemas["MessagesError"] = _wrapped(kind_and_message) | {"title": "an error of the Messages dialect"}
-    return schemas
+    messages = {"type": "array", "items": {"$ref": REF.format(name=openai_body.WireMessage.__name__)}}
+    for name in HOLDERS:
+        schemas[name]["properties"]["messages"] = messages
+    return schemas | PARTS["errors"]
 
 
 def _free_lonely_tags(schemas: dict[str, Schema]) -> None:
     """A part's `type` tells kinds apart; where there is only one kind it may be left out."""
     found = list(_dicts(schemas))
     among_others = {id(one) for each in found if "discriminator" in each for one in each["anyOf"]}
-    tagged = {
-        REF.format(name=name): (name, schema)
-        for name, schema in schemas.items()
-        if len(schema.get("properties", {}).get("type", {}).get("enum", ())) == 1
-    }
     for each in found:
-        if each.get("$ref") in tagged and id(each) not in among_others:
-            name, schema = tagged[each["$ref"]]
-            optional = [field for field in schema["required"] if field != "type"]
-            schemas[f"{name}Alone"] = schema | {"required": optional}
+        name = each.get("$ref", "").rpartition("/")[2]
+        schema = schemas.get(name, {})
+        tags = schema.get("properties", {}).get("type", {}).get("enum", ())
+        if len(tags) == 1 and id(each) not in among_others:
+            required = [field for field in schema["required"] if field != "type"]
+            schemas[f"{name}Alone"] = schema | {"required": required}
             each["$ref"] += "Alone"
 
 
@@ -175,7 +150,3 @@ def _dicts(value: object) -> Iterator[Schema]:
         yield value
     for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
         yield from _dicts(each)
-
-
-def _wrapped(error: Mapping[str, Any]) -> Schema:
-    return {"type": "object", "required": ["error"], "properties": {"error": error}}

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-import anyio
 import anyio.to_thread
+from msgspec.structs import asdict
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
@@ -76,8 +76,5 @@ class Own:
         """A rating, maybe with a correction; durable before the response."""
         authenticate(request)
         parsed = await bodies.read(request, FeedbackBody)
-        await run_in_threadpool(
-            self._feedback.give, parsed.request, parsed.rating, parsed.correction, parsed.source,
-            comment=parsed.comment,
-        )  # fmt: skip
+        await run_in_threadpool(self._feedback.give, **asdict(parsed))
         return respond({"status": "stored", "request": parsed.request})

@@ -2,17 +2,16 @@
 
 import contextlib
 import errno
+import resource
 import signal
 import socket
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import FrameType
 
 import uvicorn
 from starlette.applications import Starlette
 
-from mainspring.errors import ConfigError, MainspringError
+from mainspring.errors import ConfigError
 from mainspring.progress import say
 from mainspring.serve.limits import Connection, Limits
 
@@ -22,12 +21,7 @@ MAX_FILES = 65_536
 
 
 def serve(
-    app: Starlette,
-    host: str,
-    port: int,
-    *,
-    prepare: Callable[[], object] = lambda: None,
-    tls: tuple[Path, Path] | None = None,
+    app: Starlette, host: str, port: int, *, prepare: Callable[[], object], tls: tuple[Path, Path] | None
 ) -> None:
     """Serve until SIGINT or SIGTERM, then let what is in flight finish, for GRACE_S at most.
 
@@ -40,40 +34,16 @@ def serve(
     """
     with open_socket(app, host, port) as listener:
         prepare()
-        url = url_of(host, listener, "https" if tls else "http")
-        said = f"ready  {url}  (the page; the API is {url}/v1; Ctrl+C stops it)"
-        server = _Server(app, tls=tls, on_ready=lambda: say(said))
-        # uvicorn raises the signal again once it has stopped; the caller still has a workspace to close, so that
-        # second one must do nothing.
-        before = {number: signal.signal(number, _ignore) for number in (signal.SIGINT, signal.SIGTERM)}
-        app.state.batches.start()
-        try:
-            server.run(sockets=[listener])
-        finally:
-            app.state.batches.stop()
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-
-@contextlib.contextmanager
-def in_background(
-    app: Starlette, host: str = "127.0.0.1", port: int = 0, tls: tuple[Path, Path] | None = None
-) -> Iterator[str]:
-    """Serve from another thread of this process while the block runs; yields the URL."""
-    with open_socket(app, host, port) as listener:
-        ready = threading.Event()
-        server = _Server(app, tls=tls, on_ready=ready.set)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="door", daemon=True)
-        thread.start()
-        app.state.batches.start()
-        try:
-            if not ready.wait(GRACE_S):
-                raise MainspringError(f"The server on {host} did not start within {GRACE_S} s.")
-            yield url_of(host, listener, "https" if tls else "http")
-        finally:
-            app.state.batches.stop()
-            server.should_exit = True
-            thread.join()
+        server = _Server(configure(app, tls))
+        server.config.load()  # so that a certificate that does not read is found before anything is said
+        url = url_of(host, listener, tls)
+        with server.capture_signals():  # until the batches have stopped as well
+            app.state.batches.start()
+            try:
+                say(f"ready  {url}  (the page; the API is {url}/v1; Ctrl+C stops it)")
+                server.run(sockets=[listener])
+            finally:
+                app.state.batches.stop()
 
 
 def open_socket(app: Starlette, host: str, port: int) -> socket.socket:
@@ -92,7 +62,8 @@ def open_socket(app: Starlette, host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind(address)
-        listener.listen()  # now: another server may bind a port on which nobody listens yet
+        # now: another server may bind a port on which nobody listens yet, and who comes early waits
+        listener.listen()
     except OSError as error:
         listener.close()
         raise ConfigError(_explain(host, port, error)) from error
@@ -101,60 +72,55 @@ def open_socket(app: Starlette, host: str, port: int) -> socket.socket:
 
 def _allow_many_files() -> None:
     """A connection is a file: take as many as the machine gives."""
-    try:
-        import resource
-    except ImportError:  # not a Unix
-        return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = min(MAX_FILES, hard) if hard != resource.RLIM_INFINITY else MAX_FILES
     if soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def url_of(host: str, listener: socket.socket, scheme: str = "http") -> str:
+def url_of(host: str, listener: socket.socket, tls: tuple[Path, Path] | None) -> str:
     name = f"[{host}]" if ":" in host else host
-    return f"{scheme}://{name}:{listener.getsockname()[1]}"
+    return f"{'https' if tls else 'http'}://{name}:{listener.getsockname()[1]}"
 
 
-def _explain(host: str, port: int, error: Exception) -> str:
-    code = getattr(error, "errno", None)
-    if code == errno.EADDRINUSE:
-        return f"Port {port} on {host} is in use. Stop the server that has it, or choose another with --port."
-    if code == errno.EACCES:
-        return f"Port {port} needs rights that this user does not have. Choose one from 1024 up with --port."
-    return (
-        f"`--host {host} --port {port}` cannot be served on: {error}. Choose others with --host and --port."
+def configure(app: Starlette, tls: tuple[Path, Path] | None) -> uvicorn.Config:
+    """How uvicorn serves the application: quietly, and within its limits."""
+    limits: Limits = app.state.limits
+    return uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        lifespan="off",
+        timeout_graceful_shutdown=GRACE_S,
+        http=type("Connection", (Connection,), {"limits": limits}),
+        h11_max_incomplete_event_size=limits.header_bytes,
+        ssl_certfile=tls and tls[0],
+        ssl_keyfile=tls and tls[1],
     )
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, told to be quiet and to say when its socket accepts."""
+    """uvicorn, which would raise a signal again once it has stopped; the caller still has a workspace to close."""
 
-    def __init__(
-        self, app: Starlette, *, on_ready: Callable[[], None], tls: tuple[Path, Path] | None = None
-    ) -> None:
-        limits: Limits = app.state.limits
-        super().__init__(
-            uvicorn.Config(
-                app,
-                log_level="warning",
-                access_log=False,
-                server_header=False,
-                proxy_headers=False,
-                lifespan="off",
-                timeout_graceful_shutdown=GRACE_S,
-                http=type("Connection", (Connection,), {"limits": limits}),
-                h11_max_incomplete_event_size=limits.header_bytes,
-                ssl_certfile=tls and tls[0],
-                ssl_keyfile=tls and tls[1],
-            )
-        )
-        self._on_ready = on_ready
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self._on_ready()
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        before = {
+            number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
-def _ignore(number: int, frame: FrameType | None) -> None:
-    pass
+def _explain(host: str, port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"Port {port} on {host} is in use. Stop the server that has it, or choose another with --port."
+    if error.errno == errno.EACCES:
+        return f"Port {port} needs rights that this user does not have. Choose one from 1024 up with --port."
+    return (
+        f"`--host {host} --port {port}` cannot be served on: {error}. Choose others with --host and --port."
+    )

@@ -1,5 +1,4 @@
 // What Python sees. Every function that can fail returns a text, null when all went well.
-#include <algorithm>
 #include <exception>
 #include <string>
 
@@ -66,24 +65,6 @@ void mainspring_drop_adapter(Model* model, int adapter) { model->drop_adapter(ad
 
 const char* mainspring_step(Model* model, const Batch* batch) {
   return guarded([&] { model->step(*batch); });
-}
-
-// One product by itself, for tests and measurements: rows are spread and go into bytes as in a step.
-const char* mainspring_multiply(const float* weights, int outputs, int inputs, int bits, const float* rows, int count,
-                                float* products) {
-  return guarded([&] {
-    Threads threads(1);
-    const Matrix matrix(weights, nullptr, outputs, inputs, bits, threads);
-    QuantizedRows quantized;
-    quantized.reserve(count, inputs);
-    std::vector<float> row(matrix.padded_inputs());
-    for (int i = 0; i < count; ++i) {
-      std::copy_n(rows + (size_t)i * inputs, inputs, row.data());
-      if (matrix.spread_size > 1) spread(row.data(), inputs, matrix.spread_size);
-      quantized.set(i, row.data(), inputs, bits == 4);
-    }
-    multiply(matrix, quantized, count, {products, outputs, outputs}, threads);
-  });
 }
 
 int64_t mainspring_cache_bytes(Model* model) { return model->cache_bytes(); }
