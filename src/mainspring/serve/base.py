@@ -42,7 +42,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FieldError(errors.ConfigError):
-    """A field of a request that is not what was expected; `param` is its name."""
+    """A field of a request that is not what was expected; `param` is its name where the message does not begin so."""
 
     def __init__(
         self, message: str, *, param: str | None = None, code: str | None = None, status: int = 400

@@ -15,10 +15,10 @@ from mainspring.serve.base import FieldError
 class Body(msgspec.Struct, frozen=True, kw_only=True):
     """What may be sent: the fields, and those that change nothing.
 
-    `neutral` fields are accepted with these values alone, because these change nothing; `harmless` ones with any.
+    A `neutral` field is accepted with its value alone, because that changes nothing; a `harmless` one with any.
     """
 
-    neutral: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
+    neutral: ClassVar[Mapping[str, Any]] = {}
     harmless: ClassVar[frozenset[str]] = frozenset()
 
 
@@ -90,8 +90,14 @@ def parse(kind: type[T], body: Mapping[str, Any], *, strict: bool = True) -> T:
             continue
         if name in known:
             given[name] = value
-        elif not (name in kind.neutral and _is_neutral(value, kind.neutral[name])):
-            raise _refusal(name, value, known, kind.neutral)
+        elif name not in kind.neutral:
+            raise _unknown(name, known)
+        elif (sent := _show(value)) != (only := _show(kind.neutral[name])):
+            raise FieldError(
+                f"`{name}` is {sent}; only {only} is supported here. Change it or leave it out.",
+                param=name,
+                code="unsupported_value",
+            )
     try:
         return msgspec.convert(given, kind, strict=strict)
     except msgspec.ValidationError as error:
@@ -107,18 +113,7 @@ def parse_each(kind: type[T], place: str, rows: Iterable[Any]) -> Iterator[T]:
             raise error.within(f"{place}[{index}]") from None
 
 
-def _is_neutral(value: Any, allowed: tuple[Any, ...]) -> bool:
-    return any(value == one and isinstance(value, bool) == isinstance(one, bool) for one in allowed)
-
-
-def _refusal(name: str, value: Any, known: set[str], neutral: Mapping[str, tuple[Any, ...]]) -> FieldError:
-    if name in neutral:
-        only = " or ".join(_show(one) for one in neutral[name])
-        return FieldError(
-            f"`{name}` is {_show(value)}; only {only} is supported here. Change it or leave it out.",
-            param=name,
-            code="unsupported_value",
-        )
+def _unknown(name: str, known: set[str]) -> FieldError:
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"Did you mean `{near[0]}`?" if near else f"Known fields: {', '.join(sorted(known))}."
     return _unsupported(name, f" {hint}")

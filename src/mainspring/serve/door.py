@@ -22,11 +22,10 @@ from mainspring.observe.feedback import Feedback
 from mainspring.serve import openapi
 from mainspring.serve.anthropic import Anthropic
 from mainspring.serve.base import Documents, Fault, Info, fault_of, respond_fault
-from mainspring.serve.completions import Completions
 from mainspring.serve.files import Files, ask_inward
 from mainspring.serve.limits import Limits
 from mainspring.serve.models import Models
-from mainspring.serve.openai import Chats
+from mainspring.serve.openai import OpenAI
 from mainspring.serve.own import Own
 from mainspring.serve.responses import Responses
 from mainspring.serve.stored import Stored
@@ -60,11 +59,10 @@ def create(
     app = Starlette(
         routes=[
             *stored.routes(),
-            *Chats(pipeline, stored).routes(),
+            *OpenAI(pipeline, stored).routes(),
             *Anthropic(pipeline).routes(),
             *Files(drawer, batches).routes(),
             *Responses(pipeline, directory, drawer).routes(),
-            *Completions(pipeline).routes(),
             *Tokens(pipeline, directory).routes(),
             *Models(pipeline, directory).routes(),
             *Own(pipeline.meter, feedback, documents, info).routes(),

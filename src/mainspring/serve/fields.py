@@ -1,4 +1,4 @@
-"""What several dialects share: sampling fields, constraints, tools, and how counts and log-probabilities are written.
+"""What several dialects share: sampling fields, constraints, tools, and how log-probabilities are written.
 
 Beyond OpenAI's own fields stand those of vLLM, with vLLM's names: top_k, min_p, typical_p, repetition_penalty,
 min_tokens, ignore_eos, stop_token_ids, prompt_logprobs, best_of, use_beam_search, length_penalty, priority,
@@ -6,19 +6,18 @@ cache_salt, guided_json, guided_regex, guided_choice, guided_grammar, structured
 deadline_s, after which a request that is not done is given up.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, field
 
-from mainspring.schema import Ask, Constraint, Reply, TokenLogprob, Tool
+from mainspring.schema import Ask, Constraint, Sampling, TokenLogprob, Tool
 from mainspring.serve.base import FieldError
 from mainspring.serve.body import Body
 
 Count = Annotated[int, Meta(ge=0, le=1_000_000)]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
-Share = Annotated[float, Meta(ge=0, le=1)]
 Id = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 # a choice of tools is one of three words or a name, so none is named like them
 Name = Annotated[str, Meta(pattern="^(?!(auto|none|required)$)[a-zA-Z0-9_.-]{1,128}$")]
@@ -60,12 +59,13 @@ class StreamOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SamplingFields(Body, frozen=True, kw_only=True):
-    """Fields that mean the same wherever text is generated."""
+    """Fields that mean the same wherever text is generated, called as schema.Sampling and schema.Ask call them."""
 
+    model: str
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
     top_k: Annotated[int, Meta(ge=-1, le=1_000_000)] | None = None
-    min_p: Share | None = None
+    min_p: Annotated[float, Meta(ge=0, le=1)] | None = None
     typical_p: Annotated[float, Meta(gt=0, le=1)] | None = None
     repetition_penalty: Annotated[float, Meta(gt=0, le=10)] | None = None
     presence_penalty: Penalty | None = None
@@ -73,9 +73,9 @@ class SamplingFields(Body, frozen=True, kw_only=True):
     logit_bias: dict[str, Annotated[float, Meta(ge=-100, le=100)]] | None = None
     seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
     stop: str | list[str] | None = None
-    stop_token_ids: list[Id] | None = None
+    stop_ids: tuple[Id, ...] | None = field(name="stop_token_ids", default=None)
     min_tokens: Count | None = None
-    ignore_eos: bool | None = None
+    ignore_end: bool | None = field(name="ignore_eos", default=None)
     prompt_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
     n: Annotated[int, Meta(ge=1, le=MAX_REPLIES)] | None = None
     best_of: Annotated[int, Meta(ge=0, le=MAX_REPLIES)] | None = None
@@ -83,7 +83,7 @@ class SamplingFields(Body, frozen=True, kw_only=True):
     length_penalty: Annotated[float, Meta(ge=-10, le=10)] = 1.0
     priority: Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)] = 0
     deadline_s: Annotated[float, Meta(gt=0, le=86_400)] | None = None
-    cache_salt: str = ""
+    salt: str = field(name="cache_salt", default="")
     response_format: ResponseFormat | None = None
     structured_outputs: StructuredOutputs | None = None
     guided_json: str | dict[str, Any] | None = None
@@ -94,58 +94,44 @@ class SamplingFields(Body, frozen=True, kw_only=True):
     stream_options: StreamOptions = StreamOptions()
 
 
-def overrides(fields: SamplingFields, max_tokens: int | None, logprobs: int | None) -> dict[str, Any]:
-    """The fields of schema.Sampling that a client set."""
-    given = {
-        "max_tokens": max_tokens, "temperature": fields.temperature, "top_p": fields.top_p,
-        "top_k": None if fields.top_k is None else max(0, fields.top_k), "min_p": fields.min_p,
-        "typical_p": fields.typical_p, "repetition_penalty": fields.repetition_penalty,
-        "presence_penalty": fields.presence_penalty, "frequency_penalty": fields.frequency_penalty,
-        "logit_bias": _biases(fields.logit_bias), "seed": fields.seed,
-        "stop": None if fields.stop is None else stops(fields.stop, "stop"),
-        "stop_ids": None if fields.stop_token_ids is None else tuple(fields.stop_token_ids),
-        "min_tokens": fields.min_tokens, "ignore_end": fields.ignore_eos,
-        "logprobs": logprobs, "prompt_logprobs": fields.prompt_logprobs,
-    }  # fmt: skip
-    if max_tokens is not None and (fields.min_tokens or 0) > max_tokens:
-        raise FieldError(
-            f"`min_tokens` is {fields.min_tokens}, more than `max_tokens`, which is {max_tokens}. Lower it.",
-            param="min_tokens",
-        )
+def overrides(body: Body, **more: Any) -> dict[str, Any]:
+    """The fields of schema.Sampling that a client set: those of the body that are called so, and `more`."""
+    given = {name: getattr(body, name, None) for name in Sampling.__struct_fields__} | more
     return {name: value for name, value in given.items() if value is not None}
 
 
-def ask_of(
-    fields: SamplingFields,
-    tools: tuple[Tool, ...] = (),
-    tool_choice: str = "auto",
-    *,
-    parallel: bool = True,
-    go_on: bool = False,
-) -> Ask:
-    """What is asked besides messages and sampling."""
+def sampling_of(fields: SamplingFields, max_tokens: int | None, logprobs: int | None) -> dict[str, Any]:
+    """What a client set of how tokens are chosen; these two are asked for in several ways."""
+    sampling = overrides(
+        fields, max_tokens=max_tokens, logprobs=logprobs, logit_bias=_biases(fields.logit_bias),
+        top_k=None if fields.top_k is None else max(0, fields.top_k),
+        stop=None if fields.stop is None else stops(fields.stop, "stop"),
+    )  # fmt: skip
+    if max_tokens is not None and (fields.min_tokens or 0) > max_tokens:
+        raise FieldError(
+            f"`min_tokens` is {fields.min_tokens}, more than `max_tokens`, which is {max_tokens}. Lower it."
+        )
+    return sampling
+
+
+def ask_of(fields: SamplingFields, **more: Any) -> Ask:
+    """What is asked besides messages and sampling; `more` are fields of schema.Ask that not every dialect has."""
     n = fields.n or 1
     best_of = fields.best_of or n  # 0 is how clients say "not given"
     if best_of < n:
-        raise FieldError(
-            f"`best_of` is {best_of}, less than `n`, which is {n}. Raise it, or leave it out.",
-            param="best_of",
-        )
+        raise FieldError(f"`best_of` is {best_of}, less than `n`, which is {n}. Raise it, or leave it out.")
     if best_of > n and fields.stream:
         raise FieldError(
-            "`best_of` is more than `n` with `stream`; the best is known at the end alone. Leave one out.",
-            param="best_of",
+            "`best_of` is more than `n` with `stream`; the best is known at the end alone. Leave one out."
         )
     if fields.prompt_logprobs is not None and fields.stream:
         raise FieldError(
-            "`prompt_logprobs` is set with `stream`, whose chunks have no place for it. Leave one out.",
-            param="prompt_logprobs",
+            "`prompt_logprobs` is set with `stream`, whose chunks have no place for it. Leave one out."
         )
+    width = {"beams" if fields.use_beam_search else "best_of": best_of}
     return Ask(
-        tools=tools, tool_choice=tool_choice, parallel_tool_calls=parallel, constraint=constraint(fields), n=n,
-        best_of=1 if fields.use_beam_search else best_of, beams=best_of if fields.use_beam_search else 1,
-        length_penalty=fields.length_penalty, priority=fields.priority, deadline_s=fields.deadline_s,
-        salt=fields.cache_salt, go_on=go_on,
+        constraint=constraint(fields), n=n, length_penalty=fields.length_penalty, priority=fields.priority,
+        deadline_s=fields.deadline_s, salt=fields.salt, **width, **more,
     )  # fmt: skip
 
 
@@ -167,13 +153,11 @@ def constraint(fields: SamplingFields) -> Constraint | None:
     }
     given = {name: one for name, one in named.items() if one is not None}
     if len(given) > 1:
-        raise FieldError(
-            f"{' and '.join(f'`{name}`' for name in given)} are given; an output can match one. Send one.",
-            param=next(iter(given)),
-        )
+        names = " and ".join(f"`{name}`" for name in given)
+        raise FieldError(f"{names} are given; an output can match one. Send one.")
     for name, one in given.items():
         if one.value in ([], ""):
-            raise FieldError(f"`{name}` is empty; say what the output must match.", param=name)
+            raise FieldError(f"`{name}` is empty; say what the output must match.")
         return one
     return None
 
@@ -183,7 +167,6 @@ def format_constraint(kind: str, schema: JsonSchema | None) -> Constraint | None
     if kind == "json_schema" and schema is None:
         raise FieldError(
             "`response_format.json_schema` is missing. Add it with a `name` and a `schema`.",
-            param="response_format.json_schema",
             code="missing_required_parameter",
         )
     if kind == "text":
@@ -198,11 +181,9 @@ def _schema(name: str, value: str | dict[str, Any] | None) -> Constraint | None:
         try:
             value = msgspec.json.decode(value)
         except msgspec.DecodeError as error:
-            raise FieldError(
-                f"`{name}` is text but no JSON: {error}. Send a JSON Schema.", param=name
-            ) from None
+            raise FieldError(f"`{name}` is text but no JSON: {error}. Send a JSON Schema.") from None
     if value is not None and not isinstance(value, dict):
-        raise FieldError(f"`{name}` is no object; a JSON Schema is one. Change it.", param=name)
+        raise FieldError(f"`{name}` is no object; a JSON Schema is one. Change it.")
     return None if value is None else Constraint(kind="json_schema", value=value)
 
 
@@ -215,8 +196,7 @@ def stops(stop: str | Sequence[str], name: str, most: int = MAX_STOPS) -> tuple[
     if len(given) > most or any(not text for text in given):
         raise FieldError(
             f"`{name}` is {list(given)!r}; it must be one to {most} strings, none of them empty. "
-            "Change it or leave it out.",
-            param=name,
+            "Change it or leave it out."
         )
     return given
 
@@ -229,8 +209,7 @@ def _biases(given: dict[str, float] | None) -> dict[int, float] | None:
     for name in biases:
         if not (name.isascii() and name.isdigit() and len(name) < 10):
             raise FieldError(
-                f'`logit_bias` names {name!r}; its names must be token ids, such as "42". Change it.',
-                param="logit_bias",
+                f'`logit_bias` names {name!r}; its names must be token ids, such as "42". Change it.'
             )
     return {int(name): bias for name, bias in biases.items()}
 
@@ -241,25 +220,11 @@ def check_tools(tools: Sequence[Tool], choice: str) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice or len(names) > MAX_TOOLS:
         said = f"names {twice[0]!r} twice" if twice else f"holds {len(names)} tools; {MAX_TOOLS} is the most"
-        raise FieldError(f"`tools` {said}. Change it.", param="tools")
+        raise FieldError(f"`tools` {said}. Change it.")
     if choice not in {"auto", "none", *names} and not (choice == "required" and names):
         raise FieldError(
-            f"`tool_choice` is '{choice}', and `tools` holds {', '.join(names) or 'none'}. Name one of them.",
-            param="tool_choice",
+            f"`tool_choice` is '{choice}', and `tools` holds {', '.join(names) or 'none'}. Name one of them."
         )
-
-
-def usage_of(replies: Iterable[Reply], num_prompts: int = 1) -> dict[str, Any]:
-    """The counts of a request as OpenAI writes them; the replies to one prompt share it."""
-    whole = list(replies)
-    firsts = whole[:: max(1, len(whole) // num_prompts)]
-    read = sum(reply.usage.prompt_tokens for reply in firsts)
-    written = sum(reply.usage.completion_tokens for reply in whole)
-    cached = sum(reply.usage.cached_tokens for reply in firsts)
-    return {
-        "prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written,
-        "prompt_tokens_details": {"cached_tokens": cached},
-    }  # fmt: skip
 
 
 def logprob_row(one: TokenLogprob) -> dict[str, Any]:
@@ -271,21 +236,4 @@ def _logprob(one: TokenLogprob) -> dict[str, Any]:
     return {
         "token": one.text, "logprob": max(one.logprob, LEAST_LOGPROB),
         "bytes": list(one.bytes or one.text.encode(errors="replace")),
-    }  # fmt: skip
-
-
-def prompt_logprob_rows(reply: Reply) -> list[dict[str, Any] | None] | None:
-    """The prompt's log-probabilities in vLLM's shape: null for the first id, else every id seen at a place."""
-    if not reply.prompt_logprobs:
-        return None
-    return [None if one is None else _ranked(one) for one in reply.prompt_logprobs]
-
-
-def _ranked(one: TokenLogprob) -> dict[str, Any]:
-    ranks = {other.id: rank for rank, other in enumerate(one.alternatives, 1)}
-    return {
-        str(other.id): {
-            "logprob": max(other.logprob, LEAST_LOGPROB), "rank": ranks.get(other.id), "decoded_token": other.text
-        }
-        for other in (one, *one.alternatives)
     }  # fmt: skip

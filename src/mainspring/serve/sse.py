@@ -79,14 +79,13 @@ async def tell(bridge: Bridge, teller: Teller, delta: Delta | None = None) -> As
 
     A failure that is none of ours is raised again behind its event.
     """
-    num_open, events = bridge.num_replies, list[bytes]()
+    events = list[bytes]()
     try:
         events += teller.begin()
         while True:
             if delta is not None:
                 events += teller.take(delta)
-                num_open -= delta.reply is not None
-            if not num_open:
+            if bridge.is_whole:
                 break
             if not bridge.has_more:
                 yield events
