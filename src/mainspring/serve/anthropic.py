@@ -46,12 +46,8 @@ class Anthropic:
         if chat.stream:
             return await sse.respond(bridge, _Teller(bridge, parsed.model))
         reply = (await bridge.whole())[0]
-        identity = bridge.exchange.id
-        message = {
-            **_message(identity, parsed.model), "content": _content(reply), **_end(reply),
-            "usage": _usage(reply), "mainspring": extension(identity, reply),
-        }  # fmt: skip
-        return respond(message)
+        more = {"mainspring": extension(bridge.exchange.id, reply)}
+        return respond(_message(bridge, parsed.model, _content(reply), _usage(reply), **_end(reply), **more))
 
     async def count(self, request: Request) -> Response:
         parsed = await bodies.read(request, CountBody)
@@ -70,34 +66,26 @@ class _Teller:
         self._index = -1
 
     def begin(self) -> Iterator[bytes]:
-        exchange = self._bridge.exchange
-        usage = {"input_tokens": len(exchange.prompt_ids), "output_tokens": 0}
-        message = {
-            **_message(exchange.id, self._model), "content": [], "stop_reason": None, "stop_sequence": None,
-            "usage": usage,
-        }  # fmt: skip
-        yield _event("message_start", message=message)
+        usage = {"input_tokens": len(self._bridge.exchange.prompt_ids), "output_tokens": 0}
+        yield _event("message_start", message=_message(self._bridge, self._model, [], usage))
         yield _event("ping")
 
     def take(self, delta: Delta) -> Iterator[bytes]:
         if delta.reply is not None:
-            yield from self._finish(delta.reply)
+            missing, more = ending(self._bridge.exchange.id, delta.reply, self._sent)
+            if missing or self._index < 0:
+                yield from self._say(missing)
+            yield _event("content_block_stop", index=self._index)
+            yield _event("message_delta", delta=_end(delta.reply), usage=_usage(delta.reply), mainspring=more)
             return
         if delta.text:
             self._sent += delta.text
-            yield from self._fill("text", {"type": "text", "text": ""}, type="text_delta", text=delta.text)
+            yield from self._say(delta.text)
         for call in delta.tool_calls:
             block = {"type": "tool_use", "id": call.id, "name": call.name, "input": {}}
             yield from self._fill(
                 str(call.index), block, type="input_json_delta", partial_json=call.arguments
             )
-
-    def _finish(self, reply: Reply) -> Iterator[bytes]:
-        missing, more = ending(self._bridge.exchange.id, reply, self._sent)
-        if missing or self._index < 0:
-            yield from self._fill("text", {"type": "text", "text": ""}, type="text_delta", text=missing)
-        yield _event("content_block_stop", index=self._index)
-        yield _event("message_delta", delta=_end(reply), usage=_usage(reply), mainspring=more)
 
     def end(self) -> Iterator[bytes]:
         yield _event("message_stop")
@@ -105,6 +93,9 @@ class _Teller:
     def fail(self, error: Exception) -> Iterator[bytes]:
         status = error.status if isinstance(error, MainspringError) else 500
         yield sse.event(anthropic_fault(fault_of(error), status), "error")
+
+    def _say(self, text: str) -> Iterator[bytes]:
+        return self._fill("text", {"type": "text", "text": ""}, type="text_delta", text=text)
 
     def _fill(self, name: str, block: dict[str, Any], **delta: str) -> Iterator[bytes]:
         if self._open != name:
@@ -120,8 +111,13 @@ def _event(kind: str, **fields: Any) -> bytes:
     return sse.event({"type": kind, **fields}, kind)
 
 
-def _message(identity: str, model: str) -> dict[str, Any]:
-    return {"id": identity, "type": "message", "role": "assistant", "model": model}
+def _message(
+    bridge: Bridge, model: str, content: list[dict[str, Any]], usage: dict[str, Any], **more: Any
+) -> dict[str, Any]:
+    return {
+        "id": bridge.exchange.id, "type": "message", "role": "assistant", "model": model, "content": content,
+        "stop_reason": None, "stop_sequence": None, "usage": usage, **more,
+    }  # fmt: skip
 
 
 def _content(reply: Reply) -> list[dict[str, Any]]:

@@ -18,11 +18,11 @@ from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, field
 
 from mainspring.schema import Ask, ChatRequest, Constraint, Message, Tool, ToolCall
 from mainspring.serve import body as bodies
-from mainspring.serve.fields import Count, Name, check_tools, stops
+from mainspring.serve.fields import Count, Name, check_tools, overrides, stops
 
 MAX_STOPS = 64
 
@@ -65,7 +65,7 @@ class CustomTool(bodies.Body, frozen=True, kw_only=True):
         "strict", "cache_control", "allowed_callers", "defer_loading", "eager_input_streaming", "input_examples",
     })  # fmt: skip
     name: Name
-    input_schema: dict[str, Any]
+    parameters: dict[str, Any] = field(name="input_schema")
     description: str = ""
     type: Literal["custom"] = "custom"
 
@@ -116,31 +116,22 @@ class MessagesBody(CountBody, frozen=True, kw_only=True):
 
 def messages_request(parsed: MessagesBody, key: str | None) -> ChatRequest:
     """The body of a message as the internal form."""
-    given = {
-        "max_tokens": parsed.max_tokens, "temperature": parsed.temperature, "top_k": parsed.top_k,
-        "top_p": parsed.top_p,
-        "stop": stops(parsed.stop_sequences, "stop_sequences", MAX_STOPS) if parsed.stop_sequences else None,
-    }  # fmt: skip
+    stop = stops(parsed.stop_sequences, "stop_sequences", MAX_STOPS) if parsed.stop_sequences else None
     return ChatRequest(
         model=parsed.model, messages=messages_of(parsed), ask=ask_of(parsed), stream=parsed.stream, key=key,
-        overrides={name: value for name, value in given.items() if value is not None},
+        overrides=overrides(parsed, stop=stop),
     )  # fmt: skip
 
 
 def ask_of(parsed: CountBody) -> Ask:
     """The tools and the constraint of a body."""
-    tools = [
-        Tool(name=tool.name, description=tool.description, parameters=tool.input_schema)
-        for tool in bodies.parse_each(CustomTool, "tools", parsed.tools)
-    ]
-    choice = {"any": "required", "tool": parsed.tool_choice.name}.get(
-        parsed.tool_choice.type, parsed.tool_choice.type
-    )
+    given = bodies.parse_each(CustomTool, "tools", parsed.tools)
+    tools = tuple(msgspec.convert(tool, Tool, from_attributes=True) for tool in given)
+    wanted, form = parsed.tool_choice, parsed.output_config.format
+    choice = {"any": "required", "tool": wanted.name}.get(wanted.type, wanted.type)
     check_tools(tools, choice)
-    form = parsed.output_config.format
     return Ask(
-        tools=tuple(tools), tool_choice=choice,
-        parallel_tool_calls=not parsed.tool_choice.disable_parallel_tool_use,
+        tools=tools, tool_choice=choice, parallel_tool_calls=not wanted.disable_parallel_tool_use,
         constraint=Constraint(kind="json_schema", value=form.schema) if form else None,
         go_on=parsed.messages[-1].role == "assistant",
     )  # fmt: skip
