@@ -13,7 +13,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from mainspring.errors import MainspringError
 from mainspring.gateway.pipeline import Pipeline
 from mainspring.schema import Delta, Reply, ToolCall
 from mainspring.serve import body as bodies
@@ -23,6 +22,7 @@ from mainspring.serve.base import anthropic_fault, bearer, fault_of, respond
 from mainspring.serve.bridge import Bridge
 from mainspring.serve.extension import ending, extension, text_of
 
+Json = dict[str, Any]
 REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
 
 
@@ -82,22 +82,19 @@ class _Teller:
             self._sent += delta.text
             yield from self._say(delta.text)
         for call in delta.tool_calls:
-            block = {"type": "tool_use", "id": call.id, "name": call.name, "input": {}}
-            yield from self._fill(
-                str(call.index), block, type="input_json_delta", partial_json=call.arguments
-            )
+            use = {"type": "tool_use", "id": call.id, "name": call.name, "input": {}}
+            yield from self._fill(str(call.index), use, type="input_json_delta", partial_json=call.arguments)
 
     def end(self) -> Iterator[bytes]:
         yield _event("message_stop")
 
     def fail(self, error: Exception) -> Iterator[bytes]:
-        status = error.status if isinstance(error, MainspringError) else 500
-        yield sse.event(anthropic_fault(fault_of(error), status), "error")
+        yield sse.event(anthropic_fault(fault_of(error), getattr(error, "status", 500)), "error")
 
     def _say(self, text: str) -> Iterator[bytes]:
         return self._fill("text", {"type": "text", "text": ""}, type="text_delta", text=text)
 
-    def _fill(self, name: str, block: dict[str, Any], **delta: str) -> Iterator[bytes]:
+    def _fill(self, name: str, block: Json, **delta: str) -> Iterator[bytes]:
         if self._open != name:
             if self._open is not None:
                 yield _event("content_block_stop", index=self._index)
@@ -111,39 +108,37 @@ def _event(kind: str, **fields: Any) -> bytes:
     return sse.event({"type": kind, **fields}, kind)
 
 
-def _message(
-    bridge: Bridge, model: str, content: list[dict[str, Any]], usage: dict[str, Any], **more: Any
-) -> dict[str, Any]:
+def _message(bridge: Bridge, model: str, content: list[Json], usage: Json, **more: Any) -> Json:
     return {
         "id": bridge.exchange.id, "type": "message", "role": "assistant", "model": model, "content": content,
         "stop_reason": None, "stop_sequence": None, "usage": usage, **more,
     }  # fmt: skip
 
 
-def _content(reply: Reply) -> list[dict[str, Any]]:
+def _content(reply: Reply) -> list[Json]:
     text = text_of(reply)
-    blocks: list[dict[str, Any]] = [{"type": "text", "text": text}] if text or not reply.tool_calls else []
+    blocks: list[Json] = [{"type": "text", "text": text}] if text or not reply.tool_calls else []
     return blocks + [
         {"type": "tool_use", "id": call.id, "name": call.name, "input": _input(call)}
         for call in reply.tool_calls
     ]
 
 
-def _input(call: ToolCall) -> dict[str, Any]:
+def _input(call: ToolCall) -> Json:
     """A call's arguments; what a model wrote that is no JSON object stands under a name of its own."""
     try:
-        return msgspec.json.decode(call.arguments, type=dict[str, Any])
+        return msgspec.json.decode(call.arguments, type=Json)
     except msgspec.DecodeError:
         return {"unparsed": call.arguments}
 
 
-def _end(reply: Reply) -> dict[str, Any]:
+def _end(reply: Reply) -> Json:
     stopped = reply.stopped_by if isinstance(reply.stopped_by, str) else None
     reason = "stop_sequence" if stopped is not None else REASONS.get(reply.finish_reason, "end_turn")
     return {"stop_reason": reason, "stop_sequence": stopped}
 
 
-def _usage(reply: Reply) -> dict[str, Any]:
+def _usage(reply: Reply) -> Json:
     usage = reply.usage  # what was cached is counted apart from what was read
     return {
         "input_tokens": usage.prompt_tokens - usage.cached_tokens, "output_tokens": usage.completion_tokens,

@@ -55,7 +55,7 @@ class RedactedThinking(_Block, frozen=True, tag="redacted_thinking"):
     pass
 
 
-class Turn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Turn(bodies.Part, frozen=True):
     role: Literal["user", "assistant", "system"]
     content: str | list[TextBlock | ToolUse | ToolResult | Thinking | RedactedThinking]
 
@@ -70,23 +70,23 @@ class CustomTool(bodies.Body, frozen=True, kw_only=True):
     type: Literal["custom"] = "custom"
 
 
-class ToolChoice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ToolChoice(bodies.Part, frozen=True):
     type: Literal["auto", "any", "tool", "none"]
     name: Name = ""
     disable_parallel_tool_use: bool = False
 
 
-class Format(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Format(bodies.Part, frozen=True):
     type: Literal["json_schema"]
     schema: dict[str, Any]
 
 
-class OutputConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class OutputConfig(bodies.Part, frozen=True):
     effort: str | None = None
     format: Format | None = None
 
 
-class ThinkingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ThinkingConfig(bodies.Part, frozen=True):
     type: Literal["disabled", "adaptive"]
     display: str | None = None
 
@@ -139,13 +139,13 @@ def ask_of(parsed: CountBody) -> Ask:
 
 def messages_of(parsed: CountBody) -> tuple[Message, ...]:
     """The conversation, every turn as one message of its role; results of tools stand before the user's text."""
-    system = parsed.system if isinstance(parsed.system, str) else _joined(parsed.system)
+    system = _text(parsed.system)
     messages = [Message("system", system)] if system else []
     for turn in parsed.messages:
         blocks = [TextBlock(turn.content)] if isinstance(turn.content, str) else turn.content
         results = [block for block in blocks if isinstance(block, ToolResult)]
         messages += [Message("tool", _result(block), tool_call=block.tool_use_id) for block in results]
-        text = _joined(block for block in blocks if isinstance(block, TextBlock))
+        text = _text(block for block in blocks if isinstance(block, TextBlock))
         calls = tuple(
             ToolCall(id=block.id, name=block.name, arguments=msgspec.json.encode(block.input).decode())
             for block in blocks
@@ -160,10 +160,10 @@ def messages_of(parsed: CountBody) -> tuple[Message, ...]:
     return tuple(messages)
 
 
-def _joined(blocks: Iterable[TextBlock]) -> str:
-    return "\n\n".join(block.text for block in blocks)
-
-
 def _result(block: ToolResult) -> str:
-    text = block.content if isinstance(block.content, str) else _joined(block.content)
+    text = _text(block.content)
     return f"Error: {text}" if block.is_error else text
+
+
+def _text(content: str | Iterable[TextBlock]) -> str:
+    return content if isinstance(content, str) else "\n\n".join(block.text for block in content)

@@ -42,13 +42,15 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FieldError(errors.ConfigError):
-    """A field of a request that is not what was expected; `param` is its name where the message does not begin so."""
+    """A field of a request that is not what was expected; `param` is its name, with which most messages begin."""
 
     def __init__(
         self, message: str, *, param: str | None = None, code: str | None = None, status: int = 400
     ) -> None:
         super().__init__(message)
-        self.param, self.code, self.status = param, code, status
+        named = re.match(r"`([^`]+)`", message)
+        self.param = param or (named[1] if named else None)
+        self.code, self.status = code, status
 
     def within(self, place: str) -> "FieldError":
         """The same error of a field that lies within another."""

@@ -22,6 +22,10 @@ class Body(msgspec.Struct, frozen=True, kw_only=True):
     harmless: ClassVar[frozenset[str]] = frozenset()
 
 
+class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A part of a body; a field that it does not name is refused."""
+
+
 T = TypeVar("T", bound=Body)
 
 
@@ -95,7 +99,6 @@ def parse(kind: type[T], body: Mapping[str, Any], *, strict: bool = True) -> T:
         elif (sent := _show(value)) != (only := _show(kind.neutral[name])):
             raise FieldError(
                 f"`{name}` is {sent}; only {only} is supported here. Change it or leave it out.",
-                param=name,
                 code="unsupported_value",
             )
     try:
@@ -119,10 +122,13 @@ def _unknown(name: str, known: set[str]) -> FieldError:
     return _unsupported(name, f" {hint}")
 
 
+def missing(path: str, how: str = "Add it.") -> FieldError:
+    return FieldError(f"`{path}` is missing. {how}", code="missing_required_parameter")
+
+
 def _unsupported(path: str, hint: str = "") -> FieldError:
     return FieldError(
         f"`{path}` is not supported here, and would be ignored. Leave it out.{hint}",
-        param=path,
         code="unsupported_parameter",
     )
 
@@ -136,10 +142,9 @@ def _explain(reason: str, given: Mapping[str, Any]) -> FieldError:
         path = f"{path}.{field[2]}" if path else field[2]
         if field[1] == "contains unknown":
             return _unsupported(path)
-        return FieldError(f"`{path}` is missing. Add it.", param=path, code="missing_required_parameter")
+        return missing(path)
     return FieldError(
         f"`{path}` is {_show(_value_at(given, path))}: {expected[:1].lower()}{expected[1:]}. Change it.",
-        param=path,
         code="invalid_value",
     )
 

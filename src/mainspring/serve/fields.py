@@ -7,6 +7,7 @@ deadline_s, after which a request that is not done is given up.
 """
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -14,7 +15,7 @@ from msgspec import Meta, field
 
 from mainspring.schema import Ask, Constraint, Sampling, TokenLogprob, Tool
 from mainspring.serve.base import FieldError
-from mainspring.serve.body import Body
+from mainspring.serve.body import Body, Part, missing
 
 Count = Annotated[int, Meta(ge=0, le=1_000_000)]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
@@ -28,10 +29,16 @@ KEEP_S = 30 * 86_400  # how long what a client stored is kept
 MAX_STOPS = 4
 MAX_REPLIES = 128
 MAX_TOOLS = 128
+# how a client says, by vLLM's names, what the text must match
+CONSTRAINTS: dict[str, Literal["json_schema", "regex", "choice", "lark"]] = {
+    "guided_json": "json_schema", "guided_regex": "regex", "guided_choice": "choice", "guided_grammar": "lark",
+    "structured_outputs.json": "json_schema", "structured_outputs.regex": "regex",
+    "structured_outputs.choice": "choice", "structured_outputs.grammar": "lark",
+}  # fmt: skip
 LEAST_LOGPROB = -9999.0  # what OpenAI writes for what can't come: JSON has no infinity
 
 
-class StructuredOutputs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class StructuredOutputs(Part, frozen=True):
     """One of these says what the text must match."""
 
     json: str | dict[str, Any] | None = None
@@ -41,19 +48,19 @@ class StructuredOutputs(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     json_object: bool | None = None
 
 
-class JsonSchema(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class JsonSchema(Part, frozen=True):
     name: str
     schema: dict[str, Any] | None = None
     description: str | None = None
     strict: bool | None = None
 
 
-class ResponseFormat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ResponseFormat(Part, frozen=True):
     type: Literal["text", "json_object", "json_schema"]
     json_schema: JsonSchema | None = None
 
 
-class StreamOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class StreamOptions(Part, frozen=True):
     include_usage: bool = False
     include_obfuscation: bool = False
 
@@ -85,7 +92,7 @@ class SamplingFields(Body, frozen=True, kw_only=True):
     deadline_s: Annotated[float, Meta(gt=0, le=86_400)] | None = None
     salt: str = field(name="cache_salt", default="")
     response_format: ResponseFormat | None = None
-    structured_outputs: StructuredOutputs | None = None
+    structured_outputs: StructuredOutputs | None = StructuredOutputs()
     guided_json: str | dict[str, Any] | None = None
     guided_regex: str | None = None
     guided_choice: list[str] | None = None
@@ -137,46 +144,36 @@ def ask_of(fields: SamplingFields, **more: Any) -> Ask:
 
 def constraint(fields: SamplingFields) -> Constraint | None:
     """The one constraint that the fields name; FieldError for more than one, or one that says nothing."""
-    outputs = fields.structured_outputs or StructuredOutputs()
     form = fields.response_format
-    named = {
-        "response_format": None if form is None else format_constraint(form.type, form.json_schema),
-        "guided_json": _schema("guided_json", fields.guided_json),
-        "guided_regex": _one("regex", fields.guided_regex),
-        "guided_choice": _one("choice", fields.guided_choice),
-        "guided_grammar": _one("lark", fields.guided_grammar),
-        "structured_outputs.json": _schema("structured_outputs.json", outputs.json),
-        "structured_outputs.regex": _one("regex", outputs.regex),
-        "structured_outputs.choice": _one("choice", outputs.choice),
-        "structured_outputs.grammar": _one("lark", outputs.grammar),
-        "structured_outputs.json_object": Constraint(kind="json_object") if outputs.json_object else None,
-    }
+    named = {"response_format": format_constraint(form.type, form.json_schema) if form else None}
+    for name, kind in CONSTRAINTS.items():
+        value = attrgetter(name)(fields)
+        value = _schema(name, value) if kind == "json_schema" else value
+        named[name] = None if value is None else Constraint(kind=kind, value=value)
+    if fields.structured_outputs is not None and fields.structured_outputs.json_object:
+        named["structured_outputs.json_object"] = Constraint(kind="json_object")
     given = {name: one for name, one in named.items() if one is not None}
     if len(given) > 1:
         names = " and ".join(f"`{name}`" for name in given)
         raise FieldError(f"{names} are given; an output can match one. Send one.")
-    for name, one in given.items():
-        if one.value in ([], ""):
-            raise FieldError(f"`{name}` is empty; say what the output must match.")
-        return one
-    return None
+    name, one = next(iter(given.items()), ("", None))
+    if one is not None and one.value in ([], ""):
+        raise FieldError(f"`{name}` is empty; say what the output must match.")
+    return one
 
 
 def format_constraint(kind: str, schema: JsonSchema | None) -> Constraint | None:
     """The constraint of a response format; a schema that is not given is any JSON object."""
     if kind == "json_schema" and schema is None:
-        raise FieldError(
-            "`response_format.json_schema` is missing. Add it with a `name` and a `schema`.",
-            code="missing_required_parameter",
-        )
+        raise missing("response_format.json_schema", "Add it with a `name` and a `schema`.")
     if kind == "text":
         return None
-    if kind == "json_object" or schema is None or schema.schema is None:
-        return Constraint(kind="json_object")
-    return Constraint(kind="json_schema", value=schema.schema)
+    value = schema.schema if schema and kind == "json_schema" else None
+    return Constraint(kind="json_object" if value is None else "json_schema", value=value)
 
 
-def _schema(name: str, value: str | dict[str, Any] | None) -> Constraint | None:
+def _schema(name: str, value: str | dict[str, Any] | None) -> dict[str, Any] | None:
+    """A JSON Schema that may have come as text."""
     if isinstance(value, str):
         try:
             value = msgspec.json.decode(value)
@@ -184,11 +181,7 @@ def _schema(name: str, value: str | dict[str, Any] | None) -> Constraint | None:
             raise FieldError(f"`{name}` is text but no JSON: {error}. Send a JSON Schema.") from None
     if value is not None and not isinstance(value, dict):
         raise FieldError(f"`{name}` is no object; a JSON Schema is one. Change it.")
-    return None if value is None else Constraint(kind="json_schema", value=value)
-
-
-def _one(kind: Literal["regex", "choice", "lark"], value: str | list[str] | None) -> Constraint | None:
-    return None if value is None else Constraint(kind=kind, value=value)
+    return value
 
 
 def stops(stop: str | Sequence[str], name: str, most: int = MAX_STOPS) -> tuple[str, ...]:

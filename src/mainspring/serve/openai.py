@@ -30,7 +30,9 @@ from mainspring.serve.fields import LEAST_LOGPROB, SamplingFields, logprob_row
 from mainspring.serve.openai_body import ChatBody, CompletionBody, chat_request, prompts_of, raw_requests
 from mainspring.serve.stored import Stored
 
-Decode = Callable[[Sequence[int]], str]
+Json = dict[str, Any]
+Logprobs = Sequence[TokenLogprob]
+Decode = Callable[[Sequence[int]], str] | None
 UNMODERATED = {
     "type": "error",
     "code": "no_moderation_model",
@@ -55,7 +57,7 @@ class OpenAI:
         body = await bodies.read(request, ChatBody)
         bridge = Bridge(self._pipeline, [chat_request(body, bearer(request))], request.receive)
 
-        def keep(done: dict[str, Any]) -> None:
+        def keep(done: Json) -> None:
             if body.store:
                 self._stored.keep(done, body.messages, request)
 
@@ -80,7 +82,7 @@ B = TypeVar("B", bound=SamplingFields)
 class Teller(sse.Teller, Generic[B]):
     """What chats and raw prompts have in common: choices under one head, and how a stream of them ends."""
 
-    kind: ClassVar[dict[str, Any]]
+    kind: ClassVar[Json]
 
     def __init__(self, bridge: Bridge, body: B) -> None:
         self._bridge, self._body = bridge, body
@@ -92,12 +94,12 @@ class Teller(sse.Teller, Generic[B]):
         return respond(await run_in_threadpool(self.whole, await self._bridge.whole()))
 
     @cached_property
-    def _head(self) -> dict[str, Any]:
+    def _head(self) -> Json:
         identity = self._bridge.exchange.id  # known when the request has begun
         return {"id": identity, **self.kind, "created": int(time.time()), "model": self._body.model}
 
     @abstractmethod
-    def whole(self, replies: Sequence[Reply]) -> dict[str, Any]:
+    def whole(self, replies: Sequence[Reply]) -> Json:
         """The response; that of a stream is made before the client hears of the end."""
 
     def end(self) -> Iterator[bytes]:
@@ -111,7 +113,7 @@ class Teller(sse.Teller, Generic[B]):
     def fail(self, error: Exception) -> Iterator[bytes]:
         yield sse.event({"error": fault_of(error)})
 
-    def _event(self, choices: list[dict[str, Any]], **more: Any) -> bytes:
+    def _event(self, choices: list[Json], **more: Any) -> bytes:
         return sse.event({**self._head, "choices": choices, **more})
 
 
@@ -123,13 +125,13 @@ class ChatTeller(Teller[ChatBody]):
 
     kind: ClassVar = {"object": "chat.completion.chunk", "system_fingerprint": None}
 
-    def __init__(self, bridge: Bridge, body: ChatBody, keep: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(self, bridge: Bridge, body: ChatBody, keep: Callable[[Json], None]) -> None:
         super().__init__(bridge, body)
         self._keep = keep
         self._sent = dict.fromkeys(range(bridge.num_replies), "")
 
-    def whole(self, replies: Sequence[Reply]) -> dict[str, Any]:
-        more: dict[str, Any] = {}
+    def whole(self, replies: Sequence[Reply]) -> Json:
+        more: Json = {}
         if self._body.moderation is not None:
             more["moderation"] = {"input": UNMODERATED, "output": UNMODERATED}
         if self._body.prompt_logprobs is not None:
@@ -163,7 +165,7 @@ class ChatTeller(Teller[ChatBody]):
             yield self._chunk(index, {"tool_calls": [{"index": call.index, **begins, "function": function}]})
 
     def _chunk(
-        self, index: int, delta: dict[str, Any], reply: Reply | None = None, *, logprobs: Any = None, **more: Any
+        self, index: int, delta: Json, reply: Reply | None = None, *, logprobs: Any = None, **more: Any
     ) -> bytes:  # fmt: skip
         choice = {"index": index, "delta": delta, "logprobs": logprobs, **_ends(reply)}
         if self._body.stream_options.include_usage:
@@ -183,15 +185,13 @@ class CompletionTeller(Teller[CompletionBody]):
 
     kind: ClassVar = {"object": "text_completion"}
 
-    def __init__(
-        self, bridge: Bridge, body: CompletionBody, shown: Sequence[str], decode: Decode | None
-    ) -> None:
+    def __init__(self, bridge: Bridge, body: CompletionBody, shown: Sequence[str], decode: Decode) -> None:
         super().__init__(bridge, body)
         self._shown, self._decode = shown, decode
         self._num_each = bridge.num_replies // len(shown)
         self._offsets = [0] * bridge.num_replies
 
-    def whole(self, replies: Sequence[Reply]) -> dict[str, Any]:
+    def whole(self, replies: Sequence[Reply]) -> Json:
         choices = [self._choice(index, reply) for index, reply in enumerate(replies)]
         return {**self._head, "choices": choices, "usage": _usage(replies, len(self._shown))}
 
@@ -204,14 +204,12 @@ class CompletionTeller(Teller[CompletionBody]):
         if delta.reply is not None or delta.text or delta.logprobs:
             yield self._chunk(delta.index, delta.text, delta.logprobs, delta.reply)
 
-    def _chunk(
-        self, index: int, text: str, logprobs: Sequence[TokenLogprob] = (), reply: Reply | None = None
-    ) -> bytes:
+    def _chunk(self, index: int, text: str, logprobs: Logprobs = (), reply: Reply | None = None) -> bytes:
         columns = self._columns(logprobs, self._offsets[index]) if logprobs else None
         self._offsets[index] += len(text)
         return self._event([{"index": index, "text": text, "logprobs": columns, **_ends(reply)}])
 
-    def _choice(self, index: int, reply: Reply) -> dict[str, Any]:
+    def _choice(self, index: int, reply: Reply) -> Json:
         asked, logprobs = self._body, list(reply.logprobs)
         if self._decode is not None and asked.logprobs is not None:
             # the first id has no log-probability, only a text
@@ -223,7 +221,7 @@ class CompletionTeller(Teller[CompletionBody]):
             "logprobs": None if asked.logprobs is None else self._columns(logprobs), **_ends(reply), **more,
         }  # fmt: skip
 
-    def _columns(self, given: Sequence[TokenLogprob], offset: int = 0) -> dict[str, Any]:
+    def _columns(self, given: Logprobs, offset: int = 0) -> Json:
         """Log-probabilities as columns, as the oldest of OpenAI's endpoints writes them."""
         num_top = self._body.logprobs
         tops = [
@@ -239,10 +237,8 @@ class CompletionTeller(Teller[CompletionBody]):
         }  # fmt: skip
 
 
-def _choice(reply: Reply) -> dict[str, Any]:
-    message: dict[str, Any] = {
-        "role": "assistant", "content": text_of(reply), "refusal": None, "annotations": []
-    }  # fmt: skip
+def _choice(reply: Reply) -> Json:
+    message: Json = {"role": "assistant", "content": text_of(reply), "refusal": None, "annotations": []}
     if reply.tool_calls:
         message["content"] = message["content"] or None
         message["tool_calls"] = [
@@ -252,33 +248,32 @@ def _choice(reply: Reply) -> dict[str, Any]:
     return {"index": reply.index, "message": message, "logprobs": _logprobs(reply.logprobs), **_ends(reply)}
 
 
-def _ends(reply: Reply | None) -> dict[str, Any]:
+def _ends(reply: Reply | None) -> Json:
     """Why a choice ended, if it has."""
     return {"finish_reason": reply and reply.finish_reason, "stop_reason": reply and reply.stopped_by}
 
 
-def _usage(replies: Sequence[Reply], num_prompts: int = 1) -> dict[str, Any]:
+def _usage(replies: Sequence[Reply], num_prompts: int = 1) -> Json:
     """The counts of a request as OpenAI writes them; the replies to one prompt share it."""
     firsts = replies[:: max(1, len(replies) // num_prompts)]
     read = sum(reply.usage.prompt_tokens for reply in firsts)
     written = sum(reply.usage.completion_tokens for reply in replies)
-    cached = sum(reply.usage.cached_tokens for reply in firsts)
     return {
         "prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written,
-        "prompt_tokens_details": {"cached_tokens": cached},
+        "prompt_tokens_details": {"cached_tokens": sum(reply.usage.cached_tokens for reply in firsts)},
     }  # fmt: skip
 
 
-def _logprobs(given: Sequence[TokenLogprob]) -> dict[str, Any] | None:
+def _logprobs(given: Logprobs) -> Json | None:
     return {"content": [logprob_row(one) for one in given], "refusal": None} if given else None
 
 
-def _prompt_logprobs(reply: Reply) -> list[dict[str, Any] | None] | None:
+def _prompt_logprobs(reply: Reply) -> list[Json | None] | None:
     """The prompt's log-probabilities in vLLM's shape: null for the first id, else every id seen at a place."""
     return [one and _ranked(one) for one in reply.prompt_logprobs] or None
 
 
-def _ranked(one: TokenLogprob) -> dict[str, Any]:
+def _ranked(one: TokenLogprob) -> Json:
     ranks = {other.id: rank for rank, other in enumerate(one.alternatives, 1)}
     return {
         str(other.id): {

@@ -39,25 +39,26 @@ from mainspring.serve.fields import (
     sampling_of,
 )
 
+Prompts = Sequence[str | tuple[int, ...]]
 MAX_PROMPTS = 128
 DEFAULT_TOKENS = 16  # what OpenAI gives who sets no `max_tokens` of a raw prompt
 
 
-class TextPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="text"):
+class TextPart(bodies.Part, frozen=True, tag_field="type", tag="text"):
     text: str
     prompt_cache_breakpoint: Any = None
 
 
-class RefusalPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="refusal"):
+class RefusalPart(bodies.Part, frozen=True, tag_field="type", tag="refusal"):
     text: str = field(name="refusal")
 
 
-class CalledFunction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class CalledFunction(bodies.Part, frozen=True):
     name: str
     arguments: str
 
 
-class Call(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Call(bodies.Part, frozen=True):
     id: str
     function: CalledFunction
     type: Literal["function"] = "function"
@@ -72,14 +73,14 @@ class WireMessage(bodies.Body, frozen=True, kw_only=True, forbid_unknown_fields=
     refusal: str | None = None
 
 
-class Function(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Function(bodies.Part, frozen=True):
     name: Name
     description: str = ""
-    parameters: dict[str, Any] = {}
+    parameters: dict[str, Any] = field(default_factory=dict)
     strict: bool | None = None
 
 
-class FunctionTool(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class FunctionTool(bodies.Part, frozen=True):
     type: Literal["function"]
     function: Function
 
@@ -88,18 +89,16 @@ class Named(msgspec.Struct, frozen=True):
     name: Name
 
 
-class ChosenTool(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="function"):
+class ChosenTool(bodies.Part, frozen=True, tag_field="type", tag="function"):
     function: Named
 
 
-class AllowedTools(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class AllowedTools(bodies.Part, frozen=True):
     mode: Literal["auto", "required"]
     tools: list[ChosenTool]
 
 
-class AllowedChoice(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="allowed_tools"
-):
+class AllowedChoice(bodies.Part, frozen=True, tag_field="type", tag="allowed_tools"):
     allowed_tools: AllowedTools
 
 
@@ -151,22 +150,17 @@ class CompletionBody(SamplingFields, frozen=True, kw_only=True):
 
 def chat_request(parsed: ChatBody, key: str | None) -> ChatRequest:
     """A chat completion's body as the internal form."""
-    tools, choice = _tools(parsed)
+    tools = _tools(parsed)
     messages = bodies.parse_each(WireMessage, "messages", parsed.messages)
     given = leading([_message(index, message) for index, message in enumerate(messages)])
-    ask = ask_of(
-        parsed, tools=tools, tool_choice=choice, parallel_tool_calls=parsed.parallel_tool_calls,
-        go_on=_goes_on(parsed),
-    )  # fmt: skip
+    ask = ask_of(parsed, go_on=_goes_on(parsed), **tools)
     sampling = sampling_of(parsed, _limit(parsed), _num_logprobs(parsed))
     return ChatRequest(
         model=parsed.model, messages=given, ask=ask, overrides=sampling, stream=parsed.stream, key=key
     )
 
 
-def raw_requests(
-    parsed: CompletionBody, prompts: Sequence[str | tuple[int, ...]], key: str | None
-) -> list[ChatRequest]:
+def raw_requests(parsed: CompletionBody, prompts: Prompts, key: str | None) -> list[ChatRequest]:
     """A raw completion's body as the internal form, one for each of its prompts."""
     sampling = sampling_of(parsed, parsed.max_tokens, parsed.logprobs)
     if parsed.echo and parsed.logprobs is not None:
@@ -182,7 +176,7 @@ def raw_requests(
     return [msgspec.structs.replace(asked, prompt=prompt) for prompt in prompts]
 
 
-def prompts_of(parsed: CompletionBody) -> Sequence[str | tuple[int, ...]]:
+def prompts_of(parsed: CompletionBody) -> Prompts:
     """The prompts: one text, several texts, ids of one, ids of several."""
     given: Any = parsed.prompt
     is_alone = isinstance(given, str) or (given and all(isinstance(one, int) for one in given))
@@ -232,7 +226,8 @@ def _num_logprobs(parsed: ChatBody) -> int | None:
     return (parsed.top_logprobs or 0) if parsed.logprobs else None
 
 
-def _tools(parsed: ChatBody) -> tuple[tuple[Tool, ...], str]:
+def _tools(parsed: ChatBody) -> dict[str, Any]:
+    """The fields of schema.Ask that are about tools."""
     if parsed.functions and parsed.function_call != "none":
         raise FieldError(
             '`functions` is the old form of `tools` and is supported with `function_call` "none" alone. '
@@ -247,15 +242,13 @@ def _tools(parsed: ChatBody) -> tuple[tuple[Tool, ...], str]:
         wanted = wanted.allowed_tools.mode
     choice = wanted.function.name if isinstance(wanted, ChosenTool) else wanted
     check_tools(tools, choice)
-    return tools, choice
+    return {"tools": tools, "tool_choice": choice, "parallel_tool_calls": parsed.parallel_tool_calls}
 
 
 def _message(index: int, parsed: WireMessage) -> Message:
     content = parsed.refusal if parsed.content is None else parsed.content
     if content is None and not parsed.tool_calls:
-        raise FieldError(
-            f"`messages[{index}].content` is missing. Add it.", code="missing_required_parameter"
-        )
+        raise bodies.missing(f"messages[{index}].content")
     if parsed.role not in {*chat.ROLES, "developer"}:
         raise ChatError(
             f"Message {index} has the role '{parsed.role}'; known roles are {', '.join(chat.ROLES)}, developer."
