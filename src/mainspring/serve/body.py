@@ -3,7 +3,7 @@
 import asyncio
 import difflib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
 import msgspec
@@ -87,7 +87,7 @@ def parse(kind: type[T], body: Mapping[str, Any], *, strict: bool = True) -> T:
 
     A field that is null counts as not given. Where not `strict`, a number may be a text, as in forms.
     """
-    known = {field.encode_name for field in msgspec.structs.fields(kind)}
+    known = kind.__struct_encode_fields__
     given: dict[str, Any] = {}
     for name, value in body.items():
         if value is None or name in kind.harmless:
@@ -116,7 +116,7 @@ def parse_each(kind: type[T], place: str, rows: Iterable[Any]) -> Iterator[T]:
             raise error.within(f"{place}[{index}]") from None
 
 
-def _unknown(name: str, known: set[str]) -> FieldError:
+def _unknown(name: str, known: Sequence[str]) -> FieldError:
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"Did you mean `{near[0]}`?" if near else f"Known fields: {', '.join(sorted(known))}."
     return _unsupported(name, f" {hint}")
