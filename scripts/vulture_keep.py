@@ -56,6 +56,12 @@ reference_scan
 _.num_numbers  # of the plain cache: what `describe` says is held against it
 Mixer  # what every mixer is
 
+# Fields that serve/fields.py finds by their names.
+_.guided_json
+_.guided_regex
+_.guided_choice
+_.guided_grammar
+
 # Figures of an engine: observe/prometheus.py reads them by their names.
 _.num_running
 _.num_waiting

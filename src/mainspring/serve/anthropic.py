@@ -13,7 +13,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from mainspring.errors import MainspringError
 from mainspring.gateway.pipeline import Pipeline
 from mainspring.schema import Delta, Reply, ToolCall
 from mainspring.serve import body as bodies
@@ -23,6 +22,7 @@ from mainspring.serve.base import anthropic_fault, bearer, fault_of, respond
 from mainspring.serve.bridge import Bridge
 from mainspring.serve.extension import ending, extension, text_of
 
+Json = dict[str, Any]
 REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
 
 
@@ -46,12 +46,8 @@ class Anthropic:
         if chat.stream:
             return await sse.respond(bridge, _Teller(bridge, parsed.model))
         reply = (await bridge.whole())[0]
-        identity = bridge.exchange.id
-        message = {
-            **_message(identity, parsed.model), "content": _content(reply), **_end(reply),
-            "usage": _usage(reply), "mainspring": extension(identity, reply),
-        }  # fmt: skip
-        return respond(message)
+        more = {"mainspring": extension(bridge.exchange.id, reply)}
+        return respond(_message(bridge, parsed.model, _content(reply), _usage(reply), **_end(reply), **more))
 
     async def count(self, request: Request) -> Response:
         parsed = await bodies.read(request, CountBody)
@@ -70,43 +66,35 @@ class _Teller:
         self._index = -1
 
     def begin(self) -> Iterator[bytes]:
-        exchange = self._bridge.exchange
-        usage = {"input_tokens": len(exchange.prompt_ids), "output_tokens": 0}
-        message = {
-            **_message(exchange.id, self._model), "content": [], "stop_reason": None, "stop_sequence": None,
-            "usage": usage,
-        }  # fmt: skip
-        yield _event("message_start", message=message)
+        usage = {"input_tokens": len(self._bridge.exchange.prompt_ids), "output_tokens": 0}
+        yield _event("message_start", message=_message(self._bridge, self._model, [], usage))
         yield _event("ping")
 
     def take(self, delta: Delta) -> Iterator[bytes]:
         if delta.reply is not None:
-            yield from self._finish(delta.reply)
+            missing, more = ending(self._bridge.exchange.id, delta.reply, self._sent)
+            if missing or self._index < 0:
+                yield from self._say(missing)
+            yield _event("content_block_stop", index=self._index)
+            yield _event("message_delta", delta=_end(delta.reply), usage=_usage(delta.reply), mainspring=more)
             return
         if delta.text:
             self._sent += delta.text
-            yield from self._fill("text", {"type": "text", "text": ""}, type="text_delta", text=delta.text)
+            yield from self._say(delta.text)
         for call in delta.tool_calls:
-            block = {"type": "tool_use", "id": call.id, "name": call.name, "input": {}}
-            yield from self._fill(
-                str(call.index), block, type="input_json_delta", partial_json=call.arguments
-            )
-
-    def _finish(self, reply: Reply) -> Iterator[bytes]:
-        missing, more = ending(self._bridge.exchange.id, reply, self._sent)
-        if missing or self._index < 0:
-            yield from self._fill("text", {"type": "text", "text": ""}, type="text_delta", text=missing)
-        yield _event("content_block_stop", index=self._index)
-        yield _event("message_delta", delta=_end(reply), usage=_usage(reply), mainspring=more)
+            use = {"type": "tool_use", "id": call.id, "name": call.name, "input": {}}
+            yield from self._fill(str(call.index), use, type="input_json_delta", partial_json=call.arguments)
 
     def end(self) -> Iterator[bytes]:
         yield _event("message_stop")
 
     def fail(self, error: Exception) -> Iterator[bytes]:
-        status = error.status if isinstance(error, MainspringError) else 500
-        yield sse.event(anthropic_fault(fault_of(error), status), "error")
+        yield sse.event(anthropic_fault(fault_of(error), getattr(error, "status", 500)), "error")
 
-    def _fill(self, name: str, block: dict[str, Any], **delta: str) -> Iterator[bytes]:
+    def _say(self, text: str) -> Iterator[bytes]:
+        return self._fill("text", {"type": "text", "text": ""}, type="text_delta", text=text)
+
+    def _fill(self, name: str, block: Json, **delta: str) -> Iterator[bytes]:
         if self._open != name:
             if self._open is not None:
                 yield _event("content_block_stop", index=self._index)
@@ -120,34 +108,37 @@ def _event(kind: str, **fields: Any) -> bytes:
     return sse.event({"type": kind, **fields}, kind)
 
 
-def _message(identity: str, model: str) -> dict[str, Any]:
-    return {"id": identity, "type": "message", "role": "assistant", "model": model}
+def _message(bridge: Bridge, model: str, content: list[Json], usage: Json, **more: Any) -> Json:
+    return {
+        "id": bridge.exchange.id, "type": "message", "role": "assistant", "model": model, "content": content,
+        "stop_reason": None, "stop_sequence": None, "usage": usage, **more,
+    }  # fmt: skip
 
 
-def _content(reply: Reply) -> list[dict[str, Any]]:
+def _content(reply: Reply) -> list[Json]:
     text = text_of(reply)
-    blocks: list[dict[str, Any]] = [{"type": "text", "text": text}] if text or not reply.tool_calls else []
+    blocks: list[Json] = [{"type": "text", "text": text}] if text or not reply.tool_calls else []
     return blocks + [
         {"type": "tool_use", "id": call.id, "name": call.name, "input": _input(call)}
         for call in reply.tool_calls
     ]
 
 
-def _input(call: ToolCall) -> dict[str, Any]:
+def _input(call: ToolCall) -> Json:
     """A call's arguments; what a model wrote that is no JSON object stands under a name of its own."""
     try:
-        return msgspec.json.decode(call.arguments, type=dict[str, Any])
+        return msgspec.json.decode(call.arguments, type=Json)
     except msgspec.DecodeError:
         return {"unparsed": call.arguments}
 
 
-def _end(reply: Reply) -> dict[str, Any]:
+def _end(reply: Reply) -> Json:
     stopped = reply.stopped_by if isinstance(reply.stopped_by, str) else None
     reason = "stop_sequence" if stopped is not None else REASONS.get(reply.finish_reason, "end_turn")
     return {"stop_reason": reason, "stop_sequence": stopped}
 
 
-def _usage(reply: Reply) -> dict[str, Any]:
+def _usage(reply: Reply) -> Json:
     usage = reply.usage  # what was cached is counted apart from what was read
     return {
         "input_tokens": usage.prompt_tokens - usage.cached_tokens, "output_tokens": usage.completion_tokens,

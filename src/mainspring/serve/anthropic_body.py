@@ -18,11 +18,11 @@ from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, field
 
 from mainspring.schema import Ask, ChatRequest, Constraint, Message, Tool, ToolCall
 from mainspring.serve import body as bodies
-from mainspring.serve.fields import Count, Name, check_tools, stops
+from mainspring.serve.fields import Count, Name, check_tools, overrides, stops
 
 MAX_STOPS = 64
 
@@ -55,7 +55,7 @@ class RedactedThinking(_Block, frozen=True, tag="redacted_thinking"):
     pass
 
 
-class Turn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Turn(bodies.Part, frozen=True):
     role: Literal["user", "assistant", "system"]
     content: str | list[TextBlock | ToolUse | ToolResult | Thinking | RedactedThinking]
 
@@ -65,28 +65,28 @@ class CustomTool(bodies.Body, frozen=True, kw_only=True):
         "strict", "cache_control", "allowed_callers", "defer_loading", "eager_input_streaming", "input_examples",
     })  # fmt: skip
     name: Name
-    input_schema: dict[str, Any]
+    parameters: dict[str, Any] = field(name="input_schema")
     description: str = ""
     type: Literal["custom"] = "custom"
 
 
-class ToolChoice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ToolChoice(bodies.Part, frozen=True):
     type: Literal["auto", "any", "tool", "none"]
     name: Name = ""
     disable_parallel_tool_use: bool = False
 
 
-class Format(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Format(bodies.Part, frozen=True):
     type: Literal["json_schema"]
     schema: dict[str, Any]
 
 
-class OutputConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class OutputConfig(bodies.Part, frozen=True):
     effort: str | None = None
     format: Format | None = None
 
 
-class ThinkingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ThinkingConfig(bodies.Part, frozen=True):
     type: Literal["disabled", "adaptive"]
     display: str | None = None
 
@@ -116,31 +116,22 @@ class MessagesBody(CountBody, frozen=True, kw_only=True):
 
 def messages_request(parsed: MessagesBody, key: str | None) -> ChatRequest:
     """The body of a message as the internal form."""
-    given = {
-        "max_tokens": parsed.max_tokens, "temperature": parsed.temperature, "top_k": parsed.top_k,
-        "top_p": parsed.top_p,
-        "stop": stops(parsed.stop_sequences, "stop_sequences", MAX_STOPS) if parsed.stop_sequences else None,
-    }  # fmt: skip
+    stop = stops(parsed.stop_sequences, "stop_sequences", MAX_STOPS) if parsed.stop_sequences else None
     return ChatRequest(
         model=parsed.model, messages=messages_of(parsed), ask=ask_of(parsed), stream=parsed.stream, key=key,
-        overrides={name: value for name, value in given.items() if value is not None},
+        overrides=overrides(parsed, stop=stop),
     )  # fmt: skip
 
 
 def ask_of(parsed: CountBody) -> Ask:
     """The tools and the constraint of a body."""
-    tools = [
-        Tool(name=tool.name, description=tool.description, parameters=tool.input_schema)
-        for tool in bodies.parse_each(CustomTool, "tools", parsed.tools)
-    ]
-    choice = {"any": "required", "tool": parsed.tool_choice.name}.get(
-        parsed.tool_choice.type, parsed.tool_choice.type
-    )
+    given = bodies.parse_each(CustomTool, "tools", parsed.tools)
+    tools = tuple(msgspec.convert(tool, Tool, from_attributes=True) for tool in given)
+    wanted, form = parsed.tool_choice, parsed.output_config.format
+    choice = {"any": "required", "tool": wanted.name}.get(wanted.type, wanted.type)
     check_tools(tools, choice)
-    form = parsed.output_config.format
     return Ask(
-        tools=tuple(tools), tool_choice=choice,
-        parallel_tool_calls=not parsed.tool_choice.disable_parallel_tool_use,
+        tools=tools, tool_choice=choice, parallel_tool_calls=not wanted.disable_parallel_tool_use,
         constraint=Constraint(kind="json_schema", value=form.schema) if form else None,
         go_on=parsed.messages[-1].role == "assistant",
     )  # fmt: skip
@@ -148,13 +139,13 @@ def ask_of(parsed: CountBody) -> Ask:
 
 def messages_of(parsed: CountBody) -> tuple[Message, ...]:
     """The conversation, every turn as one message of its role; results of tools stand before the user's text."""
-    system = parsed.system if isinstance(parsed.system, str) else _joined(parsed.system)
+    system = _text(parsed.system)
     messages = [Message("system", system)] if system else []
     for turn in parsed.messages:
         blocks = [TextBlock(turn.content)] if isinstance(turn.content, str) else turn.content
         results = [block for block in blocks if isinstance(block, ToolResult)]
         messages += [Message("tool", _result(block), tool_call=block.tool_use_id) for block in results]
-        text = _joined(block for block in blocks if isinstance(block, TextBlock))
+        text = _text(block for block in blocks if isinstance(block, TextBlock))
         calls = tuple(
             ToolCall(id=block.id, name=block.name, arguments=msgspec.json.encode(block.input).decode())
             for block in blocks
@@ -169,10 +160,10 @@ def messages_of(parsed: CountBody) -> tuple[Message, ...]:
     return tuple(messages)
 
 
-def _joined(blocks: Iterable[TextBlock]) -> str:
-    return "\n\n".join(block.text for block in blocks)
-
-
 def _result(block: ToolResult) -> str:
-    text = block.content if isinstance(block.content, str) else _joined(block.content)
+    text = _text(block.content)
     return f"Error: {text}" if block.is_error else text
+
+
+def _text(content: str | Iterable[TextBlock]) -> str:
+    return content if isinstance(content, str) else "\n\n".join(block.text for block in content)

@@ -39,7 +39,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FieldError(errors.ConfigError):
-    """A field of a request that is not what was expected; `param` is its name, unless the message begins with it."""
+    """A field of a request that is not what was expected; `param` is its name, with which most messages begin."""
 
     def __init__(
         self, message: str, *, param: str | None = None, code: str | None = None, status: int = 400

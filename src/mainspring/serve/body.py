@@ -4,7 +4,7 @@ import asyncio
 import difflib
 import functools
 import re
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
 import msgspec
@@ -18,11 +18,15 @@ from mainspring.serve.base import FieldError
 class Body(msgspec.Struct, frozen=True, kw_only=True):
     """What may be sent: the fields, and those that change nothing.
 
-    `neutral` fields are accepted with these values alone, because these change nothing; `harmless` ones with any.
+    A `neutral` field is accepted with its value alone, because that changes nothing; a `harmless` one with any.
     """
 
-    neutral: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
+    neutral: ClassVar[Mapping[str, Any]] = {}
     harmless: ClassVar[frozenset[str]] = frozenset()
+
+
+class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A part of a body; a field that it does not name is refused."""
 
 
 T = TypeVar("T", bound=Body)
@@ -98,15 +102,20 @@ def parse(kind: type[T], body: Mapping[str, Any], *, strict: bool = True) -> T:
 
     A field that is null counts as not given. Where not `strict`, a number may be a text, as in forms.
     """
-    known = {field.encode_name for field in msgspec.structs.fields(kind)}
+    known = kind.__struct_encode_fields__
     given: dict[str, Any] = {}
     for name, value in body.items():
         if value is None or name in kind.harmless:
             continue
         if name in known:
             given[name] = value
-        elif not (name in kind.neutral and _is_neutral(value, kind.neutral[name])):
-            raise _refusal(name, value, known, kind.neutral)
+        elif name not in kind.neutral:
+            raise _unknown(name, known)
+        elif (sent := _show(value)) != (only := _show(kind.neutral[name])):
+            raise FieldError(
+                f"`{name}` is {sent}; only {only} is supported here. Change it or leave it out.",
+                code="unsupported_value",
+            )
     try:
         return msgspec.convert(given, kind, strict=strict)
     except msgspec.ValidationError as error:
@@ -122,27 +131,19 @@ def parse_each(kind: type[T], place: str, rows: Iterable[Any]) -> Iterator[T]:
             raise error.within(f"{place}[{index}]") from None
 
 
-def _is_neutral(value: Any, allowed: tuple[Any, ...]) -> bool:
-    return any(value == one and isinstance(value, bool) == isinstance(one, bool) for one in allowed)
-
-
-def _refusal(name: str, value: Any, known: set[str], neutral: Mapping[str, tuple[Any, ...]]) -> FieldError:
-    if name in neutral:
-        only = " or ".join(_show(one) for one in neutral[name])
-        return FieldError(
-            f"`{name}` is {_show(value)}; only {only} is supported here. Change it or leave it out.",
-            param=name,
-            code="unsupported_value",
-        )
+def _unknown(name: str, known: Sequence[str]) -> FieldError:
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"Did you mean `{near[0]}`?" if near else f"Known fields: {', '.join(sorted(known))}."
     return _unsupported(name, f" {hint}")
 
 
+def missing(path: str, how: str = "Add it.") -> FieldError:
+    return FieldError(f"`{path}` is missing. {how}", code="missing_required_parameter")
+
+
 def _unsupported(path: str, hint: str = "") -> FieldError:
     return FieldError(
         f"`{path}` is not supported here, and would be ignored. Leave it out.{hint}",
-        param=path,
         code="unsupported_parameter",
     )
 
@@ -156,10 +157,9 @@ def _explain(reason: str, given: Mapping[str, Any]) -> FieldError:
         path = f"{path}.{field[2]}" if path else field[2]
         if field[1] == "contains unknown":
             return _unsupported(path)
-        return FieldError(f"`{path}` is missing. Add it.", param=path, code="missing_required_parameter")
+        return missing(path)
     return FieldError(
         f"`{path}` is {_show(_value_at(given, path))}: {expected[:1].lower()}{expected[1:]}. Change it.",
-        param=path,
         code="invalid_value",
     )
 

@@ -65,6 +65,7 @@ class Bridge:
         self._is_silent = False
         self._watcher: asyncio.Task[None] | None = None
         self._exchanges: list[Exchange] = []
+        self._replies: dict[int, Reply] = {}
         self._is_closed = False
         self.num_replies = sum(chat.ask.n for chat in chats)
 
@@ -73,6 +74,15 @@ class Bridge:
         """The first one, whose id is the request's."""
         assert self._exchanges, "start() comes first"
         return self._exchanges[0]
+
+    @property
+    def replies(self) -> list[Reply]:
+        """Those that are whole, by their indices."""
+        return [self._replies[index] for index in sorted(self._replies)]
+
+    @property
+    def is_whole(self) -> bool:
+        return len(self._replies) == self.num_replies
 
     async def start(self) -> None:
         """Begin, once, or raise what the pipeline or the model refuses."""
@@ -120,22 +130,21 @@ class Bridge:
                 if exchange.error is not None:
                     await run_in_threadpool(exchange.wait)
             raise MainspringError(delta.error)
-        if delta.reply is not None and delta.reply.finish_reason == "cancelled":
-            raise MainspringError(
-                "The reply was cut short because the server is stopping. Send the request again."
-            )
+        if delta.reply is not None:
+            if delta.reply.finish_reason == "cancelled":
+                raise MainspringError(
+                    "The reply was cut short because the server is stopping. Send the request again."
+                )
+            self._replies[delta.index] = delta.reply
         return delta
 
     async def whole(self) -> list[Reply]:
         """Begin and wait for the whole replies; raises what start and next do."""
         await self.start()
-        replies: dict[int, Reply] = {}
         try:
-            while len(replies) < self.num_replies:
-                delta = await self.next()
-                if delta is not None and delta.reply is not None:
-                    replies[delta.index] = delta.reply
-            return [replies[index] for index in sorted(replies)]
+            while not self.is_whole:
+                await self.next()
+            return self.replies
         finally:
             self.close()
 

@@ -21,11 +21,10 @@ from mainspring.observe.feedback import Feedback
 from mainspring.serve import openapi
 from mainspring.serve.anthropic import Anthropic
 from mainspring.serve.base import Fault, Served, fault_of, respond_fault
-from mainspring.serve.completions import Completions
 from mainspring.serve.files import Files, ask_inward
 from mainspring.serve.limits import Limits
 from mainspring.serve.models import Models
-from mainspring.serve.openai import Chats
+from mainspring.serve.openai import OpenAI
 from mainspring.serve.own import Own
 from mainspring.serve.responses import Responses
 from mainspring.serve.stored import Stored
@@ -51,11 +50,10 @@ def create(
     app = Starlette(
         routes=[
             *stored.routes(),
-            *Chats(pipeline, stored).routes(),
+            *OpenAI(pipeline, stored).routes(),
             *Anthropic(pipeline).routes(),
             *Files(drawer, batches).routes(),
             *Responses(pipeline, served, drawer).routes(),
-            *Completions(pipeline).routes(),
             *Models(pipeline, served).routes(),
             *Own(pipeline.meter, feedback, served).routes(),
             Route("/openapi.json", openapi.show, methods=["GET"]),

@@ -1,4 +1,4 @@
-"""What several dialects share: sampling fields, constraints, tools, and how counts and log-probabilities are written.
+"""What several dialects share: sampling fields, constraints, tools, and how log-probabilities are written.
 
 Beyond OpenAI's own fields stand those of vLLM, with vLLM's names: top_k, min_p, typical_p, repetition_penalty,
 min_tokens, ignore_eos, stop_token_ids, prompt_logprobs, best_of, use_beam_search, length_penalty, priority,
@@ -6,19 +6,19 @@ cache_salt, guided_json, guided_regex, guided_choice, guided_grammar, structured
 deadline_s, after which a request that is not done is given up.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from operator import attrgetter
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, field
 
-from mainspring.schema import Ask, Constraint, Reply, TokenLogprob, Tool
+from mainspring.schema import Ask, Constraint, Sampling, TokenLogprob, Tool
 from mainspring.serve.base import FieldError
-from mainspring.serve.body import Body
+from mainspring.serve.body import Body, Part, missing
 
 Count = Annotated[int, Meta(ge=0, le=1_000_000)]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
-Share = Annotated[float, Meta(ge=0, le=1)]
 Id = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 # a choice of tools is one of three words or a name, so none is named like them
 Name = Annotated[str, Meta(pattern="^(?!(auto|none|required)$)[a-zA-Z0-9_.-]{1,128}$")]
@@ -29,10 +29,16 @@ KEEP_S = 30 * 86_400  # how long what a client stored is kept
 MAX_STOPS = 4
 MAX_REPLIES = 128
 MAX_TOOLS = 128
+# how a client says, by vLLM's names, what the text must match
+CONSTRAINTS: dict[str, Literal["json_schema", "regex", "choice", "lark"]] = {
+    "guided_json": "json_schema", "guided_regex": "regex", "guided_choice": "choice", "guided_grammar": "lark",
+    "structured_outputs.json": "json_schema", "structured_outputs.regex": "regex",
+    "structured_outputs.choice": "choice", "structured_outputs.grammar": "lark",
+}  # fmt: skip
 LEAST_LOGPROB = -9999.0  # what OpenAI writes for what can't come: JSON has no infinity
 
 
-class StructuredOutputs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class StructuredOutputs(Part, frozen=True):
     """One of these says what the text must match."""
 
     json: str | dict[str, Any] | None = None
@@ -42,30 +48,31 @@ class StructuredOutputs(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     json_object: bool | None = None
 
 
-class JsonSchema(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class JsonSchema(Part, frozen=True):
     name: str
     schema: dict[str, Any] | None = None
     description: str | None = None
     strict: bool | None = None
 
 
-class ResponseFormat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ResponseFormat(Part, frozen=True):
     type: Literal["text", "json_object", "json_schema"]
     json_schema: JsonSchema | None = None
 
 
-class StreamOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class StreamOptions(Part, frozen=True):
     include_usage: bool = False
     include_obfuscation: bool = False
 
 
 class SamplingFields(Body, frozen=True, kw_only=True):
-    """Fields that mean the same wherever text is generated."""
+    """Fields that mean the same wherever text is generated, called as schema.Sampling and schema.Ask call them."""
 
+    model: str
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
     top_k: Annotated[int, Meta(ge=-1, le=1_000_000)] | None = None
-    min_p: Share | None = None
+    min_p: Annotated[float, Meta(ge=0, le=1)] | None = None
     typical_p: Annotated[float, Meta(gt=0, le=1)] | None = None
     repetition_penalty: Annotated[float, Meta(gt=0, le=10)] | None = None
     presence_penalty: Penalty | None = None
@@ -73,9 +80,9 @@ class SamplingFields(Body, frozen=True, kw_only=True):
     logit_bias: dict[str, Annotated[float, Meta(ge=-100, le=100)]] | None = None
     seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
     stop: str | list[str] | None = None
-    stop_token_ids: list[Id] | None = None
+    stop_ids: tuple[Id, ...] | None = field(name="stop_token_ids", default=None)
     min_tokens: Count | None = None
-    ignore_eos: bool | None = None
+    ignore_end: bool | None = field(name="ignore_eos", default=None)
     prompt_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
     n: Annotated[int, Meta(ge=1, le=MAX_REPLIES)] | None = None
     best_of: Annotated[int, Meta(ge=0, le=MAX_REPLIES)] | None = None
@@ -83,9 +90,9 @@ class SamplingFields(Body, frozen=True, kw_only=True):
     length_penalty: Annotated[float, Meta(ge=-10, le=10)] = 1.0
     priority: Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)] = 0
     deadline_s: Annotated[float, Meta(gt=0, le=86_400)] | None = None
-    cache_salt: str = ""
+    salt: str = field(name="cache_salt", default="")
     response_format: ResponseFormat | None = None
-    structured_outputs: StructuredOutputs | None = None
+    structured_outputs: StructuredOutputs | None = StructuredOutputs()
     guided_json: str | dict[str, Any] | None = None
     guided_regex: str | None = None
     guided_choice: list[str] | None = None
@@ -94,120 +101,87 @@ class SamplingFields(Body, frozen=True, kw_only=True):
     stream_options: StreamOptions = StreamOptions()
 
 
-def overrides(fields: SamplingFields, max_tokens: int | None, logprobs: int | None) -> dict[str, Any]:
-    """The fields of schema.Sampling that a client set."""
-    given = {
-        "max_tokens": max_tokens, "temperature": fields.temperature, "top_p": fields.top_p,
-        "top_k": None if fields.top_k is None else max(0, fields.top_k), "min_p": fields.min_p,
-        "typical_p": fields.typical_p, "repetition_penalty": fields.repetition_penalty,
-        "presence_penalty": fields.presence_penalty, "frequency_penalty": fields.frequency_penalty,
-        "logit_bias": _biases(fields.logit_bias), "seed": fields.seed,
-        "stop": None if fields.stop is None else stops(fields.stop, "stop"),
-        "stop_ids": None if fields.stop_token_ids is None else tuple(fields.stop_token_ids),
-        "min_tokens": fields.min_tokens, "ignore_end": fields.ignore_eos,
-        "logprobs": logprobs, "prompt_logprobs": fields.prompt_logprobs,
-    }  # fmt: skip
-    if max_tokens is not None and (fields.min_tokens or 0) > max_tokens:
-        raise FieldError(
-            f"`min_tokens` is {fields.min_tokens}, more than `max_tokens`, which is {max_tokens}. Lower it.",
-            param="min_tokens",
-        )
+def overrides(body: Body, **more: Any) -> dict[str, Any]:
+    """The fields of schema.Sampling that a client set: those of the body that are called so, and `more`."""
+    given = {name: getattr(body, name, None) for name in Sampling.__struct_fields__} | more
     return {name: value for name, value in given.items() if value is not None}
 
 
-def ask_of(
-    fields: SamplingFields,
-    tools: tuple[Tool, ...] = (),
-    tool_choice: str = "auto",
-    *,
-    parallel: bool = True,
-    go_on: bool = False,
-) -> Ask:
-    """What is asked besides messages and sampling."""
+def sampling_of(fields: SamplingFields, max_tokens: int | None, logprobs: int | None) -> dict[str, Any]:
+    """What a client set of how tokens are chosen; these two are asked for in several ways."""
+    sampling = overrides(
+        fields, max_tokens=max_tokens, logprobs=logprobs, logit_bias=_biases(fields.logit_bias),
+        top_k=None if fields.top_k is None else max(0, fields.top_k),
+        stop=None if fields.stop is None else stops(fields.stop, "stop"),
+    )  # fmt: skip
+    if max_tokens is not None and (fields.min_tokens or 0) > max_tokens:
+        raise FieldError(
+            f"`min_tokens` is {fields.min_tokens}, more than `max_tokens`, which is {max_tokens}. Lower it."
+        )
+    return sampling
+
+
+def ask_of(fields: SamplingFields, **more: Any) -> Ask:
+    """What is asked besides messages and sampling; `more` are fields of schema.Ask that not every dialect has."""
     n = fields.n or 1
     best_of = fields.best_of or n  # 0 is how clients say "not given"
     if best_of < n:
-        raise FieldError(
-            f"`best_of` is {best_of}, less than `n`, which is {n}. Raise it, or leave it out.",
-            param="best_of",
-        )
+        raise FieldError(f"`best_of` is {best_of}, less than `n`, which is {n}. Raise it, or leave it out.")
     if best_of > n and fields.stream:
         raise FieldError(
-            "`best_of` is more than `n` with `stream`; the best is known at the end alone. Leave one out.",
-            param="best_of",
+            "`best_of` is more than `n` with `stream`; the best is known at the end alone. Leave one out."
         )
     if fields.prompt_logprobs is not None and fields.stream:
         raise FieldError(
-            "`prompt_logprobs` is set with `stream`, whose chunks have no place for it. Leave one out.",
-            param="prompt_logprobs",
+            "`prompt_logprobs` is set with `stream`, whose chunks have no place for it. Leave one out."
         )
+    width = {"beams" if fields.use_beam_search else "best_of": best_of}
     return Ask(
-        tools=tools, tool_choice=tool_choice, parallel_tool_calls=parallel, constraint=constraint(fields), n=n,
-        best_of=1 if fields.use_beam_search else best_of, beams=best_of if fields.use_beam_search else 1,
-        length_penalty=fields.length_penalty, priority=fields.priority, deadline_s=fields.deadline_s,
-        salt=fields.cache_salt, go_on=go_on,
+        constraint=constraint(fields), n=n, length_penalty=fields.length_penalty, priority=fields.priority,
+        deadline_s=fields.deadline_s, salt=fields.salt, **width, **more,
     )  # fmt: skip
 
 
 def constraint(fields: SamplingFields) -> Constraint | None:
     """The one constraint that the fields name; FieldError for more than one, or one that says nothing."""
-    outputs = fields.structured_outputs or StructuredOutputs()
     form = fields.response_format
-    named = {
-        "response_format": None if form is None else format_constraint(form.type, form.json_schema),
-        "guided_json": _schema("guided_json", fields.guided_json),
-        "guided_regex": _one("regex", fields.guided_regex),
-        "guided_choice": _one("choice", fields.guided_choice),
-        "guided_grammar": _one("lark", fields.guided_grammar),
-        "structured_outputs.json": _schema("structured_outputs.json", outputs.json),
-        "structured_outputs.regex": _one("regex", outputs.regex),
-        "structured_outputs.choice": _one("choice", outputs.choice),
-        "structured_outputs.grammar": _one("lark", outputs.grammar),
-        "structured_outputs.json_object": Constraint(kind="json_object") if outputs.json_object else None,
-    }
+    named = {"response_format": format_constraint(form.type, form.json_schema) if form else None}
+    for name, kind in CONSTRAINTS.items():
+        value = attrgetter(name)(fields)
+        value = _schema(name, value) if kind == "json_schema" else value
+        named[name] = None if value is None else Constraint(kind=kind, value=value)
+    if fields.structured_outputs is not None and fields.structured_outputs.json_object:
+        named["structured_outputs.json_object"] = Constraint(kind="json_object")
     given = {name: one for name, one in named.items() if one is not None}
     if len(given) > 1:
-        raise FieldError(
-            f"{' and '.join(f'`{name}`' for name in given)} are given; an output can match one. Send one.",
-            param=next(iter(given)),
-        )
-    for name, one in given.items():
-        if one.value in ([], ""):
-            raise FieldError(f"`{name}` is empty; say what the output must match.", param=name)
-        return one
-    return None
+        names = " and ".join(f"`{name}`" for name in given)
+        raise FieldError(f"{names} are given; an output can match one. Send one.")
+    name, one = next(iter(given.items()), ("", None))
+    if one is not None and one.value in ([], ""):
+        raise FieldError(f"`{name}` is empty; say what the output must match.")
+    return one
 
 
 def format_constraint(kind: str, schema: JsonSchema | None) -> Constraint | None:
     """The constraint of a response format; a schema that is not given is any JSON object."""
     if kind == "json_schema" and schema is None:
-        raise FieldError(
-            "`response_format.json_schema` is missing. Add it with a `name` and a `schema`.",
-            param="response_format.json_schema",
-            code="missing_required_parameter",
-        )
+        raise missing("response_format.json_schema", "Add it with a `name` and a `schema`.")
     if kind == "text":
         return None
-    if kind == "json_object" or schema is None or schema.schema is None:
-        return Constraint(kind="json_object")
-    return Constraint(kind="json_schema", value=schema.schema)
+    value = schema.schema if schema and kind == "json_schema" else None
+    return Constraint(kind="json_object" if value is None else "json_schema", value=value)
 
 
-def _schema(name: str, value: str | dict[str, Any] | None) -> Constraint | None:
+def _schema(name: str, value: str | dict[str, Any] | None) -> dict[str, Any] | None:
+    """A JSON Schema that may have come as text."""
     if isinstance(value, str):
         try:
             value = msgspec.json.decode(value)
         except msgspec.DecodeError as error:
-            raise FieldError(
-                f"`{name}` is text but no JSON: {error}. Send a JSON Schema.", param=name
-            ) from None
+            raise FieldError(f"`{name}` is text but no JSON: {error}. Send a JSON Schema.") from None
     if value is not None and not isinstance(value, dict):
-        raise FieldError(f"`{name}` is no object; a JSON Schema is one. Change it.", param=name)
-    return None if value is None else Constraint(kind="json_schema", value=value)
-
-
-def _one(kind: Literal["regex", "choice", "lark"], value: str | list[str] | None) -> Constraint | None:
-    return None if value is None else Constraint(kind=kind, value=value)
+        raise FieldError(f"`{name}` is no object; a JSON Schema is one. Change it.")
+    return value
 
 
 def stops(stop: str | Sequence[str], name: str, most: int = MAX_STOPS) -> tuple[str, ...]:
@@ -215,8 +189,7 @@ def stops(stop: str | Sequence[str], name: str, most: int = MAX_STOPS) -> tuple[
     if len(given) > most or any(not text for text in given):
         raise FieldError(
             f"`{name}` is {list(given)!r}; it must be one to {most} strings, none of them empty. "
-            "Change it or leave it out.",
-            param=name,
+            "Change it or leave it out."
         )
     return given
 
@@ -229,8 +202,7 @@ def _biases(given: dict[str, float] | None) -> dict[int, float] | None:
     for name in biases:
         if not (name.isascii() and name.isdigit() and len(name) < 10):
             raise FieldError(
-                f'`logit_bias` names {name!r}; its names must be token ids, such as "42". Change it.',
-                param="logit_bias",
+                f'`logit_bias` names {name!r}; its names must be token ids, such as "42". Change it.'
             )
     return {int(name): bias for name, bias in biases.items()}
 
@@ -241,25 +213,11 @@ def check_tools(tools: Sequence[Tool], choice: str) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice or len(names) > MAX_TOOLS:
         said = f"names {twice[0]!r} twice" if twice else f"holds {len(names)} tools; {MAX_TOOLS} is the most"
-        raise FieldError(f"`tools` {said}. Change it.", param="tools")
+        raise FieldError(f"`tools` {said}. Change it.")
     if choice not in {"auto", "none", *names} and not (choice == "required" and names):
         raise FieldError(
-            f"`tool_choice` is '{choice}', and `tools` holds {', '.join(names) or 'none'}. Name one of them.",
-            param="tool_choice",
+            f"`tool_choice` is '{choice}', and `tools` holds {', '.join(names) or 'none'}. Name one of them."
         )
-
-
-def usage_of(replies: Iterable[Reply], num_prompts: int = 1) -> dict[str, Any]:
-    """The counts of a request as OpenAI writes them; the replies to one prompt share it."""
-    whole = list(replies)
-    firsts = whole[:: max(1, len(whole) // num_prompts)]
-    read = sum(reply.usage.prompt_tokens for reply in firsts)
-    written = sum(reply.usage.completion_tokens for reply in whole)
-    cached = sum(reply.usage.cached_tokens for reply in firsts)
-    return {
-        "prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written,
-        "prompt_tokens_details": {"cached_tokens": cached},
-    }  # fmt: skip
 
 
 def logprob_row(one: TokenLogprob) -> dict[str, Any]:
@@ -271,21 +229,4 @@ def _logprob(one: TokenLogprob) -> dict[str, Any]:
     return {
         "token": one.text, "logprob": max(one.logprob, LEAST_LOGPROB),
         "bytes": list(one.bytes or one.text.encode(errors="replace")),
-    }  # fmt: skip
-
-
-def prompt_logprob_rows(reply: Reply) -> list[dict[str, Any] | None] | None:
-    """The prompt's log-probabilities in vLLM's shape: null for the first id, else every id seen at a place."""
-    if not reply.prompt_logprobs:
-        return None
-    return [None if one is None else _ranked(one) for one in reply.prompt_logprobs]
-
-
-def _ranked(one: TokenLogprob) -> dict[str, Any]:
-    ranks = {other.id: rank for rank, other in enumerate(one.alternatives, 1)}
-    return {
-        str(other.id): {
-            "logprob": max(other.logprob, LEAST_LOGPROB), "rank": ranks.get(other.id), "decoded_token": other.text
-        }
-        for other in (one, *one.alternatives)
     }  # fmt: skip

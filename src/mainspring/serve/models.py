@@ -58,7 +58,7 @@ class ModerationBody(bodies.Body, frozen=True, kw_only=True):
 
 
 class TokenizeBody(bodies.Body, frozen=True, kw_only=True):
-    neutral: ClassVar = {"add_special_tokens": (False,), "add_generation_prompt": (True,)}
+    neutral: ClassVar = {"add_special_tokens": False, "add_generation_prompt": True}
     model: str
     prompt: str | None = None
     messages: list[dict[str, Any]] | None = None

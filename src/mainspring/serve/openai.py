@@ -1,13 +1,18 @@
-"""The OpenAI dialect's chat: /v1/chat/completions.
+"""The OpenAI dialect: /v1/chat/completions, and /v1/completions, which continues raw prompts as they stand.
 
-One field is ours: `mainspring`, in a whole response and in the chunk of a stream that carries finish_reason
-(see extension.Extension). Everything else is what OpenAI's own clients read, and `prompt_logprobs` as vLLM writes it.
+One field is ours: `mainspring`, in a whole chat and in the chunk of its stream that carries finish_reason (see
+extension.Extension). Everything else is what OpenAI's own clients read, and `prompt_logprobs` as vLLM writes it.
+Several raw prompts give choices in the prompts' order, n of each; `text_offset` counts characters of the choice's
+own text.
 """
 
 import secrets
 import time
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from functools import cached_property
+from itertools import accumulate
+from typing import Any, ClassVar, Generic, TypeVar
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -15,16 +20,19 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from mainspring.gateway.pipeline import Pipeline
-from mainspring.schema import Delta, Reply
+from mainspring.schema import Delta, Reply, TokenLogprob
 from mainspring.serve import body as bodies
 from mainspring.serve import sse
 from mainspring.serve.base import bearer, fault_of, respond
 from mainspring.serve.bridge import Bridge
 from mainspring.serve.extension import ending, extension, text_of
-from mainspring.serve.fields import logprob_row, prompt_logprob_rows, usage_of
-from mainspring.serve.openai_body import ChatBody, chat_request
+from mainspring.serve.fields import LEAST_LOGPROB, SamplingFields, logprob_row
+from mainspring.serve.openai_body import ChatBody, CompletionBody, chat_request, prompts_of, raw_requests
 from mainspring.serve.stored import Stored
 
+Json = dict[str, Any]
+Logprobs = Sequence[TokenLogprob]
+Decode = Callable[[Sequence[int]], str] | None
 UNMODERATED = {
     "type": "error",
     "code": "no_moderation_model",
@@ -32,134 +40,244 @@ UNMODERATED = {
 }
 
 
-class Chats:
-    """The endpoint of chats."""
+class OpenAI:
+    """The endpoints of what is generated."""
 
     def __init__(self, pipeline: Pipeline, stored: Stored) -> None:
         self._pipeline, self._stored = pipeline, stored
 
     def routes(self) -> list[Route]:
-        return [Route("/v1/chat/completions", self.chat, methods=["POST"])]
+        return [
+            Route("/v1/chat/completions", self.chat, methods=["POST"]),
+            Route("/v1/completions", self.complete, methods=["POST"]),
+        ]
 
     async def chat(self, request: Request) -> Response:
         """Replies, whole or as server-sent events."""
-        parsed = await bodies.read(request, ChatBody)
-        chat = chat_request(parsed, bearer(request))
-        bridge = Bridge(self._pipeline, [chat], request.receive)
+        body = await bodies.read(request, ChatBody)
+        bridge = Bridge(self._pipeline, [chat_request(body, bearer(request))], request.receive)
 
-        def close(replies: Sequence[Reply]) -> dict[str, Any]:
-            done = completion(bridge.exchange.id, parsed, replies)
-            if parsed.store:
-                self._stored.keep(done, parsed.messages, request)
-            return done
+        def keep(done: Json) -> None:
+            if body.store:
+                self._stored.keep(done, body.messages, request)
 
-        if chat.stream:
-            return await sse.respond(bridge, _Teller(bridge, parsed, close))
-        done = await run_in_threadpool(close, await bridge.whole())
-        return respond(done)
+        return await ChatTeller(bridge, body, keep).answer()
+
+    async def complete(self, request: Request) -> Response:
+        """Continuations, whole or as server-sent events."""
+        body, key = await bodies.read(request, CompletionBody), bearer(request)
+        prompts = prompts_of(body)
+        chats = raw_requests(body, prompts, key)
+        shown, decode = [""] * len(prompts), None
+        if body.echo:
+            decode = (await run_in_threadpool(self._pipeline.text_model, body.model, key)).decode
+            shown = [one if isinstance(one, str) else await run_in_threadpool(decode, one) for one in prompts]
+        bridge = Bridge(self._pipeline, chats, request.receive)
+        return await CompletionTeller(bridge, body, shown, decode).answer()
 
 
-class _Teller:
-    """The stream: a role, pieces of text and of tool calls, the end with its extension, what else was asked for.
+B = TypeVar("B", bound=SamplingFields)
 
-    `close` is given the whole replies before the client hears that they are.
-    """
 
-    def __init__(
-        self, bridge: Bridge, parsed: ChatBody, close: Callable[[Sequence[Reply]], dict[str, Any]]
-    ) -> None:
-        self._bridge, self._parsed, self._close = bridge, parsed, close
-        self._sent = dict.fromkeys(range(bridge.num_replies), "")
-        self._replies: list[Reply] = []
-        self._head: dict[str, Any] = {}
+class Teller(sse.Teller, Generic[B]):
+    """What chats and raw prompts have in common: choices under one head, and how a stream of them ends."""
 
-    def begin(self) -> Iterator[bytes]:
-        self._head = {
-            "id": self._bridge.exchange.id, "object": "chat.completion.chunk", "created": int(time.time()),
-            "model": self._parsed.model, "system_fingerprint": None,
-        }  # fmt: skip
-        for index in self._sent:
-            yield self._chunk(index, {"role": "assistant", "content": "", "refusal": None})
+    kind: ClassVar[Json]
 
-    def take(self, delta: Delta) -> Iterator[bytes]:
-        if delta.reply is not None:
-            yield from self._finish(delta.index, delta.reply)
-            return
-        if delta.text or delta.logprobs:
-            self._sent[delta.index] += delta.text
-            yield self._chunk(delta.index, {"content": delta.text}, logprobs=_logprobs(delta.logprobs))
-        for call in delta.tool_calls:
-            begins = {"id": call.id, "type": "function"} if call.id else {}
-            function = {"arguments": call.arguments, **({"name": call.name} if call.name else {})}
-            yield self._chunk(
-                delta.index, {"tool_calls": [{"index": call.index, **begins, "function": function}]}
-            )
+    def __init__(self, bridge: Bridge, body: B) -> None:
+        self._bridge, self._body = bridge, body
 
-    def _finish(self, index: int, reply: Reply) -> Iterator[bytes]:
-        self._replies.append(reply)
-        missing, more = ending(self._bridge.exchange.id, reply, self._sent[index])
-        if missing:
-            yield self._chunk(index, {"content": missing})
-        yield self._chunk(index, {}, reply, mainspring=more)
+    async def answer(self) -> Response:
+        """All that is said: whole, or as server-sent events."""
+        if self._body.stream:
+            return await sse.respond(self._bridge, self)
+        return respond(await run_in_threadpool(self.whole, await self._bridge.whole()))
+
+    @cached_property
+    def _head(self) -> Json:
+        identity = self._bridge.exchange.id  # known when the request has begun
+        return {"id": identity, **self.kind, "created": int(time.time()), "model": self._body.model}
+
+    @abstractmethod
+    def whole(self, replies: Sequence[Reply]) -> Json:
+        """The response; that of a stream is made before the client hears of the end."""
 
     def end(self) -> Iterator[bytes]:
-        done = self._close(sorted(self._replies, key=lambda reply: reply.index))
-        wanted = {"moderation": self._parsed.moderation, "usage": self._parsed.stream_options.include_usage}
-        last = {name: done[name] for name, is_wanted in wanted.items() if is_wanted}
+        done = self.whole(self._bridge.replies)
+        asked = {"moderation": "moderation" in done, "usage": self._body.stream_options.include_usage}
+        last = {name: done[name] for name, is_asked in asked.items() if is_asked}
         if last:
-            yield sse.event({**self._head, "choices": [], **last})
+            yield self._event([], **last)
         yield sse.DONE
 
     def fail(self, error: Exception) -> Iterator[bytes]:
         yield sse.event({"error": fault_of(error)})
 
-    def _chunk(
-        self, index: int, delta: dict[str, Any], reply: Reply | None = None, *, logprobs: Any = None, **more: Any
-    ) -> bytes:  # fmt: skip
-        choice = {
-            "index": index, "delta": delta, "logprobs": logprobs,
-            "finish_reason": reply.finish_reason if reply else None,
-            "stop_reason": reply.stopped_by if reply else None,
+    def _event(self, choices: list[Json], **more: Any) -> bytes:
+        return sse.event({**self._head, "choices": choices, **more})
+
+
+class ChatTeller(Teller[ChatBody]):
+    """A chat. Its stream: a role, pieces of text and of tool calls, the end with its extension, what else was asked.
+
+    `keep` is given the whole response.
+    """
+
+    kind: ClassVar = {"object": "chat.completion.chunk", "system_fingerprint": None}
+
+    def __init__(self, bridge: Bridge, body: ChatBody, keep: Callable[[Json], None]) -> None:
+        super().__init__(bridge, body)
+        self._keep = keep
+        self._sent = dict.fromkeys(range(bridge.num_replies), "")
+
+    def whole(self, replies: Sequence[Reply]) -> Json:
+        more: Json = {}
+        if self._body.moderation is not None:
+            more["moderation"] = {"input": UNMODERATED, "output": UNMODERATED}
+        if self._body.prompt_logprobs is not None:
+            more["prompt_logprobs"] = _prompt_logprobs(replies[0])
+        done = {
+            **self._head, "object": "chat.completion", "choices": [_choice(reply) for reply in replies],
+            "usage": _usage(replies), "service_tier": "default", "metadata": self._body.metadata, **more,
+            "mainspring": extension(self._head["id"], replies[0]),
         }  # fmt: skip
-        chunk = {**self._head, "choices": [choice], **more}
-        options = self._parsed.stream_options
-        if options.include_usage:
-            chunk["usage"] = None
-        if options.include_obfuscation:  # its length hides that of the text from who counts bytes
-            chunk["obfuscation"] = secrets.token_urlsafe(32)[: secrets.randbelow(32)]
-        return sse.event(chunk)
+        self._keep(done)
+        return done
+
+    def begin(self) -> Iterator[bytes]:
+        for index in self._sent:
+            yield self._chunk(index, {"role": "assistant", "content": "", "refusal": None})
+
+    def take(self, delta: Delta) -> Iterator[bytes]:
+        index = delta.index
+        if delta.reply is not None:
+            missing, more = ending(self._head["id"], delta.reply, self._sent[index])
+            if missing:
+                yield self._chunk(index, {"content": missing})
+            yield self._chunk(index, {}, delta.reply, mainspring=more)
+            return
+        if delta.text or delta.logprobs:
+            self._sent[index] += delta.text
+            yield self._chunk(index, {"content": delta.text}, logprobs=_logprobs(delta.logprobs))
+        for call in delta.tool_calls:
+            begins = {"id": call.id, "type": "function"} if call.id else {}
+            function = {"arguments": call.arguments, **({"name": call.name} if call.name else {})}
+            yield self._chunk(index, {"tool_calls": [{"index": call.index, **begins, "function": function}]})
+
+    def _chunk(
+        self, index: int, delta: Json, reply: Reply | None = None, *, logprobs: Any = None, **more: Any
+    ) -> bytes:  # fmt: skip
+        choice = {"index": index, "delta": delta, "logprobs": logprobs, **_ends(reply)}
+        if self._body.stream_options.include_usage:
+            more["usage"] = None
+        if (
+            self._body.stream_options.include_obfuscation
+        ):  # its length hides that of the text from who counts bytes
+            more["obfuscation"] = secrets.token_urlsafe(32)[: secrets.randbelow(32)]
+        return self._event([choice], **more)
 
 
-def completion(request: str, parsed: ChatBody, replies: Sequence[Reply]) -> dict[str, Any]:
-    """A whole response."""
-    more: dict[str, Any] = {}
-    if parsed.moderation is not None:
-        more["moderation"] = {"input": UNMODERATED, "output": UNMODERATED}
-    if parsed.prompt_logprobs is not None:
-        more["prompt_logprobs"] = prompt_logprob_rows(replies[0])
-    return {
-        "id": request, "object": "chat.completion", "created": int(time.time()), "model": parsed.model,
-        "choices": [_choice(reply) for reply in replies], "usage": usage_of(replies),
-        "service_tier": "default", "system_fingerprint": None, "metadata": parsed.metadata, **more,
-        "mainspring": extension(request, replies[0]),
-    }  # fmt: skip
+class CompletionTeller(Teller[CompletionBody]):
+    """Raw prompts, of which `shown` is echoed. Its stream: that, pieces of text, ends, the usage if asked for.
+
+    `decode` is there where prompts are echoed.
+    """
+
+    kind: ClassVar = {"object": "text_completion"}
+
+    def __init__(self, bridge: Bridge, body: CompletionBody, shown: Sequence[str], decode: Decode) -> None:
+        super().__init__(bridge, body)
+        self._shown, self._decode = shown, decode
+        self._num_each = bridge.num_replies // len(shown)
+        self._offsets = [0] * bridge.num_replies
+
+    def whole(self, replies: Sequence[Reply]) -> Json:
+        choices = [self._choice(index, reply) for index, reply in enumerate(replies)]
+        return {**self._head, "choices": choices, "usage": _usage(replies, len(self._shown))}
+
+    def begin(self) -> Iterator[bytes]:
+        if self._body.echo:
+            for index in range(self._bridge.num_replies):
+                yield self._chunk(index, self._shown[index // self._num_each])
+
+    def take(self, delta: Delta) -> Iterator[bytes]:
+        if delta.reply is not None or delta.text or delta.logprobs:
+            yield self._chunk(delta.index, delta.text, delta.logprobs, delta.reply)
+
+    def _chunk(self, index: int, text: str, logprobs: Logprobs = (), reply: Reply | None = None) -> bytes:
+        columns = self._columns(logprobs, self._offsets[index]) if logprobs else None
+        self._offsets[index] += len(text)
+        return self._event([{"index": index, "text": text, "logprobs": columns, **_ends(reply)}])
+
+    def _choice(self, index: int, reply: Reply) -> Json:
+        asked, logprobs = self._body, list(reply.logprobs)
+        if self._decode is not None and asked.logprobs is not None:
+            # the first id has no log-probability, only a text
+            lead = TokenLogprob(id=-1, text=self._decode(reply.prompt_ids[:1]), logprob=0.0)
+            logprobs = [lead, *(one for one in reply.prompt_logprobs if one is not None), *logprobs]
+        more = {} if asked.prompt_logprobs is None else {"prompt_logprobs": _prompt_logprobs(reply)}
+        return {
+            "index": index, "text": self._shown[index // self._num_each] + reply.text,
+            "logprobs": None if asked.logprobs is None else self._columns(logprobs), **_ends(reply), **more,
+        }  # fmt: skip
+
+    def _columns(self, given: Logprobs, offset: int = 0) -> Json:
+        """Log-probabilities as columns, as the oldest of OpenAI's endpoints writes them."""
+        num_top = self._body.logprobs
+        tops = [
+            {other.text: max(other.logprob, LEAST_LOGPROB) for other in (one, *one.alternatives[:num_top])}
+            if one.id >= 0 else None
+            for one in given
+        ]  # fmt: skip
+        return {
+            "tokens": [one.text for one in given],
+            "token_logprobs": [max(one.logprob, LEAST_LOGPROB) if one.id >= 0 else None for one in given],
+            "top_logprobs": tops if num_top else None,
+            "text_offset": list(accumulate((len(one.text) for one in given), initial=offset))[:-1],
+        }  # fmt: skip
 
 
-def _choice(reply: Reply) -> dict[str, Any]:
-    message: dict[str, Any] = {
-        "role": "assistant", "content": text_of(reply), "refusal": None, "annotations": []
-    }  # fmt: skip
+def _choice(reply: Reply) -> Json:
+    message: Json = {"role": "assistant", "content": text_of(reply), "refusal": None, "annotations": []}
     if reply.tool_calls:
         message["content"] = message["content"] or None
         message["tool_calls"] = [
             {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
             for call in reply.tool_calls
         ]
+    return {"index": reply.index, "message": message, "logprobs": _logprobs(reply.logprobs), **_ends(reply)}
+
+
+def _ends(reply: Reply | None) -> Json:
+    """Why a choice ended, if it has."""
+    return {"finish_reason": reply and reply.finish_reason, "stop_reason": reply and reply.stopped_by}
+
+
+def _usage(replies: Sequence[Reply], num_prompts: int = 1) -> Json:
+    """The counts of a request as OpenAI writes them; the replies to one prompt share it."""
+    firsts = replies[:: max(1, len(replies) // num_prompts)]
+    read = sum(reply.usage.prompt_tokens for reply in firsts)
+    written = sum(reply.usage.completion_tokens for reply in replies)
     return {
-        "index": reply.index, "message": message, "logprobs": _logprobs(reply.logprobs),
-        "finish_reason": reply.finish_reason, "stop_reason": reply.stopped_by,
+        "prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written,
+        "prompt_tokens_details": {"cached_tokens": sum(reply.usage.cached_tokens for reply in firsts)},
     }  # fmt: skip
 
 
-def _logprobs(given: Sequence[Any]) -> dict[str, Any] | None:
+def _logprobs(given: Logprobs) -> Json | None:
     return {"content": [logprob_row(one) for one in given], "refusal": None} if given else None
+
+
+def _prompt_logprobs(reply: Reply) -> list[Json | None] | None:
+    """The prompt's log-probabilities in vLLM's shape: null for the first id, else every id seen at a place."""
+    return [one and _ranked(one) for one in reply.prompt_logprobs] or None
+
+
+def _ranked(one: TokenLogprob) -> Json:
+    ranks = {other.id: rank for rank, other in enumerate(one.alternatives, 1)}
+    return {
+        str(other.id): {
+            "logprob": max(other.logprob, LEAST_LOGPROB), "rank": ranks.get(other.id), "decoded_token": other.text
+        }
+        for other in (one, *one.alternatives)
+    }  # fmt: skip

@@ -1,4 +1,4 @@
-"""What a client of /v1/chat/completions may send, and what is made of it.
+"""What a client of /v1/chat/completions or /v1/completions may send, and what is made of it.
 
 Every documented field is read. These are accepted though they change nothing here, because they change nothing
 about what the answer says:
@@ -13,37 +13,52 @@ about what the answer says:
 Refused, because ignoring them would change what the answer means: modalities with "audio", moderation that
 blocks (a score alone is answered with an error in its own place), parts of messages that are not text, custom
 tools, functions other than with function_call "none" (tools are their successor).
-Anything else is refused by name.
+Of raw prompts, `suffix` is refused: no model here fills a gap. Anything else is refused by name.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, field
+from msgspec.structs import asdict
 
 from mainspring import chat
 from mainspring.errors import ChatError
 from mainspring.schema import ChatRequest, Message, Role, Tool, ToolCall
 from mainspring.serve import body as bodies
 from mainspring.serve.base import FieldError
-from mainspring.serve.fields import Count, Metadata, Name, SamplingFields, ask_of, check_tools, overrides
+from mainspring.serve.fields import (
+    Count,
+    Id,
+    Metadata,
+    Name,
+    SamplingFields,
+    ask_of,
+    check_tools,
+    sampling_of,
+)
+
+Prompts = Sequence[str | tuple[int, ...]]
+MAX_PROMPTS = 128
+DEFAULT_TOKENS = 16  # what OpenAI gives who sets no `max_tokens` of a raw prompt
 
 
-class TextPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="text"):
+class TextPart(bodies.Part, frozen=True, tag_field="type", tag="text"):
     text: str
     prompt_cache_breakpoint: Any = None
 
 
-class RefusalPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="refusal"):
-    refusal: str
+class RefusalPart(bodies.Part, frozen=True, tag_field="type", tag="refusal"):
+    text: str = field(name="refusal")
 
 
-class CalledFunction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class CalledFunction(bodies.Part, frozen=True):
     name: str
     arguments: str
 
 
-class Call(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Call(bodies.Part, frozen=True):
     id: str
     function: CalledFunction
     type: Literal["function"] = "function"
@@ -58,14 +73,14 @@ class WireMessage(bodies.Body, frozen=True, kw_only=True, forbid_unknown_fields=
     refusal: str | None = None
 
 
-class Function(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Function(bodies.Part, frozen=True):
     name: Name
     description: str = ""
-    parameters: dict[str, Any] = {}
+    parameters: dict[str, Any] = field(default_factory=dict)
     strict: bool | None = None
 
 
-class FunctionTool(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class FunctionTool(bodies.Part, frozen=True):
     type: Literal["function"]
     function: Function
 
@@ -74,22 +89,16 @@ class Named(msgspec.Struct, frozen=True):
     name: Name
 
 
-class ChosenTool(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="function"):
+class ChosenTool(bodies.Part, frozen=True, tag_field="type", tag="function"):
     function: Named
 
 
-class AllowedTool(msgspec.Struct, frozen=True):
-    function: Named
-
-
-class AllowedTools(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class AllowedTools(bodies.Part, frozen=True):
     mode: Literal["auto", "required"]
-    tools: list[AllowedTool]
+    tools: list[ChosenTool]
 
 
-class AllowedChoice(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="allowed_tools"
-):
+class AllowedChoice(bodies.Part, frozen=True, tag_field="type", tag="allowed_tools"):
     allowed_tools: AllowedTools
 
 
@@ -112,8 +121,7 @@ class ChatBody(SamplingFields, frozen=True, kw_only=True):
         "user", "safety_identifier", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention",
         "prediction", "service_tier", "reasoning_effort", "verbosity", "audio", "web_search_options",
     })  # fmt: skip
-    neutral: ClassVar = {"modalities": (["text"],)}
-    model: str
+    neutral: ClassVar = {"modalities": ["text"]}
     messages: list[dict[str, Any]]
     max_tokens: Count | None = None
     max_completion_tokens: Count | None = None
@@ -131,18 +139,55 @@ class ChatBody(SamplingFields, frozen=True, kw_only=True):
     moderation: Moderation | None = None
 
 
+class CompletionBody(SamplingFields, frozen=True, kw_only=True):
+    harmless = frozenset({"user"})
+    neutral: ClassVar = {"suffix": ""}
+    prompt: str | tuple[str | Id | tuple[Id, ...], ...]
+    max_tokens: Count = DEFAULT_TOKENS
+    logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+    echo: bool = False
+
+
 def chat_request(parsed: ChatBody, key: str | None) -> ChatRequest:
     """A chat completion's body as the internal form."""
-    tools, choice = _tools(parsed)
+    tools = _tools(parsed)
     messages = bodies.parse_each(WireMessage, "messages", parsed.messages)
+    given = leading([_message(index, message) for index, message in enumerate(messages)])
+    ask = ask_of(parsed, go_on=_goes_on(parsed), **tools)
+    sampling = sampling_of(parsed, _limit(parsed), _num_logprobs(parsed))
     return ChatRequest(
-        model=parsed.model,
-        messages=leading([_message(index, message) for index, message in enumerate(messages)]),
-        ask=ask_of(parsed, tools, choice, parallel=parsed.parallel_tool_calls, go_on=_goes_on(parsed)),
-        overrides=overrides(parsed, _limit(parsed), _num_logprobs(parsed)),
-        stream=parsed.stream,
-        key=key,
+        model=parsed.model, messages=given, ask=ask, overrides=sampling, stream=parsed.stream, key=key
     )
+
+
+def raw_requests(parsed: CompletionBody, prompts: Prompts, key: str | None) -> list[ChatRequest]:
+    """A raw completion's body as the internal form, one for each of its prompts."""
+    sampling = sampling_of(parsed, parsed.max_tokens, parsed.logprobs)
+    if parsed.echo and parsed.logprobs is not None:
+        if parsed.stream:
+            raise FieldError(
+                "`echo`, `logprobs` and `stream` are given; a prompt's log-probabilities come whole. "
+                "Leave one of them out."
+            )
+        sampling["prompt_logprobs"] = max(parsed.logprobs, parsed.prompt_logprobs or 0)
+    asked = ChatRequest(
+        model=parsed.model, ask=ask_of(parsed), overrides=sampling, stream=parsed.stream, key=key
+    )
+    return [msgspec.structs.replace(asked, prompt=prompt) for prompt in prompts]
+
+
+def prompts_of(parsed: CompletionBody) -> Prompts:
+    """The prompts: one text, several texts, ids of one, ids of several."""
+    given: Any = parsed.prompt
+    is_alone = isinstance(given, str) or (given and all(isinstance(one, int) for one in given))
+    many = (given,) if is_alone else given
+    if any(isinstance(one, int) for one in many):
+        raise FieldError("`prompt` mixes token ids with texts or lists; send one kind.")
+    if not 0 < len(many) <= MAX_PROMPTS or not all(many):
+        raise FieldError(
+            f"`prompt` is empty, holds an empty prompt, or more than {MAX_PROMPTS}. Send between one and that."
+        )
+    return many
 
 
 def leading(messages: list[Message]) -> tuple[Message, ...]:
@@ -161,8 +206,7 @@ def _goes_on(parsed: ChatBody) -> bool:
         return parsed.continue_final_message
     raise FieldError(
         f"`add_generation_prompt` and `continue_final_message` are both {parsed.continue_final_message}; a reply is "
-        "either begun or gone on with. Leave `add_generation_prompt` out.",
-        param="add_generation_prompt",
+        "either begun or gone on with. Leave `add_generation_prompt` out."
     )
 
 
@@ -171,33 +215,26 @@ def _limit(parsed: ChatBody) -> int | None:
     if len(limits) > 1:
         raise FieldError(
             f"`max_tokens` is {parsed.max_tokens} and `max_completion_tokens` {parsed.max_completion_tokens}; "
-            "they mean the same. Send one of them.",
-            param="max_tokens",
+            "they mean the same. Send one of them."
         )
     return limits.pop() if limits else None
 
 
 def _num_logprobs(parsed: ChatBody) -> int | None:
     if parsed.top_logprobs and not parsed.logprobs:
-        raise FieldError(
-            "`top_logprobs` is given without `logprobs`. Set `logprobs` to true as well.",
-            param="top_logprobs",
-        )
+        raise FieldError("`top_logprobs` is given without `logprobs`. Set `logprobs` to true as well.")
     return (parsed.top_logprobs or 0) if parsed.logprobs else None
 
 
-def _tools(parsed: ChatBody) -> tuple[tuple[Tool, ...], str]:
+def _tools(parsed: ChatBody) -> dict[str, Any]:
+    """The fields of schema.Ask that are about tools."""
     if parsed.functions and parsed.function_call != "none":
         raise FieldError(
             '`functions` is the old form of `tools` and is supported with `function_call` "none" alone. '
             "Send `tools`.",
-            param="functions",
             code="unsupported_parameter",
         )
-    tools = tuple(
-        Tool(name=one.function.name, description=one.function.description, parameters=one.function.parameters)
-        for one in parsed.tools
-    )
+    tools = tuple(msgspec.convert(one.function, Tool, from_attributes=True) for one in parsed.tools)
     wanted = parsed.tool_choice or "auto"
     if isinstance(wanted, AllowedChoice):
         allowed = {one.function.name for one in wanted.allowed_tools.tools}
@@ -205,32 +242,18 @@ def _tools(parsed: ChatBody) -> tuple[tuple[Tool, ...], str]:
         wanted = wanted.allowed_tools.mode
     choice = wanted.function.name if isinstance(wanted, ChosenTool) else wanted
     check_tools(tools, choice)
-    return tools, choice
+    return {"tools": tools, "tool_choice": choice, "parallel_tool_calls": parsed.parallel_tool_calls}
 
 
 def _message(index: int, parsed: WireMessage) -> Message:
-    if parsed.content is None and not parsed.tool_calls and parsed.refusal is None:
-        place = f"messages[{index}].content"
-        raise FieldError(f"`{place}` is missing. Add it.", param=place, code="missing_required_parameter")
+    content = parsed.refusal if parsed.content is None else parsed.content
+    if content is None and not parsed.tool_calls:
+        raise bodies.missing(f"messages[{index}].content")
     if parsed.role not in {*chat.ROLES, "developer"}:
         raise ChatError(
             f"Message {index} has the role '{parsed.role}'; known roles are {', '.join(chat.ROLES)}, developer."
         )
     role: Role = "system" if parsed.role == "developer" else parsed.role  # type: ignore[assignment]
-    return Message(
-        role=role,
-        content=_text(parsed),
-        tool_calls=tuple(
-            ToolCall(id=call.id, name=call.function.name, arguments=call.function.arguments)
-            for call in parsed.tool_calls
-        ),
-        tool_call=parsed.tool_call_id,
-    )
-
-
-def _text(parsed: WireMessage) -> str:
-    if parsed.content is None:
-        return parsed.refusal or ""
-    if isinstance(parsed.content, str):
-        return parsed.content
-    return "".join(part.text if isinstance(part, TextPart) else part.refusal for part in parsed.content)
+    text = content if isinstance(content, str) else "".join(part.text for part in content or ())
+    calls = tuple(ToolCall(id=call.id, **asdict(call.function)) for call in parsed.tool_calls)
+    return Message(role, text, calls, parsed.tool_call_id)

@@ -17,16 +17,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 
 from mainspring import __version__
-from mainspring.serve import (
-    anthropic_body,
-    completions,
-    files,
-    models,
-    openai_body,
-    own,
-    responses_body,
-    stored,
-)
+from mainspring.serve import anthropic_body, files, models, openai_body, own, responses_body, stored
 from mainspring.serve.base import Fault, respond
 from mainspring.serve.body import Body
 
@@ -35,7 +26,7 @@ Schema = dict[str, Any]
 BODIES: dict[str, type[Body]] = {
     "/v1/chat/completions": openai_body.ChatBody,
     "/v1/chat/completions/{completion}": stored.UpdateBody,
-    "/v1/completions": completions.CompletionBody,
+    "/v1/completions": openai_body.CompletionBody,
     "/v1/responses": responses_body.ResponseBody,
     "/v1/responses/input_tokens": responses_body.InputBody,
     "/v1/responses/compact": responses_body.CompactBody,

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import msgspec
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import Response
+from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from mainspring.errors import MainspringError
@@ -26,13 +26,9 @@ class Teller(Protocol):
 
     def begin(self) -> Iterator[bytes]: ...
 
-    def take(self, delta: Delta) -> Iterator[bytes]:
-        """A piece of a reply, or its end (`delta.reply`)."""
-        ...
+    def take(self, delta: Delta) -> Iterator[bytes]: ...  # a piece of a reply, or its end (`delta.reply`)
 
-    def end(self) -> Iterator[bytes]:
-        """All replies are whole."""
-        ...
+    def end(self) -> Iterator[bytes]: ...  # all replies are whole
 
     def fail(self, error: Exception) -> Iterator[bytes]: ...
 
@@ -42,20 +38,16 @@ def event(value: object, name: str | None = None) -> bytes:
     return head + b"data: " + msgspec.json.encode(value) + b"\n\n"
 
 
-class EventStream(Response):
+class EventStream(StreamingResponse):
     """Sends events as they come. Who has started the Bridge hears of a client that leaves; nobody listens here."""
 
     def __init__(self, events: AsyncGenerator[list[bytes]]) -> None:
-        self._events, self.background = events, None
-        self.status_code = 200
-        self.init_headers(HEADERS)
+        super().__init__((b"".join(pieces) async for pieces in events), headers=HEADERS)
+        self._events = events
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        async with contextlib.aclosing(self._events) as events:
-            async for pieces in events:
-                await send({"type": "http.response.body", "body": b"".join(pieces), "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        async with contextlib.aclosing(self._events):
+            await self.stream_response(send)
 
 
 async def respond(bridge: Bridge, teller: Teller) -> EventStream:
@@ -79,14 +71,13 @@ async def tell(bridge: Bridge, teller: Teller, delta: Delta | None = None) -> As
 
     A failure that is none of ours is raised again behind its event.
     """
-    num_open, events = bridge.num_replies, list[bytes]()
+    events = list[bytes]()
     try:
         events += teller.begin()
         while True:
             if delta is not None:
                 events += teller.take(delta)
-                num_open -= delta.reply is not None
-            if not num_open:
+            if bridge.is_whole:
                 break
             if not bridge.has_more:
                 yield events
@@ -94,12 +85,11 @@ async def tell(bridge: Bridge, teller: Teller, delta: Delta | None = None) -> As
             delta = await bridge.next()
             if delta is None:
                 events.append(COMMENT)
-        yield events + await run_in_threadpool(lambda: list(teller.end()))  # it may write to a disk
+        yield events + await run_in_threadpool(list, teller.end())  # it may write to a disk
     except GoneError:
         return
     except Exception as error:
-        failure = error
-        yield events + await run_in_threadpool(lambda: list(teller.fail(failure)))
+        yield events + await run_in_threadpool(list, teller.fail(error))
         if not isinstance(error, MainspringError):
             raise
     finally:
