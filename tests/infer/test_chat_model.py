@@ -27,7 +27,7 @@ class Script:
     backend_name, fingerprint = "script", "script"
 
     def __init__(self, text, reason="stop"):
-        self.pieces, self.reason, self.seed, self.num_cached = text.encode(), reason, 7, 0
+        self.pieces, self.reason, self.num_cached = text.encode(), reason, 0
         self.is_cancelled = threading.Event()
 
     def submit_all(self, requests, sinks):

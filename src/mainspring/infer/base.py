@@ -8,9 +8,7 @@ from mainspring.infer.stats import EngineStats
 
 
 class AnyTicket(Protocol):
-    """A submitted request: the seed it was given, how much of its prompt was cached, how it is called off."""
-
-    seed: int
+    """A submitted request: how much of its prompt was cached, how it is called off."""
 
     @property
     def num_cached(self) -> int: ...

@@ -39,11 +39,10 @@ logger = logging.getLogger(__name__)
 
 
 class Ticket:
-    """A submitted request: how it can be called off, and the seed it was given."""
+    """A submitted request, and how it can be called off."""
 
     def __init__(self, engine: "Engine", sequence: Sequence) -> None:
         self._engine, self._sequence = engine, sequence
-        self.seed = sequence.seed
 
     @property
     def num_cached(self) -> int:

@@ -41,7 +41,6 @@ class RemoteTicket:
 
     def __init__(self, owner: "EngineProcess", number: int, request: Request, sink: OutputSink) -> None:
         self._owner, self.number, self.request, self.sink = owner, number, request, sink
-        self.seed = request.sampling.seed or 0
         self.generated: list[int] = list(request.generated)
         self.num_cached = self.launch = 0
         self.since = time.monotonic()
