@@ -156,13 +156,13 @@ def choose_rows(
 
 
 def prompt_logprobs(
-    scores_NV: "torch.Tensor", ids: Sequence[int], num_alternatives: int, summarize: Summarize = summarize
+    scores_NV: "torch.Tensor", ids: Sequence[int], count: int | None, summarize: Summarize = summarize
 ) -> list[Chosen]:
-    """The same said of ids that are given: ids[i] stands where scores_NV[i] was the prediction."""
+    """The same said of given ids, with `count` alternatives: ids[i] stands where scores_NV[i] was the prediction."""
     _, log_sums, entropies = summarize(scores_NV, range(len(ids)))
     with np.errstate(all="ignore"):
         every = zip(scores_NV.cpu().numpy(), ids, log_sums, entropies, strict=True)
-        return [_chosen(*each, num_alternatives) for each in every]
+        return [_chosen(*each, count) for each in every]
 
 
 def _chosen(scores_V: Floats, token_id: int, log_sum: float, entropy: float, count: int | None) -> Chosen:
