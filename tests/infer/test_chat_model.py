@@ -24,7 +24,7 @@ class Bytes(ByteTokenizer):
 class Script:
     """An engine that says given bytes, one an output, in a thread of its own."""
 
-    backend_name, fingerprint = "script", "script"
+    backend_name, fingerprint, context = "script", "script", 512
 
     def __init__(self, text, reason="stop"):
         self.pieces, self.reason, self.num_cached = text.encode(), reason, 0

@@ -113,11 +113,9 @@ class BeamGeneration(EngineGeneration):
             for stream in self.streams:
                 any(self.take(stream, output) for output in _outputs(next(done, None), self._request))
         except Exception as error:  # noqa: BLE001 - a receiver's as well: who listens to one reply listens to all
-            said = Output(error=f"The search failed ({type(error).__name__}: {error}).")
-            if self.is_cancelled:
-                said = Output(finish_reason="cancelled")
-            elif isinstance(error, MainspringError):
-                said = Output.failed(error)
+            other = MainspringError(f"The search failed ({type(error).__name__}: {error}).")
+            failed = Output.failed(error if isinstance(error, MainspringError) else other)
+            said = Output(finish_reason="cancelled") if self.is_cancelled else failed
             for stream in self.streams:
                 with suppress(Exception):
                     self.take(stream, said)

@@ -30,29 +30,17 @@ class EngineChat:
     """
 
     def __init__(
-        self,
-        name: str,
-        engine: AnyEngine,
-        tokenizer: Tokenizer,
-        plan: KernelPlan,
-        *,
-        model: str,
-        adapter: str | None = None,
-        sampling: Sampling | None = None,
-        max_unasked: int = 0,
-    ) -> None:
+        self, name: str, engine: AnyEngine, tokenizer: Tokenizer, plan: KernelPlan, *, model: str,
+        adapter: str | None = None, sampling: Sampling | None = None, max_unasked: int = 0,
+    ) -> None:  # fmt: skip
         self.name, self.default_sampling = name, sampling or Sampling()
+        self.context = engine.context
         self._engine, self._tokenizer = engine, tokenizer
         self._adapter, self._max_unasked = adapter, max_unasked
         self._attributes = {
             trace.ENGINE_MODE: plan.mode, trace.ENGINE_BACKEND: engine.backend_name,
             trace.KERNEL_PLAN: plan.fingerprint, trace.MODEL_ARTIFACT: model, trace.ADAPTER: adapter,
         }  # fmt: skip
-
-    @property
-    def context(self) -> int:
-        """The most ids that a prompt and its reply may have together."""
-        return self._engine.context
 
     def start(
         self, messages: Sequence[Message], sampling: Sampling, sink: Sink | None = None, *, ask: Ask = PLAIN

@@ -75,9 +75,8 @@ class DraftModel:
     @staticmethod
     def sizes(config: EngineConfig) -> EngineConfig:
         """Those of the draft's backend: with spare blocks for every sequence."""
-        return config.model_copy(
-            update={"num_blocks": config.num_blocks + config.max_running * _num_spare(config)}
-        )
+        num_blocks = config.num_blocks + config.max_running * _num_spare(config)
+        return config.model_copy(update={"num_blocks": num_blocks})
 
     def limit(self, row_cost: float, tempo: Tempo) -> int:
         """How many ids to guess for a sequence; two until it is known how long one takes, for `row_cost` see Tempo."""

@@ -57,7 +57,7 @@ class Shared:
 
 
 class Stream:
-    """One reply. `take` is called from the engine's thread; `answer` is the whole reply, or what it failed with."""
+    """One reply: `answer` is the whole of it, or what it failed with."""
 
     def __init__(self, shared: Shared, index: int, request: Request, sink: Sink) -> None:
         self.answer = Future[Reply]()
@@ -76,16 +76,6 @@ class Stream:
 
     def take(self, output: Output) -> bool:
         """Take what a step brought; True where the reply has ended and nothing more is wanted."""
-        if self.answer.done():
-            return True
-        try:
-            return self._read(output)
-        except Exception as error:
-            why = f"The reply was dropped because its receiver failed ({type(error).__name__}: {error})."
-            self.answer.set_exception(MainspringError(why))
-            raise
-
-    def _read(self, output: Output) -> bool:
         shared, sampling = self._shared, self.request.sampling
         if output.failure is not None:
             self._sink(Delta(index=self._index, error=output.error))
@@ -192,15 +182,19 @@ class EngineGeneration:
             self._begun.set()
 
     def take(self, stream: Stream, output: Output) -> bool:
-        """Take what a step brought for one of the streams; see Stream.take."""
+        """Take what a step brought for one of the streams, in the engine's thread; see Stream.take."""
         self._begun.wait()
+        if stream.answer.done():
+            return True
         try:
             return stream.take(output)
-        except Exception:
+        except Exception as error:
+            why = f"The reply was dropped because its receiver failed ({type(error).__name__}: {error})."
+            stream.answer.set_exception(MainspringError(why))
             self.cancel()  # whoever listens to one of the replies listens to all
             raise
         finally:
-            if not self._ended.is_set() and all(each.answer.done() for each in self.streams):
+            if all(each.answer.done() for each in self.streams):
                 self._end()
 
     def cancel(self) -> None:
@@ -216,22 +210,15 @@ class EngineGeneration:
         return self._best()
 
     def _end(self) -> None:
-        """All streams have ended: what they could not send for themselves is sent now."""
+        """All streams have ended: where only the best of them are given, these are sent now."""
         try:
-            if self._is_choice:
-                self._send_best()
-        finally:
-            self._ended.set()
-
-    def _send_best(self) -> None:
-        try:
-            best = self._best()
+            for reply in self._best() if self._is_choice else ():
+                self._sink(Delta(index=reply.index, text=reply.text, ids=reply.ids, logprobs=reply.logprobs))
+                self._sink(Delta(index=reply.index, reply=reply))
         except MainspringError as error:
             self._sink(Delta(error=str(error)))
-            return
-        for reply in best:
-            self._sink(Delta(index=reply.index, text=reply.text, ids=reply.ids, logprobs=reply.logprobs))
-            self._sink(Delta(index=reply.index, reply=reply))
+        finally:
+            self._ended.set()
 
     def _best(self) -> list[Reply]:
         """Where more were computed than are wanted, the ids of the others are counted with the first."""

@@ -58,11 +58,10 @@ class Seen:
             factor = np.float32(sampling.repetition_penalty)
             found = scores_V[all_ids]
             scores_V[all_ids] = np.where(found > 0, found / factor, found * factor)
-        if num and (sampling.presence_penalty or sampling.frequency_penalty):
-            count_K = np.fromiter(self._generated.values(), np.float32, num)
-            scores_V[ids_K] -= count_K * np.float32(sampling.frequency_penalty) + np.float32(
-                sampling.presence_penalty
-            )
+        if sampling.presence_penalty or sampling.frequency_penalty:
+            penalty_K = np.fromiter(self._generated.values(), np.float32, num)
+            penalty_K *= np.float32(sampling.frequency_penalty)
+            scores_V[ids_K] -= penalty_K + np.float32(sampling.presence_penalty)
 
 
 @dataclass(slots=True)
