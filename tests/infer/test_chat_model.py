@@ -27,7 +27,7 @@ class Script:
     backend_name, fingerprint, context = "script", "script", 512
 
     def __init__(self, text, reason="stop"):
-        self.pieces, self.reason, self.num_cached = text.encode(), reason, 0
+        self.pieces, self.reason = text.encode(), reason
         self.is_cancelled = threading.Event()
 
     def submit_all(self, requests, sinks):

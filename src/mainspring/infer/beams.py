@@ -99,7 +99,6 @@ class BeamGeneration(EngineGeneration):
         """Begin the search; its first step is asked for here, so that what cannot be asked raises at once."""
         self._request.check_fits(engine.context)
         first = self._ask_engine(engine)
-        self._begun.set()
         threading.Thread(target=self._run, args=(engine, first), name="beams", daemon=True).start()
 
     def _run(self, engine: AnyEngine, answers: list[Future[Chosen]]) -> None:

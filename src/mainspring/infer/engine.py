@@ -45,11 +45,6 @@ class Ticket:
     def __init__(self, engine: "Engine", sequence: Sequence) -> None:
         self._engine, self._sequence = engine, sequence
 
-    @property
-    def num_cached(self) -> int:
-        """Prompt ids whose keys and values were found in the cache."""
-        return self._sequence.num_cached
-
     def cancel(self) -> None:
         """End after the running step; the slot is free in the next one."""
         self._sequence.is_cancelled = True

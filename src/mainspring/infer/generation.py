@@ -61,12 +61,12 @@ class Stream:
 
     def __init__(self, shared: Shared, index: int, request: Request, sink: Sink) -> None:
         self.answer = Future[Reply]()
-        self.ticket: AnyTicket | None = None  # of beams, which are many requests, there is none
         self.request = request
         self._shared, self._index, self._sink = shared, index, sink
         self._decoder = StreamDecoder(showing(shared.tokenizer, shared.planned.special))
         self._stops = StopFilter(request.sampling.stop)
         self._parser, self._calls = shared.planned.parser(), Calls()
+        self._num_cached = 0
         self._chosen: list[Chosen] = []
         self._end: Chosen | None = None
         self._text: list[str] = []
@@ -82,6 +82,7 @@ class Stream:
             self.answer.set_exception(output.failure)
             return False
         shared.prompt.extend(to_logprob(each, shared.tokenizer) for each in output.prompt)
+        self._num_cached = max(self._num_cached, output.num_cached)
         self._chosen += output.chosen
         self._end = output.end
         text = self._decoder.push(output.ids)
@@ -106,7 +107,7 @@ class Stream:
             finish_reason="tool_calls" if calls and reason == "stop" else reason,
             usage=Usage(
                 prompt_tokens=len(self.request.ids), completion_tokens=len(chosen),
-                cached_tokens=self.ticket.num_cached if self.ticket is not None else 0,
+                cached_tokens=self._num_cached,
             ),
             index=self._index, tool_calls=calls, stopped_by=stopped_by,
             logprob=sum(each.logprob for each in chosen) / num,
@@ -118,8 +119,8 @@ class Stream:
         self.answer.set_result(reply)
 
     def _recorded(self) -> dict[str, Any]:
-        """What a replay needs; of beams there is none."""
-        if self.ticket is None:
+        """What a replay needs; of beams, which are many requests, there is none."""
+        if self._shared.ask.beams > 1:
             return {trace.SEED: None}
         attributes, end = self._shared.attributes, self._end
         recording = Recording(
@@ -164,7 +165,7 @@ class EngineGeneration:
         self.prompt_ids = shared.request.ids
         self.is_cancelled = False
         self._shared, self._sink = shared, sink or _ignore
-        self._begun, self._ended = threading.Event(), threading.Event()
+        self._ended = threading.Event()
         self._tickets: list[AnyTicket] = []
         num = max(shared.ask.n, shared.ask.best_of)
         self._is_choice = num > shared.ask.n
@@ -174,16 +175,12 @@ class EngineGeneration:
     def begin(self, engine: AnyEngine) -> None:
         """Hand the requests, one a stream, to the engine."""
         takes = [partial(self.take, stream) for stream in self.streams]
-        try:
-            self._tickets += engine.submit_all([stream.request for stream in self.streams], takes)
-            for stream, ticket in zip(self.streams, self._tickets, strict=True):
-                stream.ticket = ticket
-        finally:  # whatever happens, the thread that calls all sinks must not wait for ever
-            self._begun.set()
+        self._tickets += engine.submit_all([stream.request for stream in self.streams], takes)
+        if self.is_cancelled:  # meanwhile, by a sink
+            self.cancel()
 
     def take(self, stream: Stream, output: Output) -> bool:
         """Take what a step brought for one of the streams, in the engine's thread; see Stream.take."""
-        self._begun.wait()
         if stream.answer.done():
             return True
         try:

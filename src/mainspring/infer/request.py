@@ -123,13 +123,14 @@ class Output(msgspec.Struct, frozen=True, kw_only=True):
     """What one step brought a request: a chosen id, or the reason for the end, or both.
 
     `end` is the end token that was chosen, which is no part of the answer. `prompt` are the prompt's own ids as
-    far as they were scored, without the first, where their log-probabilities were asked for. `kind` names the class
-    of an `error`.
+    far as they were scored, without the first, where their log-probabilities were asked for. `num_cached` of the
+    prompt's ids had keys and values before. `kind` names the class of an `error`.
     """
 
     chosen: tuple[Chosen, ...] = ()
     end: Chosen | None = None
     prompt: tuple[Chosen, ...] = ()
+    num_cached: int = 0
     finish_reason: FinishReason | None = None
     error: str | None = None
     kind: str = ""

@@ -114,7 +114,7 @@ def _grow(sequence: requests.Sequence, chosen: Chosen) -> Output:
     if math.isnan(chosen.logprob):
         return Output(error="Nothing can be chosen: the scores are no numbers, or a constraint allows no id.")
     if chosen.id in sequence.request.ends:
-        return Output(finish_reason="stop", end=chosen)
+        return Output(finish_reason="stop", end=chosen, num_cached=sequence.num_cached)
     sequence.ids.append(chosen.id)
     try:
         sequence.take_note(chosen.id)
@@ -125,4 +125,4 @@ def _grow(sequence: requests.Sequence, chosen: Chosen) -> Output:
         reason = "stop"
     elif sequence.num_generated >= sequence.request.sampling.max_tokens:
         reason = "length"
-    return Output(chosen=(chosen,), finish_reason=reason)
+    return Output(chosen=(chosen,), finish_reason=reason, num_cached=sequence.num_cached)
