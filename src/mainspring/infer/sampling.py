@@ -96,22 +96,22 @@ class Chosen:
 
 
 class Summary(NamedTuple):
-    """Of rows of scores: the lowest id among those of the greatest score, log sum exp, and the entropy in nats."""
+    """Of a row of scores: the lowest id among those of the greatest score, log sum exp, and the entropy in nats."""
 
-    best: list[int]
-    log_sums: list[float]
-    entropies: list[float]
+    best: int
+    log_sum: float
+    entropy: float
 
 
-Summarize = Callable[["torch.Tensor", Sequence[int]], Summary]
+Summarize = Callable[["torch.Tensor", Sequence[int]], list[Summary]]
 """Sums up the rows of scores_NV at the places given, each by itself."""
 
 
-def summarize(scores_NV: "torch.Tensor", places: Sequence[int]) -> Summary:
+def summarize(scores_NV: "torch.Tensor", places: Sequence[int]) -> list[Summary]:
     """In numpy; a backend may have a faster way."""
     array_NV = scores_NV.cpu().numpy()
     far_V, weight_V = (np.empty(array_NV.shape[1], array_NV.dtype) for _ in range(2))
-    found = Summary([], [], [])
+    found = []
     with np.errstate(all="ignore"):  # broken scores are told of by sums that are no numbers
         for place in places:
             scores_V = array_NV[place]
@@ -120,11 +120,8 @@ def summarize(scores_NV: "torch.Tensor", places: Sequence[int]) -> Summary:
             np.exp(np.negative(far_V, out=weight_V), out=weight_V)
             total = float(weight_V.sum())
             log_total = math.log(total) if total > 0 else math.nan
-            found.best.append(best)
-            found.log_sums.append(float(scores_V[best]) + log_total)
-            found.entropies.append(
-                log_total + float(np.multiply(weight_V, far_V, out=weight_V).sum()) / total
-            )
+            entropy = log_total + float(np.multiply(weight_V, far_V, out=weight_V).sum()) / total
+            found.append(Summary(best, float(scores_V[best]) + log_total, entropy))
     return found
 
 
@@ -139,16 +136,15 @@ def choose_rows(
     scores_NV: "torch.Tensor", places: Sequence[int], rows: Sequence[Row], summarize: Summarize = summarize
 ) -> list[Chosen]:
     """The next id by each row's wishes; scores float32, (N, V); rows[i] is about scores_NV[places[i]]."""
-    array_NV = scores_NV.cpu().numpy()
-    summary = summarize(scores_NV, places)
-    chosen = []
+    array_NV, chosen = scores_NV.cpu().numpy(), []
+    summaries = summarize(scores_NV, places)
     with np.errstate(all="ignore"):
-        for place, row, best, log_sum, entropy in zip(places, rows, *summary, strict=True):
+        for place, row, summary in zip(places, rows, summaries, strict=True):
             scores_V, sampling = array_NV[place], row.sampling
             changed_V = _changed(scores_V, row)
             is_known = changed_V is scores_V and sampling.temperature < GREEDY_BELOW
-            token_id = best if is_known else _pick(changed_V, row)
-            chosen.append(_chosen(scores_V, token_id, log_sum, entropy, sampling.logprobs))
+            token_id = summary.best if is_known else _pick(changed_V, row)
+            chosen.append(_chosen(scores_V, token_id, summary, sampling.logprobs))
             if changed_V[token_id] == -np.inf:
                 chosen[-1].logprob = math.nan
     return chosen
@@ -158,20 +154,19 @@ def prompt_logprobs(
     scores_NV: "torch.Tensor", ids: Sequence[int], count: int | None, summarize: Summarize = summarize
 ) -> list[Chosen]:
     """The same said of given ids, with `count` alternatives: ids[i] stands where scores_NV[i] was the prediction."""
-    _, log_sums, entropies = summarize(scores_NV, range(len(ids)))
+    every = zip(scores_NV.cpu().numpy(), ids, summarize(scores_NV, range(len(ids))), strict=True)
     with np.errstate(all="ignore"):
-        every = zip(scores_NV.cpu().numpy(), ids, log_sums, entropies, strict=True)
-        return [_chosen(*each, count) for each in every]
+        return [_chosen(scores_V, given, summary, count) for scores_V, given, summary in every]
 
 
-def _chosen(scores_V: Floats, token_id: int, log_sum: float, entropy: float, count: int | None) -> Chosen:
+def _chosen(scores_V: Floats, token_id: int, summary: Summary, count: int | None) -> Chosen:
     """What is said of an id, with that many alternatives."""
-    logprob = float(scores_V[token_id]) - log_sum
-    if not count:
-        return Chosen(token_id, logprob, entropy)
-    ids_K = nearest(scores_V.max() - scores_V, count)
-    logprob_K = scores_V[ids_K].astype(np.float64) - log_sum
-    return Chosen(token_id, logprob, entropy, tuple(zip(ids_K.tolist(), logprob_K.tolist(), strict=True)))
+    chosen = Chosen(token_id, float(scores_V[token_id]) - summary.log_sum, summary.entropy)
+    if count:
+        ids_K = nearest(scores_V.max() - scores_V, count)
+        logprob_K = scores_V[ids_K].astype(np.float64) - summary.log_sum
+        chosen.alternatives = tuple(zip(ids_K.tolist(), logprob_K.tolist(), strict=True))
+    return chosen
 
 
 def check(sampling: Sampling, *, vocab_size: int = 2**31) -> None:
