@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from heapq import nlargest
@@ -19,7 +18,7 @@ import msgspec
 from mainspring.errors import ConfigError, MainspringError
 from mainspring.infer.base import AnyEngine
 from mainspring.infer.generation import EngineGeneration, Shared
-from mainspring.infer.request import Output, Request
+from mainspring.infer.request import Output, Request, hand_out
 from mainspring.infer.sampling import MAX_ALTERNATIVES, Chosen
 from mainspring.protocols import Sink
 from mainspring.schema import Sampling
@@ -116,23 +115,18 @@ class BeamGeneration(EngineGeneration):
             failed = Output.failed(error if isinstance(error, MainspringError) else other)
             said = Output(finish_reason="cancelled") if self.is_cancelled else failed
             for stream in self.streams:
-                with suppress(Exception):
-                    self.take(stream, said)
+                hand_out(partial(self.take, stream), said)
 
     def _ask_engine(self, engine: AnyEngine) -> list[Future[Chosen]]:
-        request, left = self._request, None
-        if request.deadline_s is not None:
-            left = max(request.deadline_s - (time.monotonic() - self._since), 0)
+        request, waited_s = self._request, time.monotonic() - self._since
+        left = None if request.deadline_s is None else max(request.deadline_s - waited_s, 0)
         sampling = Sampling(max_tokens=1, logprobs=min(self._search.num_alternatives, MAX_ALTERNATIVES))
-        one = msgspec.structs.replace(request, sampling=sampling, end_ids=(), deadline_s=left)
-        answers: list[Future[Chosen]] = []
+        answers = [Future[Chosen]() for _ in self._search.running]
         self._tickets = []
-        for beam in self._search.running:
+        for beam, answer in zip(self._search.running, answers, strict=True):
             ids = (*request.ids, *(each.id for each in beam.chosen))
-            answers.append(Future())
-            self._tickets += engine.submit_all(
-                [msgspec.structs.replace(one, ids=ids)], [partial(_take, answers[-1])]
-            )
+            one = msgspec.structs.replace(request, ids=ids, sampling=sampling, end_ids=(), deadline_s=left)
+            self._tickets += engine.submit_all([one], [partial(_take, answer)])
         return answers
 
 

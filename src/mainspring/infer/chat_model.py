@@ -57,9 +57,7 @@ class EngineChat:
         """
         if ask.tools:
             raise ConfigError("Tools were given with a raw prompt; only messages can be answered with tools.")
-        ids = (
-            [*self._tokenizer.opening_ids, *self.encode(prompt)] if isinstance(prompt, str) else list(prompt)
-        )
+        ids = [*self._tokenizer.opening_ids, *self.encode(prompt)] if isinstance(prompt, str) else prompt
         size = self._tokenizer.vocab_size
         wrong = next((each for each in ids if not 0 <= each < size), None)
         if wrong is not None:
