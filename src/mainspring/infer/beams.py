@@ -53,11 +53,10 @@ class Search:
 
     @property
     def is_over(self) -> bool:
-        if not self.running:
-            return True
+        if not self.running or len(self.done) < self._width:
+            return not self.running
         best = self.running[0]
-        is_full = len(self.done) >= self._width
-        return is_full and best.score / len(best.chosen) ** self._penalty <= self.done[-1].score
+        return best.score / len(best.chosen) ** self._penalty <= self.done[-1].score
 
     def step(self, found: Sequence[Chosen]) -> None:
         """Take what the model says of the next id of every running beam."""

@@ -34,9 +34,8 @@ class EngineChat:
         adapter: str | None = None, sampling: Sampling | None = None, max_unasked: int = 0,
     ) -> None:  # fmt: skip
         self.name, self.default_sampling = name, sampling or Sampling()
-        self.context = engine.context
-        self._engine, self._tokenizer = engine, tokenizer
-        self._adapter, self._max_unasked = adapter, max_unasked
+        self.context, self._max_unasked = engine.context, max_unasked
+        self._engine, self._tokenizer, self._adapter = engine, tokenizer, adapter
         self._attributes = {
             trace.ENGINE_MODE: plan.mode, trace.ENGINE_BACKEND: engine.backend_name,
             trace.KERNEL_PLAN: plan.fingerprint, trace.MODEL_ARTIFACT: model, trace.ADAPTER: adapter,

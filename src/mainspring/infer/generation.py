@@ -32,15 +32,12 @@ from mainspring.tokenizer.stream import StreamDecoder, showing
 
 def to_logprob(chosen: Chosen, tokenizer: Tokenizer) -> TokenLogprob:
     """What was chosen, with the texts that the ids stand for."""
-    others = tuple(_token(*each, tokenizer) for each in chosen.alternatives)
-    return replace(_token(chosen.id, chosen.logprob, tokenizer), alternatives=others)
-
-
-def _token(token_id: int, logprob: float, tokenizer: Tokenizer) -> TokenLogprob:
-    raw = tokenizer.token_bytes(token_id)
+    raw = tokenizer.token_bytes(chosen.id)
+    others = (Chosen(token_id, logprob, entropy=0.0) for token_id, logprob in chosen.alternatives)
     return TokenLogprob(
-        id=token_id, text=raw.decode("utf-8", errors="replace"), logprob=logprob, bytes=tuple(raw)
-    )
+        id=chosen.id, text=raw.decode("utf-8", errors="replace"), logprob=chosen.logprob, bytes=tuple(raw),
+        alternatives=tuple(to_logprob(each, tokenizer) for each in others),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,15 +97,12 @@ class Stream:
 
     def _finish(self, reason: FinishReason, stopped_by: str | int | None) -> None:
         self._emit(self._stops.push(self._decoder.flush()) + self._stops.flush(), is_last=True)
-        shared, chosen, calls = self._shared, self._chosen, self._calls.whole()
+        shared, prompt, chosen, calls = self._shared, self.request.ids, self._chosen, self._calls.whole()
         num, has_prompt = max(len(chosen), 1), shared.request.sampling.prompt_logprobs is not None
         reply = Reply(
-            text="".join(self._text), ids=tuple(each.id for each in chosen), prompt_ids=self.request.ids,
+            text="".join(self._text), ids=tuple(each.id for each in chosen), prompt_ids=prompt,
+            usage=Usage(prompt_tokens=len(prompt), completion_tokens=len(chosen), cached_tokens=self._num_cached),
             finish_reason="tool_calls" if calls and reason == "stop" else reason,
-            usage=Usage(
-                prompt_tokens=len(self.request.ids), completion_tokens=len(chosen),
-                cached_tokens=self._num_cached,
-            ),
             index=self._index, tool_calls=calls, stopped_by=stopped_by,
             logprob=sum(each.logprob for each in chosen) / num,
             entropy=sum(each.entropy for each in chosen) / num, scores=tuple(self._scores),
