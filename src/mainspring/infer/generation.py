@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from msgspec import to_builtins
-from msgspec.structs import replace
+from msgspec import structs, to_builtins
 
 from mainspring import trace
 from mainspring.errors import MainspringError
@@ -120,7 +119,7 @@ class Stream:
         recording = Recording(
             model=attributes[trace.MODEL_ARTIFACT], backend=attributes[trace.ENGINE_BACKEND],
             mode=attributes[trace.ENGINE_MODE], fingerprint=self._shared.fingerprint,
-            request=replace(self.request, deadline_s=None), ids=tuple(each.id for each in self._chosen),
+            request=structs.replace(self.request, deadline_s=None), ids=tuple(each.id for each in self._chosen),
             logprobs=tuple(each.logprob for each in self._chosen), end=(end.id, end.logprob) if end else None,
         )  # fmt: skip
         return {trace.SEED: self.request.sampling.seed, trace.RECORDINGS: [to_builtins(recording)]}
@@ -219,8 +218,8 @@ class EngineGeneration:
         ranked = sorted(replies, key=lambda reply: -reply.logprob)
         spare, best = sum(len(reply.ids) for reply in ranked[n:]), []
         for index, reply in enumerate(ranked[:n]):
-            usage = replace(reply.usage, completion_tokens=reply.usage.completion_tokens + spare)
-            best.append(replace(reply, index=index, usage=usage))
+            usage = structs.replace(reply.usage, completion_tokens=reply.usage.completion_tokens + spare)
+            best.append(structs.replace(reply, index=index, usage=usage))
             spare = 0
         return best
 
@@ -234,8 +233,8 @@ def _copies(request: Request, num: int) -> Iterator[Request]:
     sampling = request.sampling
     first = secrets.randbits(63) if sampling.seed is None else sampling.seed
     for index in range(num):
-        yield replace(request, sampling=replace(sampling, seed=seed_of(first, index)))
-        sampling = replace(sampling, prompt_logprobs=None)
+        yield structs.replace(request, sampling=structs.replace(sampling, seed=seed_of(first, index)))
+        sampling = structs.replace(sampling, prompt_logprobs=None)
 
 
 def seed_of(seed: int, index: int) -> int:
