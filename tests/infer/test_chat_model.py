@@ -24,10 +24,10 @@ class Bytes(ByteTokenizer):
 class Script:
     """An engine that says given bytes, one an output, in a thread of its own."""
 
-    backend_name, fingerprint = "script", "script"
+    backend_name, fingerprint, context = "script", "script", 512
 
     def __init__(self, text, reason="stop"):
-        self.pieces, self.reason, self.seed, self.num_cached = text.encode(), reason, 7, 0
+        self.pieces, self.reason = text.encode(), reason
         self.is_cancelled = threading.Event()
 
     def submit_all(self, requests, sinks):

@@ -78,9 +78,9 @@ def test_answers_that_share_a_prompt_go_on_from_its_state_each_by_itself(name):
     expected = run_alone(model, requests, plan)
     with running(model, plan) as engine:
         sinks = [Received() for _ in requests]
-        tickets = engine.submit_all(requests, sinks)
+        engine.submit_all(requests, sinks)
         assert [sink.result for sink in sinks] == expected
-        assert [ticket.num_cached for ticket in tickets] == [0, 37, 37, 37]
+        assert [sink.num_cached for sink in sinks] == [0, 37, 37, 37]
 
 
 def test_states_that_memory_cannot_hold_are_refused_with_what_to_set(tmp_path):

@@ -8,12 +8,7 @@ from mainspring.infer.stats import EngineStats
 
 
 class AnyTicket(Protocol):
-    """A submitted request: the seed it was given, how much of its prompt was cached, how it is called off."""
-
-    seed: int
-
-    @property
-    def num_cached(self) -> int: ...
+    """A submitted request, and how it is called off."""
 
     def cancel(self) -> None: ...
 

@@ -7,21 +7,26 @@ requests, which it mixes with all others.
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, wait
-from contextlib import suppress
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import partial
+from heapq import nlargest
+from operator import attrgetter, itemgetter
 
 import msgspec
 
 from mainspring.errors import ConfigError, MainspringError
-from mainspring.infer.base import AnyEngine, AnyTicket
+from mainspring.infer.base import AnyEngine
 from mainspring.infer.generation import EngineGeneration, Shared
-from mainspring.infer.request import Output, Request
+from mainspring.infer.request import Output, Request, hand_out
 from mainspring.infer.sampling import MAX_ALTERNATIVES, Chosen
-from mainspring.infer.tools.plan import ToolPlan
 from mainspring.protocols import Sink
-from mainspring.schema import Ask, Sampling
+from mainspring.schema import Sampling
+
+MAX_BEAMS = MAX_ALTERNATIVES // 4
+UNCHANGED = ("repetition_penalty", "presence_penalty", "frequency_penalty", "logit_bias", "min_tokens",
+             "prompt_logprobs")  # fmt: skip
+"""Fields of a sampling that must be as they are by default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,31 +53,29 @@ class Search:
 
     @property
     def is_over(self) -> bool:
-        if not self.running:
-            return True
+        if not self.running or len(self.done) < self._width:
+            return not self.running
         best = self.running[0]
-        is_full = len(self.done) >= self._width
-        return is_full and best.score / len(best.chosen) ** self._penalty <= self.done[-1].score
+        return best.score / len(best.chosen) ** self._penalty <= self.done[-1].score
 
     def step(self, found: Sequence[Chosen]) -> None:
         """Take what the model says of the next id of every running beam."""
         length = len(self.running[0].chosen) + 1
-        every = [
-            (beam.score + logprob, beam, each, token_id, logprob)
+        every = (
+            (beam.score + logprob, beam, Chosen(token_id, logprob, each.entropy, each.alternatives))
             for beam, each in zip(self.running, found, strict=True)
             for token_id, logprob in each.alternatives
-        ]
-        every.sort(key=lambda item: -item[0])
-        self.running, done = [], list(self.done)
-        for place, (score, beam, each, token_id, logprob) in enumerate(every[: self.num_alternatives]):
-            step = Chosen(token_id, logprob, each.entropy, each.alternatives)
-            grown = (*beam.chosen, step)
-            if token_id not in self._ends and length < self._max_tokens:
-                self.running.append(Beam(grown, score))
+        )
+        running, done = [], list(self.done)
+        best = nlargest(self.num_alternatives, every, key=itemgetter(0))
+        for place, (score, beam, chosen) in enumerate(best):
+            grown = (*beam.chosen, chosen)
+            if chosen.id not in self._ends and length < self._max_tokens:
+                running.append(Beam(grown, score))
             elif place < self._width:
                 done.append(Beam(grown, score / length**self._penalty))
-        del self.running[self._width :]
-        self.done = sorted(done, key=lambda beam: -beam.score)[: self._width]
+        self.running = running[: self._width]
+        self.done = nlargest(self._width, done, key=attrgetter("score"))
 
 
 class BeamGeneration(EngineGeneration):
@@ -82,77 +85,48 @@ class BeamGeneration(EngineGeneration):
     what would change the distribution is refused.
     """
 
-    def __init__(self, shared: Shared, ask: Ask, planned: ToolPlan, sink: Sink | None) -> None:
-        _check(ask, planned, shared.sampling)
-        super().__init__(shared, ask.n, ask.n, planned.parser, sink)
-        self._shared, self._ask = shared, ask
-        self._tickets: list[AnyTicket] = []
+    def __init__(self, shared: Shared, sink: Sink | None) -> None:
+        _check(shared)
+        super().__init__(shared, sink)
+        request, ask = shared.request, shared.ask
+        self._request = request
+        self._search = Search(ask.beams, request.sampling.max_tokens, request.ends, ask.length_penalty)
         self._since = time.monotonic()
 
-    def begin(self, engine: AnyEngine, requests: Sequence[Request]) -> None:
+    def begin(self, engine: AnyEngine) -> None:
         """Begin the search; its first step is asked for here, so that what cannot be asked raises at once."""
-        (request,) = requests
-        request.check_fits(engine.context)
-        search = Search(self._ask.beams, request.sampling.max_tokens, request.ends, self._ask.length_penalty)
-        first = self._ask_engine(engine, request, search)
-        threading.Thread(
-            target=self._run, args=(engine, request, search, first), name="beams", daemon=True
-        ).start()
+        self._request.check_fits(engine.context)
+        first = self._ask_engine(engine)
+        threading.Thread(target=self._run, args=(engine, first), name="beams", daemon=True).start()
 
-    def cancel(self) -> None:
-        super().cancel()
-        for ticket in self._tickets:
-            ticket.cancel()
-
-    def _run(
-        self, engine: AnyEngine, request: Request, search: Search, answers: list[Future[Chosen]]
-    ) -> None:
+    def _run(self, engine: AnyEngine, answers: list[Future[Chosen]]) -> None:
         try:
             while True:
-                wait(answers)
-                search.step([each.result() for each in answers])
-                if search.is_over or self.is_cancelled:
+                self._search.step([each.result() for each in answers])
+                if self._search.is_over or self.is_cancelled:
                     break
-                answers = self._ask_engine(engine, request, search)
-            self._give(search, request)
-        except Exception as error:  # noqa: BLE001 - a receiver's as well: who listens to one reply listens to all
-            failed = (
-                error
-                if isinstance(error, MainspringError)
-                else MainspringError(f"The search failed ({type(error).__name__}: {error}).")
-            )
-            said = Output(finish_reason="cancelled") if self.is_cancelled else Output.failed(failed)
+                answers = self._ask_engine(engine)
+            done = iter([] if self.is_cancelled else self._search.done)
             for stream in self.streams:
-                with suppress(Exception):
-                    stream.take(said)
+                any(self.take(stream, output) for output in _outputs(next(done, None), self._request))
+        except Exception as error:  # noqa: BLE001 - a receiver's as well: who listens to one reply listens to all
+            other = MainspringError(f"The search failed ({type(error).__name__}: {error}).")
+            failed = Output.failed(error if isinstance(error, MainspringError) else other)
+            said = Output(finish_reason="cancelled") if self.is_cancelled else failed
+            for stream in self.streams:
+                hand_out(partial(self.take, stream), said)
 
-    def _ask_engine(self, engine: AnyEngine, request: Request, search: Search) -> list[Future[Chosen]]:
-        number = min(search.num_alternatives, MAX_ALTERNATIVES)
-        left = None
-        if request.deadline_s is not None:
-            left = max(request.deadline_s - (time.monotonic() - self._since), 0)
-        one = msgspec.structs.replace(
-            request, sampling=Sampling(max_tokens=1, logprobs=number), end_ids=(), deadline_s=left
-        )
-        answers: list[Future[Chosen]] = []
+    def _ask_engine(self, engine: AnyEngine) -> list[Future[Chosen]]:
+        request, waited_s = self._request, time.monotonic() - self._since
+        left = None if request.deadline_s is None else max(request.deadline_s - waited_s, 0)
+        sampling = Sampling(max_tokens=1, logprobs=min(self._search.num_alternatives, MAX_ALTERNATIVES))
+        answers = [Future[Chosen]() for _ in self._search.running]
         self._tickets = []
-        for beam in search.running:
+        for beam, answer in zip(self._search.running, answers, strict=True):
             ids = (*request.ids, *(each.id for each in beam.chosen))
-            answers.append(Future())
-            self._tickets += engine.submit_all(
-                [msgspec.structs.replace(one, ids=ids)], [partial(_take, answers[-1])]
-            )
+            one = msgspec.structs.replace(request, ids=ids, sampling=sampling, end_ids=(), deadline_s=left)
+            self._tickets += engine.submit_all([one], [partial(_take, answer)])
         return answers
-
-    def _give(self, search: Search, request: Request) -> None:
-        done = [] if self.is_cancelled else list(search.done)
-        for stream in self.streams:
-            if not done:
-                stream.take(Output(finish_reason="cancelled"))
-                continue
-            for output in _outputs(done.pop(0), request):
-                if stream.take(output):
-                    break
 
 
 def _take(answer: Future[Chosen], output: Output) -> bool:
@@ -164,8 +138,11 @@ def _take(answer: Future[Chosen], output: Output) -> bool:
     return True
 
 
-def _outputs(beam: Beam, request: Request) -> Iterator[Output]:
+def _outputs(beam: Beam | None, request: Request) -> Iterator[Output]:
     """A hypothesis as the engine would have handed it out."""
+    if beam is None:
+        yield Output(finish_reason="cancelled")
+        return
     number = request.sampling.logprobs or 0
     chosen = [replace(each, alternatives=each.alternatives[:number]) for each in beam.chosen]
     is_end = chosen[-1].id in request.ends
@@ -174,17 +151,14 @@ def _outputs(beam: Beam, request: Request) -> Iterator[Output]:
     yield Output(end=chosen[-1], finish_reason="stop") if is_end else Output(finish_reason="length")
 
 
-def _check(ask: Ask, planned: ToolPlan, sampling: Sampling) -> None:
-    most = MAX_ALTERNATIVES // 4
-    plain = Sampling()
-    names = ("repetition_penalty", "presence_penalty", "frequency_penalty", "logit_bias", "min_tokens")
-    changed = [
-        name for name in (*names, "prompt_logprobs") if getattr(sampling, name) != getattr(plain, name)
-    ]
-    if ask.beams > most or not ask.n <= ask.beams:
-        raise ConfigError(f"`beams` is {ask.beams} and `n` {ask.n}; n to {most} beams can be searched.")
-    if ask.best_of > ask.n or planned.constraint is not None or changed:
-        what = changed or (["best_of"] if ask.best_of > ask.n else ["a constraint"])
+def _check(shared: Shared) -> None:
+    ask, sampling, plain = shared.ask, shared.request.sampling, Sampling()
+    if ask.beams > MAX_BEAMS or not ask.n <= ask.beams:
+        raise ConfigError(f"`beams` is {ask.beams} and `n` {ask.n}; n to {MAX_BEAMS} beams can be searched.")
+    wrong = [name for name in UNCHANGED if getattr(sampling, name) != getattr(plain, name)]
+    wrong += ["best_of"] if ask.best_of > ask.n else []
+    wrong += ["a constraint"] if shared.request.constraint is not None else []
+    if wrong:
         raise ConfigError(
-            f"Beam search does not go together with {', '.join(what)}. Leave that out, or `beams`."
+            f"Beam search does not go together with {', '.join(wrong)}. Leave that out, or `beams`."
         )

@@ -6,7 +6,7 @@ model says; the last two as long as they pay.
 
 import time
 from collections.abc import Sequence as Many
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -23,29 +23,23 @@ MANY = 4
 """New ids a sequence up to which a draft's step takes about as long as one of a single id."""
 
 
-class Guesser:
-    """Sets the `guess` of sequences that decode, and the `pace` that learns whether it held."""
-
-    def __init__(self, draft: "DraftModel | None") -> None:
-        self._draft = draft
-
-    def __call__(self, sequences: Many[Sequence], tempo: Tempo) -> None:
-        left: list[tuple[Sequence, int]] = []
-        row_cost = tempo.row_cost(len(sequences))
-        for sequence in sequences:
-            most = max(sequence.request.sampling.max_tokens - sequence.num_generated - 1, 0)
-            sequence.guess, sequence.pace = [], None
-            if sequence.grammar is not None and (forced := sequence.grammar.forced()):
-                sequence.guess = forced[:most]
-                continue
-            limit = min(most, sequence.ngram_pace.limit(row_cost))
-            if limit and (guess := sequence.ngram.propose(sequence.ids, limit)):
-                sequence.guess, sequence.pace = guess, sequence.ngram_pace
-            elif self._draft is not None:
-                limit = min(most, self._draft.limit(row_cost, tempo))
-                left += [(sequence, limit)] if limit else []
-        if self._draft is not None and left:
-            self._draft.guess(left)
+def guess_all(draft: "DraftModel | None", sequences: Many[Sequence], tempo: Tempo) -> None:
+    """Set the `guess` of sequences that decode, and the `pace` that learns whether it held."""
+    left: list[tuple[Sequence, int]] = []
+    row_cost = tempo.row_cost(len(sequences))
+    for sequence in sequences:
+        most = max(sequence.request.sampling.max_tokens - sequence.num_generated - 1, 0)
+        sequence.guess, sequence.pace = [], None
+        if sequence.grammar is not None and (forced := sequence.grammar.forced()):
+            sequence.guess = forced[:most]
+            continue
+        limit = min(most, sequence.ngram_pace.limit(row_cost))
+        if limit and (guess := sequence.ngram.propose(sequence.ids, limit)):
+            sequence.guess, sequence.pace = guess, sequence.ngram_pace
+        elif draft is not None and (limit := min(most, draft.limit(row_cost, tempo))):
+            left.append((sequence, limit))
+    if draft is not None and left:
+        draft.guess(left)
 
 
 @dataclass(slots=True)
@@ -56,7 +50,6 @@ class Trail:
     place: Sequence
     limit: int
     new: list[int]
-    guess: list[int] = field(default_factory=list)
 
 
 class DraftModel:
@@ -82,9 +75,8 @@ class DraftModel:
     @staticmethod
     def sizes(config: EngineConfig) -> EngineConfig:
         """Those of the draft's backend: with spare blocks for every sequence."""
-        return config.model_copy(
-            update={"num_blocks": config.num_blocks + config.max_running * _num_spare(config)}
-        )
+        num_blocks = config.num_blocks + config.max_running * _num_spare(config)
+        return config.model_copy(update={"num_blocks": num_blocks})
 
     def limit(self, row_cost: float, tempo: Tempo) -> int:
         """How many ids to guess for a sequence; two until it is known how long one takes, for `row_cost` see Tempo."""
@@ -109,7 +101,7 @@ class DraftModel:
                     room -= len(trail.new)
         while going:
             self._step(going)
-            going = [trail for trail in going if len(trail.guess) < trail.limit]
+            going = [trail for trail in going if len(trail.sequence.guess) < trail.limit]
 
     def _trail(self, sequence: Sequence, limit: int, index: int, room: int) -> Trail:
         first_spare = self._num_blocks + index * self._num_spare
@@ -138,14 +130,13 @@ class DraftModel:
             self._held_S[self._slots(trail.place, trail.place.num_computed, end)] = trail.new
             trail.place.num_computed = end
         whole = [trail for trail in trails if trail.limit]
-        rows = [trail.sequence.row(len(trail.guess)) for trail in whole]
+        rows = [trail.sequence.row(len(trail.sequence.guess)) for trail in whole]
         for trail, token_id in zip(whole, pick_rows(scores_NV, rows), strict=True):
             if token_id in trail.sequence.request.ends:
                 trail.limit = 0
-                continue
-            trail.guess.append(token_id)
-            trail.new = [token_id]
-            trail.sequence.guess = trail.guess
+            else:
+                trail.sequence.guess.append(token_id)
+                trail.new = [token_id]
 
     def _slots(self, place: Sequence, start: int, end: int) -> np.ndarray:
         at_T = np.arange(start, end)

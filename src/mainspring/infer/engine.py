@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Many
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
+from functools import partial
 from typing import Self
 
 from mainspring.errors import (
@@ -25,13 +26,13 @@ from mainspring.errors import (
 from mainspring.infer import sampling
 from mainspring.infer.backends.base import Backend
 from mainspring.infer.blocks import BlockPool
-from mainspring.infer.drafts import DraftModel, Guesser
+from mainspring.infer.drafts import DraftModel, guess_all
 from mainspring.infer.grammar import Grammars
 from mainspring.infer.request import EngineConfig, Output, OutputSink, Request, Sequence, hand_out
 from mainspring.infer.sampling import Seen
 from mainspring.infer.scheduler import Scheduler
 from mainspring.infer.stats import EngineStats
-from mainspring.infer.turn import choose_all
+from mainspring.infer.turn import Chooser
 
 NUM_SCRATCH_BLOCKS = 1
 MAX_RETRY_S = 60
@@ -39,16 +40,10 @@ logger = logging.getLogger(__name__)
 
 
 class Ticket:
-    """A submitted request: how it can be called off, and the seed it was given."""
+    """A submitted request, and how it can be called off."""
 
     def __init__(self, engine: "Engine", sequence: Sequence) -> None:
         self._engine, self._sequence = engine, sequence
-        self.seed = sequence.seed
-
-    @property
-    def num_cached(self) -> int:
-        """Prompt ids whose keys and values were found in the cache."""
-        return self._sequence.num_cached
 
     def cancel(self) -> None:
         """End after the running step; the slot is free in the next one."""
@@ -75,8 +70,9 @@ class Engine:
         self._scheduler = Scheduler(
             config.model_copy(update={"max_step_tokens": most}), self._pool, model=backend.fingerprint,
             window=backend.window, grain=backend.grain,
-            guess=Guesser(draft) if config.speculation and not backend.has_states else None,
+            guess=partial(guess_all, draft) if config.speculation and not backend.has_states else None,
         )  # fmt: skip
+        self._choose = Chooser(self._scheduler, self._end, backend.summarize)
         self._inbox: queue.SimpleQueue[Sequence | Callable[[], object] | None] = queue.SimpleQueue()
         self._num_open = 0
         self.after_step: Callable[[], None] = lambda: None
@@ -284,7 +280,7 @@ class Engine:
         start = time.perf_counter()
         scores_NV = self._backend.step(plan.works)
         self._scheduler.done(plan, time.perf_counter() - start)
-        choose_all(plan.works, scores_NV, self._scheduler, self._end, self._backend.summarize)
+        self._choose(plan.works, scores_NV)
 
     def _end(self, sequence: Sequence, output: Output | None) -> None:
         self._scheduler.remove(sequence)

@@ -30,10 +30,10 @@ def kept(scores_V: Floats, sampling: Sampling) -> tuple[Ids | None, Floats]:
     far_V = scores_V.max() - scores_V
     far_V /= np.float32(sampling.temperature)
     ids_K = nearest(far_V, sampling.top_k) if 0 < sampling.top_k < len(far_V) else None
-    weight_K = np.negative(far_V if ids_K is None else far_V[ids_K])
+    far_K = far_V if ids_K is None else far_V[ids_K]
+    weight_K = np.negative(far_K)
     np.exp(weight_K, out=weight_K)
     if sampling.top_p < 1:
-        far_K = far_V if ids_K is None else far_V[ids_K]
         ids_K, weight_K = _pick(ids_K, weight_K, fewest(far_K, weight_K, sampling.top_p))
     if sampling.min_p > 0:
         ids_K, weight_K = _pick(ids_K, weight_K, np.flatnonzero(weight_K >= np.float32(sampling.min_p)))
@@ -67,15 +67,13 @@ def fewest(far_V: Floats, weight_V: Floats, part: float) -> Ids:
 
 def nearest(far_V: Floats, count: int) -> Ids:
     """The `count` places with the least distance (0 or more, inf allowed), nearest first, lowest first among equals."""
-    num_groups = len(far_V) // STRIDE
-    if count >= len(far_V):
-        bound = np.float32(np.inf)
-    elif (
+    bound, num_groups = np.float32(np.inf), len(far_V) // STRIDE
+    if (
         count <= num_groups
     ):  # as many groups have a least one within this bound, so as many places lie within it
         least = far_V[: num_groups * STRIDE].reshape(STRIDE, num_groups).min(0)
         bound = np.partition(least, count - 1)[count - 1]
-    else:
+    elif count < len(far_V):
         bound = np.partition(far_V, count - 1)[count - 1]
     places_K = np.flatnonzero(far_V <= bound)
     # The bits of floats that are not negative are ordered as the floats are; below them stands the place.

@@ -6,11 +6,13 @@ Output -> ids -> StreamDecoder -> stop strings -> tool calls -> Delta -> sink
 
 import secrets
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-import msgspec
+from msgspec import structs, to_builtins
 
 from mainspring import trace
 from mainspring.errors import MainspringError
@@ -19,277 +21,224 @@ from mainspring.infer.replay import Recording
 from mainspring.infer.request import Output, Request
 from mainspring.infer.sampling import Chosen
 from mainspring.infer.stops import StopFilter
-from mainspring.infer.tools.base import Parser, whole_calls
+from mainspring.infer.tools.base import whole_calls
+from mainspring.infer.tools.plan import ToolPlan
 from mainspring.protocols import Sink
-from mainspring.schema import Delta, FinishReason, Reply, Sampling, Span, TokenLogprob, ToolCallDelta, Usage
+from mainspring.schema import Ask, Delta, FinishReason, Reply, Span, TokenLogprob, ToolCallDelta, Usage
 from mainspring.tokenizer.base import Tokenizer
-from mainspring.tokenizer.stream import Decoder, StreamDecoder
+from mainspring.tokenizer.stream import StreamDecoder, showing
 
 
 def to_logprob(chosen: Chosen, tokenizer: Tokenizer) -> TokenLogprob:
     """What was chosen, with the texts that the ids stand for."""
-    others = tuple(_token(*each, tokenizer) for each in chosen.alternatives)
-    return msgspec.structs.replace(_token(chosen.id, chosen.logprob, tokenizer), alternatives=others)
-
-
-def _token(token_id: int, logprob: float, tokenizer: Tokenizer) -> TokenLogprob:
-    raw = tokenizer.token_bytes(token_id)
+    raw = tokenizer.token_bytes(chosen.id)
+    others = (Chosen(token_id, logprob, entropy=0.0) for token_id, logprob in chosen.alternatives)
     return TokenLogprob(
-        id=token_id, text=raw.decode("utf-8", errors="replace"), logprob=logprob, bytes=tuple(raw)
-    )
+        id=chosen.id, text=raw.decode("utf-8", errors="replace"), logprob=chosen.logprob, bytes=tuple(raw),
+        alternatives=tuple(to_logprob(each, tokenizer) for each in others),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shared:
-    """What all replies to a request have in common.
+    """What all replies to a request have in common; `prompt` grows as the prompt is scored."""
 
-    `prompt` grows as the prompt is scored; after `max_calls` of tools a reply is over.
-    """
-
-    prompt_ids: tuple[int, ...]
-    sampling: Sampling
+    request: Request
+    ask: Ask
+    planned: ToolPlan
     tokenizer: Tokenizer
-    decoder: Decoder
     attributes: dict[str, Any]
     fingerprint: str
-    max_calls: int | None = None
-    prompt: list[TokenLogprob | None] = field(default_factory=list)
+    prompt: list[TokenLogprob] = field(default_factory=list)
 
 
 class Stream:
-    """One reply. `take` is called from the engine's thread; `ended` once, after the reply or its failure is there."""
+    """One reply: `answer` is the whole of it, or what it failed with."""
 
-    def __init__(
-        self, shared: Shared, index: int, parser: Parser, sink: Sink | None, ended: Callable[[], None]
-    ) -> None:
-        self.reply: Reply | None = None
-        self.error: MainspringError | None = None
-        self.ticket: AnyTicket | None = None
-        self.request: Request | None = None
-        self.index = index
-        self._shared, self._sink, self._ended = shared, sink, ended
-        self._decoder, self._stops = StreamDecoder(shared.decoder), StopFilter(shared.sampling.stop)
-        self._parser = parser
+    def __init__(self, shared: Shared, index: int, request: Request, sink: Sink) -> None:
+        self.answer = Future[Reply]()
+        self.request = request
+        self._shared, self._index, self._sink = shared, index, sink
+        self._decoder = StreamDecoder(showing(shared.tokenizer, shared.planned.special))
+        self._stops = StopFilter(request.sampling.stop)
+        self._parser = shared.planned.parser()
         self._calls: list[ToolCallDelta] = []
+        self._num_cached = 0
         self._chosen: list[Chosen] = []
+        self._end: Chosen | None = None
         self._text: list[str] = []
-        self._sent: list[int] = []  # how many ids there were when each piece of text went out
-        self._num_sent = 0
-        self._end: tuple[int, float] | None = None
+        self._num_characters = 0
+        self._scores: list[Span] = []  # of the ids that went out
+        self._logprobs: list[TokenLogprob] = []
 
     def take(self, output: Output) -> bool:
         """Take what a step brought; True where the reply has ended and nothing more is wanted."""
-        if self.is_over:
-            return True
-        try:
-            return self._read(output)
-        except Exception as error:
-            self.error = MainspringError(
-                f"The reply was dropped because its receiver failed ({type(error).__name__}: {error})."
-            )
-            raise
-        finally:
-            if self.is_over:
-                self._ended()
-
-    @property
-    def is_over(self) -> bool:
-        return self.reply is not None or self.error is not None
-
-    def whole(self) -> Reply:
-        """The reply of a stream that is over, or the error that it ended with, raised."""
-        if self.error is not None:
-            raise self.error
-        assert self.reply is not None
-        return self.reply
-
-    def _read(self, output: Output) -> bool:
-        shared = self._shared
-        if output.error is not None:
-            self.error = output.failure
-            self._send(Delta(index=self.index, error=output.error))
+        shared, sampling = self._shared, self.request.sampling
+        if output.failure is not None:
+            self._sink(Delta(index=self._index, error=output.error))
+            self.answer.set_exception(output.failure)
             return False
         shared.prompt.extend(to_logprob(each, shared.tokenizer) for each in output.prompt)
-        if shared.sampling.max_tokens == 0 and (output.chosen or output.end):
-            self._finish("length", None)
-            return True
+        self._num_cached = max(self._num_cached, output.num_cached)
         self._chosen += output.chosen
-        if output.end is not None:
-            self._end = (output.end.id, output.end.logprob)
+        self._end = output.end
         text = self._decoder.push(output.ids)
-        if len(self._chosen) > shared.sampling.min_tokens:
+        if len(self._chosen) > sampling.min_tokens:
             text = self._stops.push(text)
         self._emit(text)
-        stopped_by = self._stops.stopped_by
-        is_over = shared.max_calls is not None and self._parser.num_whole >= shared.max_calls
-        if stopped_by is not None or is_over:
+        stopped_by, most = self._stops.stopped_by, shared.planned.max_calls
+        is_over = stopped_by is not None or (most is not None and self._parser.num_whole >= most)
+        if is_over:
             self._finish("stop", stopped_by)
         elif output.finish_reason is not None:
-            is_asked = output.end is not None and output.end.id in shared.sampling.stop_ids
-            self._finish(output.finish_reason, output.end.id if output.end is not None and is_asked else None)
-        return stopped_by is not None or is_over
+            end = output.end.id if output.end is not None else None
+            self._finish(output.finish_reason, end if end in sampling.stop_ids else None)
+        return is_over
 
     def _finish(self, reason: FinishReason, stopped_by: str | int | None) -> None:
-        shared, chosen = self._shared, self._chosen
         self._emit(self._stops.push(self._decoder.flush()) + self._stops.flush(), is_last=True)
-        calls = whole_calls(self._calls)
-        num, num_cached = max(len(chosen), 1), self.ticket.num_cached if self.ticket is not None else 0
-        scored = self._chosen if shared.sampling.logprobs is not None else []
-        seed = self.ticket.seed if self.ticket is not None else None
-        self.reply = Reply(
-            text="".join(self._text), ids=tuple(each.id for each in chosen), prompt_ids=shared.prompt_ids,
+        shared, prompt, chosen, calls = self._shared, self.request.ids, self._chosen, whole_calls(self._calls)
+        num, has_prompt = max(len(chosen), 1), shared.request.sampling.prompt_logprobs is not None
+        reply = Reply(
+            text="".join(self._text), ids=tuple(each.id for each in chosen), prompt_ids=prompt,
+            usage=Usage(prompt_tokens=len(prompt), completion_tokens=len(chosen), cached_tokens=self._num_cached),
             finish_reason="tool_calls" if calls and reason == "stop" else reason,
-            usage=Usage(
-                prompt_tokens=len(shared.prompt_ids), completion_tokens=len(chosen), cached_tokens=num_cached
-            ),
-            index=self.index, tool_calls=calls, stopped_by=stopped_by,
+            index=self._index, tool_calls=calls, stopped_by=stopped_by,
             logprob=sum(each.logprob for each in chosen) / num,
-            entropy=sum(each.entropy for each in chosen) / num, scores=tuple(self._scores()),
-            logprobs=tuple(to_logprob(each, shared.tokenizer) for each in scored),
-            prompt_logprobs=(None, *shared.prompt) if shared.sampling.prompt_logprobs is not None else (),
-            attributes=shared.attributes | {trace.SEED: seed} | self._recorded(seed),
+            entropy=sum(each.entropy for each in chosen) / num, scores=tuple(self._scores),
+            logprobs=tuple(self._logprobs), prompt_logprobs=(None, *shared.prompt) if has_prompt else (),
+            attributes=shared.attributes | self._recorded(),
         )  # fmt: skip
-        self._send(Delta(index=self.index, reply=self.reply))
+        self._sink(Delta(index=self._index, reply=reply))
+        self.answer.set_result(reply)
 
-    def _scores(self) -> Iterator[Span]:
-        """A span an id; ids whose text went out together, such as halves of a character, share theirs."""
-        start = first = 0
-        for text, last in zip(self._text, self._sent, strict=True):
-            end = start + len(text)
-            for each in self._chosen[first:last]:
-                yield Span(start=start, end=end, logprob=each.logprob, entropy=each.entropy)
-            start, first = end, last
-
-    def _recorded(self, seed: int | None) -> dict[str, Any]:
+    def _recorded(self) -> dict[str, Any]:
         """What a replay needs; of beams, which are many requests, there is none."""
-        if self.request is None:
-            return {}
-        sampling = msgspec.structs.replace(self.request.sampling, seed=seed)
+        if self._shared.ask.beams > 1:
+            return {trace.SEED: None}
+        attributes, end = self._shared.attributes, self._end
         recording = Recording(
-            model=self._shared.attributes[trace.MODEL_ARTIFACT], backend=self._shared.attributes[trace.ENGINE_BACKEND],
-            mode=self._shared.attributes[trace.ENGINE_MODE], fingerprint=self._shared.fingerprint,
-            request=msgspec.structs.replace(self.request, sampling=sampling, deadline_s=None),
-            ids=tuple(each.id for each in self._chosen), logprobs=tuple(each.logprob for each in self._chosen),
-            end=self._end,
+            model=attributes[trace.MODEL_ARTIFACT], backend=attributes[trace.ENGINE_BACKEND],
+            mode=attributes[trace.ENGINE_MODE], fingerprint=self._shared.fingerprint,
+            request=structs.replace(self.request, deadline_s=None), ids=tuple(each.id for each in self._chosen),
+            logprobs=tuple(each.logprob for each in self._chosen), end=(end.id, end.logprob) if end else None,
         )  # fmt: skip
-        return {trace.RECORDINGS: [msgspec.to_builtins(recording)]}
+        return {trace.SEED: self.request.sampling.seed, trace.RECORDINGS: [to_builtins(recording)]}
 
     def _emit(self, text: str, *, is_last: bool = False) -> None:
-        """Send what may be shown; ids whose text is held back go with the next text."""
+        """Send what may be shown; ids whose text is held back go with the next text, and share its span."""
         parsed = self._parser.push(text)
         shown, calls = parsed.text, parsed.tool_calls
         if is_last:
             shown += self._parser.flush()
         self._calls += calls
-        ids = self._chosen[self._num_sent :]
-        if not (shown or calls or (is_last and ids)):
+        chosen = self._chosen[len(self._scores) :]
+        if not (shown or calls or (is_last and chosen)):
             return
         self._text.append(shown)
-        self._num_sent = len(self._chosen)
-        self._sent.append(self._num_sent)
-        if self._sink is not None:
-            scored = ids if self._shared.sampling.logprobs is not None else []
-            logprobs = tuple(to_logprob(each, self._shared.tokenizer) for each in scored)
-            plain_ids = tuple(each.id for each in ids)
-            self._send(
-                Delta(index=self.index, text=shown, ids=plain_ids, logprobs=logprobs, tool_calls=calls)
-            )
-
-    def _send(self, delta: Delta) -> None:
-        if self._sink is not None:
-            self._sink(delta)
+        start, end = self._num_characters, self._num_characters + len(shown)
+        self._num_characters = end
+        for each in chosen:
+            self._scores.append(Span(start=start, end=end, logprob=each.logprob, entropy=each.entropy))
+        scored = chosen if self.request.sampling.logprobs is not None else ()
+        logprobs = tuple(to_logprob(each, self._shared.tokenizer) for each in scored)
+        self._logprobs += logprobs
+        ids = tuple(each.id for each in chosen)
+        self._sink(Delta(index=self._index, text=shown, ids=ids, logprobs=logprobs, tool_calls=calls))
 
 
 class EngineGeneration:
     """All replies to one request; implements `protocols.Generation`.
 
-    `num` are computed and the best `num_kept` by mean log-probability are given; where those are fewer, nothing is sent
+    `best_of` are computed and the best `n` by mean log-probability are given; where those are fewer, nothing is sent
     before all are done.
     """
 
-    def __init__(
-        self, shared: Shared, num: int, num_kept: int, parser: Callable[[], Parser], sink: Sink | None
-    ) -> None:
-        self.prompt_ids = shared.prompt_ids
-        self._num_kept, self._sink = num_kept, sink or (lambda _: None)
-        self._begun, self._first, self._all = threading.Event(), threading.Event(), threading.Event()
+    def __init__(self, shared: Shared, sink: Sink | None) -> None:
+        self.prompt_ids = shared.request.ids
         self.is_cancelled = False
-        self._kept: list[Reply] = []
-        own = sink if num_kept == num else None
-        self.streams = [Stream(shared, index, parser(), own, self._end) for index in range(num)]
+        self._shared, self._sink = shared, sink or _ignore
+        self._ended = threading.Event()
+        self._tickets: list[AnyTicket] = []
+        num = max(shared.ask.n, shared.ask.best_of)
+        self._is_choice = num > shared.ask.n
+        own = _ignore if self._is_choice else self._sink
+        self.streams = [Stream(shared, *each, own) for each in enumerate(_copies(shared.request, num))]
 
-    def begin(self, engine: AnyEngine, requests: Sequence[Request]) -> None:
+    def begin(self, engine: AnyEngine) -> None:
         """Hand the requests, one a stream, to the engine."""
-        takes = [self._taker(stream) for stream in self.streams]
+        takes = [partial(self.take, stream) for stream in self.streams]
+        self._tickets += engine.submit_all([stream.request for stream in self.streams], takes)
+        if self.is_cancelled:  # meanwhile, by a sink
+            self.cancel()
+
+    def take(self, stream: Stream, output: Output) -> bool:
+        """Take what a step brought for one of the streams, in the engine's thread; see Stream.take."""
+        if stream.answer.done():
+            return True
         try:
-            tickets = engine.submit_all(requests, takes)
-            for stream, ticket, request in zip(self.streams, tickets, requests, strict=True):
-                stream.ticket, stream.request = ticket, request
-        finally:  # whatever happens, the thread that calls all sinks must not wait for ever
-            self._begun.set()
+            return stream.take(output)
+        except Exception as error:
+            why = f"The reply was dropped because its receiver failed ({type(error).__name__}: {error})."
+            stream.answer.set_exception(MainspringError(why))
+            self.cancel()  # whoever listens to one of the replies listens to all
+            raise
+        finally:
+            if all(each.answer.done() for each in self.streams):
+                self._end()
 
     def cancel(self) -> None:
         self.is_cancelled = True
-        for stream in self.streams:
-            if stream.ticket is not None:
-                stream.ticket.cancel()
+        for ticket in self._tickets:
+            ticket.cancel()
 
     def wait(self) -> Reply:
-        self._first.wait()
-        if self._num_kept == len(self.streams):
-            return self.streams[0].whole()
-        return self.replies()[0]
+        return self.replies()[0] if self._is_choice else self.streams[0].answer.result()
 
     def replies(self) -> list[Reply]:
-        self._all.wait()
-        whole = [stream.whole() for stream in self.streams]
-        return whole if self._num_kept == len(whole) else self._kept
-
-    def _taker(self, stream: Stream) -> Callable[[Output], bool]:
-        def take(output: Output) -> bool:
-            self._begun.wait()
-            try:
-                return stream.take(output)
-            except Exception:
-                self.cancel()  # whoever listens to one of the replies listens to all
-                raise
-
-        return take
+        self._ended.wait()
+        return self._best()
 
     def _end(self) -> None:
-        """One more stream has ended."""
-        if all(stream.is_over for stream in self.streams):
-            try:
-                self._choose()
-            finally:
-                self._first.set()
-                self._all.set()
-        elif self.streams[0].is_over:
-            self._first.set()
+        """All streams have ended: where only the best of them are given, these are sent now."""
+        try:
+            for reply in self._best() if self._is_choice else ():
+                self._sink(Delta(index=reply.index, text=reply.text, ids=reply.ids, logprobs=reply.logprobs))
+                self._sink(Delta(index=reply.index, reply=reply))
+        except MainspringError as error:
+            self._sink(Delta(error=str(error)))
+        finally:
+            self._ended.set()
 
-    def _choose(self) -> None:
-        """Give the best, where more were computed than are wanted; the others' ids are counted with the first."""
-        if self._num_kept == len(self.streams):
-            return
-        failed = next((stream.error for stream in self.streams if stream.error is not None), None)
-        if failed is not None:
-            self._sink(Delta(error=str(failed)))
-            return
-        replace = msgspec.structs.replace
-        ranked = sorted((stream.whole() for stream in self.streams), key=lambda reply: -reply.logprob)
-        spare = sum(len(reply.ids) for reply in ranked[self._num_kept :])
-        for index, reply in enumerate(ranked[: self._num_kept]):
-            used = reply.usage.completion_tokens + (spare if index == 0 else 0)
-            usage = replace(reply.usage, completion_tokens=used)
-            self._kept.append(replace(reply, index=index, usage=usage))
-        for index, reply in enumerate(self._kept):  # all are there, should the sink fail
-            self._sink(Delta(index=index, text=reply.text, ids=reply.ids, logprobs=reply.logprobs))
-            self._sink(Delta(index=index, reply=reply))
+    def _best(self) -> list[Reply]:
+        """Where more were computed than are wanted, the ids of the others are counted with the first."""
+        replies, n = [stream.answer.result() for stream in self.streams], self._shared.ask.n
+        if not self._is_choice:
+            return replies
+        ranked = sorted(replies, key=lambda reply: -reply.logprob)
+        spare, best = sum(len(reply.ids) for reply in ranked[n:]), []
+        for index, reply in enumerate(ranked[:n]):
+            usage = structs.replace(reply.usage, completion_tokens=reply.usage.completion_tokens + spare)
+            best.append(structs.replace(reply, index=index, usage=usage))
+            spare = 0
+        return best
 
 
-def seed_of(seed: int | None, index: int) -> int:
+def _ignore(_: Delta) -> None:
+    """The sink of who asked for none."""
+
+
+def _copies(request: Request, num: int) -> Iterator[Request]:
+    """The same request with a seed each; the prompt is scored with the first alone."""
+    sampling = request.sampling
+    first = secrets.randbits(63) if sampling.seed is None else sampling.seed
+    for index in range(num):
+        yield structs.replace(request, sampling=structs.replace(sampling, seed=seed_of(first, index)))
+        sampling = structs.replace(sampling, prompt_logprobs=None)
+
+
+def seed_of(seed: int, index: int) -> int:
     """The seed of one of several replies: the first has the request's own, the next ones that plus multiples of a
     constant without small factors (Weyl sequence), so that reply i can be asked for alone.
     """
-    first = secrets.randbits(63) if seed is None else seed
-    return first if index == 0 else (first + index * 0x9E3779B97F4A7C15) % 2**64
+    return seed if index == 0 else (seed + index * 0x9E3779B97F4A7C15) % 2**64

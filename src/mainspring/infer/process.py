@@ -41,9 +41,8 @@ class RemoteTicket:
 
     def __init__(self, owner: "EngineProcess", number: int, request: Request, sink: OutputSink) -> None:
         self._owner, self.number, self.request, self.sink = owner, number, request, sink
-        self.seed = request.sampling.seed or 0
         self.generated: list[int] = list(request.generated)
-        self.num_cached = self.launch = 0
+        self.launch = 0
         self.since = time.monotonic()
         self.is_cancelled = False
 
@@ -223,7 +222,6 @@ class EngineProcess:
         ticket, output = self._tickets.get(given.number), given.output
         if ticket is None:
             return
-        ticket.num_cached = max(ticket.num_cached, given.num_cached)
         ticket.generated += output.ids
         if output.finish_reason is not None or output.error is not None:
             self._tickets.pop(given.number, None)

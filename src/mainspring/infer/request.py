@@ -49,9 +49,7 @@ class EngineConfig(Config):
     block_size: int = Field(default=16, ge=1, description="Tokens in a block of the cache.")
     num_blocks: int = Field(default=512, ge=2, description="Blocks in the cache, the scratch block included.")
     max_running: int = Field(default=32, ge=1, description="Sequences that are worked on together.")
-    max_waiting: int = Field(
-        default=1024, ge=1, description="Requests that may be open before more are refused."
-    )
+    max_waiting: int = Field(default=1024, ge=1, description="Open requests at which more are refused.")
     max_step_tokens: int = Field(default=512, ge=1, description="Tokens that one step computes at most.")
     default_max_tokens: int = Field(
         default=0,
@@ -62,15 +60,10 @@ class EngineConfig(Config):
         default=3.0, gt=1, description="How many times longer prompts may make a step in which others decode."
     )
     isolate: bool = Field(
-        default=False,
-        description="Run the engine in a process of its own, which is started again when it dies.",
+        default=False, description="Run the engine in a process of its own, started again when it dies."
     )
-    prefix_cache: bool = Field(
-        default=True, description="Find again what was computed for the same beginning."
-    )
-    speculation: bool = Field(
-        default=True, description="Guess ids from the text so far and check many at once."
-    )
+    prefix_cache: bool = Field(default=True, description="Find what was computed for the same beginning.")
+    speculation: bool = Field(default=True, description="Guess ids from the text so far, check many at once.")
     draft_model: str | None = Field(
         default=None,
         description="A smaller model of the same tokenizer, `model/NAME`, that guesses what the text does not tell.",
@@ -123,13 +116,14 @@ class Output(msgspec.Struct, frozen=True, kw_only=True):
     """What one step brought a request: a chosen id, or the reason for the end, or both.
 
     `end` is the end token that was chosen, which is no part of the answer. `prompt` are the prompt's own ids as
-    far as they were scored, without the first, where their log-probabilities were asked for. `kind` names the class
-    of an `error`.
+    far as they were scored, without the first, where their log-probabilities were asked for. `num_cached` of the
+    prompt's ids had keys and values before. `kind` names the class of an `error`.
     """
 
     chosen: tuple[Chosen, ...] = ()
     end: Chosen | None = None
     prompt: tuple[Chosen, ...] = ()
+    num_cached: int = 0
     finish_reason: FinishReason | None = None
     error: str | None = None
     kind: str = ""

@@ -58,11 +58,10 @@ class Seen:
             factor = np.float32(sampling.repetition_penalty)
             found = scores_V[all_ids]
             scores_V[all_ids] = np.where(found > 0, found / factor, found * factor)
-        if num and (sampling.presence_penalty or sampling.frequency_penalty):
-            count_K = np.fromiter(self._generated.values(), np.float32, num)
-            scores_V[ids_K] -= count_K * np.float32(sampling.frequency_penalty) + np.float32(
-                sampling.presence_penalty
-            )
+        if sampling.presence_penalty or sampling.frequency_penalty:
+            penalty_K = np.fromiter(self._generated.values(), np.float32, num)
+            penalty_K *= np.float32(sampling.frequency_penalty)
+            scores_V[ids_K] -= penalty_K + np.float32(sampling.presence_penalty)
 
 
 @dataclass(slots=True)
@@ -97,22 +96,22 @@ class Chosen:
 
 
 class Summary(NamedTuple):
-    """Of rows of scores: the lowest id among those of the greatest score, log sum exp, and the entropy in nats."""
+    """Of a row of scores: the lowest id among those of the greatest score, log sum exp, and the entropy in nats."""
 
-    best: list[int]
-    log_sums: list[float]
-    entropies: list[float]
+    best: int
+    log_sum: float
+    entropy: float
 
 
-Summarize = Callable[["torch.Tensor", Sequence[int]], Summary]
+Summarize = Callable[["torch.Tensor", Sequence[int]], list[Summary]]
 """Sums up the rows of scores_NV at the places given, each by itself."""
 
 
-def summarize(scores_NV: "torch.Tensor", places: Sequence[int]) -> Summary:
+def summarize(scores_NV: "torch.Tensor", places: Sequence[int]) -> list[Summary]:
     """In numpy; a backend may have a faster way."""
     array_NV = scores_NV.cpu().numpy()
     far_V, weight_V = (np.empty(array_NV.shape[1], array_NV.dtype) for _ in range(2))
-    found = Summary([], [], [])
+    found = []
     with np.errstate(all="ignore"):  # broken scores are told of by sums that are no numbers
         for place in places:
             scores_V = array_NV[place]
@@ -121,11 +120,8 @@ def summarize(scores_NV: "torch.Tensor", places: Sequence[int]) -> Summary:
             np.exp(np.negative(far_V, out=weight_V), out=weight_V)
             total = float(weight_V.sum())
             log_total = math.log(total) if total > 0 else math.nan
-            found.best.append(best)
-            found.log_sums.append(float(scores_V[best]) + log_total)
-            found.entropies.append(
-                log_total + float(np.multiply(weight_V, far_V, out=weight_V).sum()) / total
-            )
+            entropy = log_total + float(np.multiply(weight_V, far_V, out=weight_V).sum()) / total
+            found.append(Summary(best, float(scores_V[best]) + log_total, entropy))
     return found
 
 
@@ -140,44 +136,37 @@ def choose_rows(
     scores_NV: "torch.Tensor", places: Sequence[int], rows: Sequence[Row], summarize: Summarize = summarize
 ) -> list[Chosen]:
     """The next id by each row's wishes; scores float32, (N, V); rows[i] is about scores_NV[places[i]]."""
-    array_NV = scores_NV.cpu().numpy()
-    summary = summarize(scores_NV, places)
-    chosen = []
+    array_NV, chosen = scores_NV.cpu().numpy(), []
+    summaries = summarize(scores_NV, places)
     with np.errstate(all="ignore"):
-        for place, row, best, log_sum, entropy in zip(places, rows, *summary, strict=True):
+        for place, row, summary in zip(places, rows, summaries, strict=True):
             scores_V, sampling = array_NV[place], row.sampling
             changed_V = _changed(scores_V, row)
             is_known = changed_V is scores_V and sampling.temperature < GREEDY_BELOW
-            token_id = best if is_known else _pick(changed_V, row)
-            logprob = math.nan if changed_V[token_id] == -np.inf else float(scores_V[token_id]) - log_sum
-            others = _alternatives(scores_V, log_sum, sampling.logprobs)
-            chosen.append(Chosen(token_id, logprob, entropy, others))
+            token_id = summary.best if is_known else _pick(changed_V, row)
+            chosen.append(_chosen(scores_V, token_id, summary, sampling.logprobs))
+            if changed_V[token_id] == -np.inf:
+                chosen[-1].logprob = math.nan
     return chosen
 
 
 def prompt_logprobs(
-    scores_NV: "torch.Tensor", ids: Sequence[int], num_alternatives: int, summarize: Summarize = summarize
+    scores_NV: "torch.Tensor", ids: Sequence[int], count: int | None, summarize: Summarize = summarize
 ) -> list[Chosen]:
-    """The same said of ids that are given: ids[i] stands where scores_NV[i] was the prediction."""
-    array_NV = scores_NV.cpu().numpy()
-    summary = summarize(scores_NV, range(len(ids)))
+    """The same said of given ids, with `count` alternatives: ids[i] stands where scores_NV[i] was the prediction."""
+    every = zip(scores_NV.cpu().numpy(), ids, summarize(scores_NV, range(len(ids))), strict=True)
     with np.errstate(all="ignore"):
-        return [
-            Chosen(
-                given, float(scores_V[given]) - log_sum, entropy,
-                _alternatives(scores_V, log_sum, num_alternatives),
-            )
-            for scores_V, given, log_sum, entropy in zip(
-                array_NV, ids, summary.log_sums, summary.entropies, strict=True
-            )
-        ]  # fmt: skip
+        return [_chosen(scores_V, given, summary, count) for scores_V, given, summary in every]
 
 
-def _alternatives(scores_V: Floats, log_sum: float, count: int | None) -> tuple[tuple[int, float], ...]:
-    if not count:
-        return ()
-    ids_K = nearest(scores_V.max() - scores_V, count)
-    return tuple(zip(ids_K.tolist(), (scores_V[ids_K].astype(np.float64) - log_sum).tolist(), strict=True))
+def _chosen(scores_V: Floats, token_id: int, summary: Summary, count: int | None) -> Chosen:
+    """What is said of an id, with that many alternatives."""
+    chosen = Chosen(token_id, float(scores_V[token_id]) - summary.log_sum, summary.entropy)
+    if count:
+        ids_K = nearest(scores_V.max() - scores_V, count)
+        logprob_K = scores_V[ids_K].astype(np.float64) - summary.log_sum
+        chosen.alternatives = tuple(zip(ids_K.tolist(), logprob_K.tolist(), strict=True))
+    return chosen
 
 
 def check(sampling: Sampling, *, vocab_size: int = 2**31) -> None:
@@ -188,7 +177,7 @@ def check(sampling: Sampling, *, vocab_size: int = 2**31) -> None:
 
     """
     s, size, most = sampling, vocab_size, MAX_ALTERNATIVES
-    named = {*s.logit_bias, *s.stop_ids}
+    named, counts = {*s.logit_bias, *s.stop_ids}, (None, *range(most + 1))
     wrong = {
         "temperature": (s.temperature, "0 or more", 0 <= s.temperature < math.inf),
         "top_k": (s.top_k, "0 (all) or more", s.top_k >= 0),
@@ -202,10 +191,8 @@ def check(sampling: Sampling, *, vocab_size: int = 2**31) -> None:
         "logit_bias, stop_ids": (sorted(named), f"ids from 0 to {size - 1:,}", all(0 <= i < size for i in named)),
         "max_tokens": (s.max_tokens, "1 or more", s.max_tokens >= 1),
         "min_tokens": (s.min_tokens, "from 0 to max_tokens", 0 <= s.min_tokens <= s.max_tokens),
-        "logprobs": (s.logprobs, f"from 0 to {most}", s.logprobs is None or 0 <= s.logprobs <= most),
-        "prompt_logprobs": (
-            s.prompt_logprobs, f"from 0 to {most}", s.prompt_logprobs is None or 0 <= s.prompt_logprobs <= most,
-        ),
+        "logprobs": (s.logprobs, f"from 0 to {most}", s.logprobs in counts),
+        "prompt_logprobs": (s.prompt_logprobs, f"from 0 to {most}", s.prompt_logprobs in counts),
     }  # fmt: skip
     for name, (value, expected, is_right) in wrong.items():
         if not is_right:
@@ -215,17 +202,15 @@ def check(sampling: Sampling, *, vocab_size: int = 2**31) -> None:
 def _changed(scores_V: Floats, row: Row) -> Floats:
     """The scores with bias, penalties, mask and min_tokens; the very same array where nothing changes."""
     sampling, size = row.sampling, len(scores_V)
-    result_V = scores_V
+    result_V = scores_V.copy() if sampling.logit_bias or row.seen is not None else scores_V
     if sampling.logit_bias:
         ids = [each for each in sampling.logit_bias if each < size]
-        result_V = result_V.copy()
         result_V[ids] += np.array([sampling.logit_bias[each] for each in ids], np.float32)
-    penalties = (sampling.presence_penalty, sampling.frequency_penalty, sampling.repetition_penalty)
-    if row.seen is not None and penalties != (0, 0, 1):
-        result_V = result_V.copy() if result_V is scores_V else result_V
+    if row.seen is not None:
         row.seen.penalize(result_V, sampling)
-    if row.mask is not None:
-        result_V = np.where(_bits(row.mask, size), result_V, np.float32(-np.inf))
+    if row.mask is not None:  # ids that it does not reach are not allowed
+        is_allowed_V = np.unpackbits(row.mask.view(np.uint8), count=size, bitorder="little").view(np.bool_)
+        result_V = np.where(is_allowed_V, result_V, np.float32(-np.inf))
     if row.num_generated < sampling.min_tokens:
         ends = [each for each in (*row.end_ids, *sampling.stop_ids) if each < size]
         without_V = result_V.copy()
@@ -235,23 +220,12 @@ def _changed(scores_V: Floats, row: Row) -> Floats:
     return result_V
 
 
-def _bits(mask: np.ndarray, size: int) -> np.ndarray:
-    """The mask as one boolean an id; ids that it does not reach are not allowed."""
-    bits = np.unpackbits(mask.view(np.uint8), count=min(size, mask.size * 32), bitorder="little").view(
-        np.bool_
-    )
-    return bits if len(bits) == size else np.pad(bits, (0, size - len(bits)))
-
-
 def _pick(changed_V: Floats, row: Row) -> int:
-    return int(changed_V.argmax()) if row.sampling.temperature < GREEDY_BELOW else _draw(changed_V, row)
-
-
-def _draw(scores_V: Floats, row: Row) -> int:
-    """One of the kept ids, by the inverse of their cumulative weights at the row's random number."""
-    if not scores_V.max() > -np.inf:
-        return int(scores_V.argmax())
-    ids_K, weight_K = kept(scores_V, row.sampling)
+    """The best id, or one of the kept ids, by the inverse of their cumulative weights at the row's random number."""
+    best = int(changed_V.argmax())
+    if row.sampling.temperature < GREEDY_BELOW or not changed_V[best] > -np.inf:
+        return best
+    ids_K, weight_K = kept(changed_V, row.sampling)
     index = _place(weight_K, _random(row.seed, row.position))
     return index if ids_K is None else int(ids_K[index])
 

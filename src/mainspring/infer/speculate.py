@@ -23,8 +23,7 @@ class NGram:
     def propose(self, ids: Sequence[int], limit: int) -> list[int]:
         self._learn(ids)
         for size in self.SIZES:
-            start = self._after.get(tuple(ids[-size:])) if len(ids) > size else None
-            if start is not None:
+            if (start := self._after.get(tuple(ids[-size:]))) is not None:
                 # A guess that reaches the end goes on with itself: a repetition repeats.
                 period = len(ids) - start
                 return [ids[start + index % period] for index in range(limit)]

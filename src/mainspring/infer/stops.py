@@ -11,13 +11,9 @@ class StopFilter:
         self._held = ""
         self.stopped_by: str | None = None
 
-    @property
-    def has_stopped(self) -> bool:
-        return self.stopped_by is not None
-
     def push(self, text: str) -> str:
         """The part of all text so far that is now certain to be shown."""
-        if self.has_stopped:
+        if self.stopped_by is not None:
             return ""
         self._held += text
         found = [(self._held.find(stop), stop) for stop in self._stops if stop in self._held]
@@ -38,6 +34,5 @@ class StopFilter:
 
 def overlap(text: str, stop: str) -> int:
     """Length of the longest end of `text` that begins `stop`."""
-    return next(
-        (size for size in range(min(len(text), len(stop) - 1), 0, -1) if text.endswith(stop[:size])), 0
-    )
+    sizes = range(min(len(text), len(stop) - 1), 0, -1)
+    return next((size for size in sizes if text.endswith(stop[:size])), 0)

@@ -83,7 +83,6 @@ class Piece(msgspec.Struct, frozen=True, kw_only=True):
 
     number: int
     output: Output
-    num_cached: int
 
 
 class Given(msgspec.Struct, frozen=True, kw_only=True, tag=True):

@@ -94,10 +94,9 @@ class Worker:
     def _sink(self, number: int, is_told: threading.Event) -> OutputSink:
         def sink(output: Output) -> bool:
             is_told.wait()  # the owner takes nothing of a request before it hears that it was taken
-            num_cached = self._open[number].num_cached
             if output.finish_reason is not None or output.error is not None:
                 del self._open[number]
-            self._given.append(wire.Piece(number=number, output=output, num_cached=num_cached))
+            self._given.append(wire.Piece(number=number, output=output))
             return False
 
         return sink

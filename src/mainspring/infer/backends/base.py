@@ -37,7 +37,7 @@ class Backend(Protocol):
         """
         ...
 
-    def summarize(self, scores_NV: torch.Tensor, places: Sequence[int]) -> Summary:
+    def summarize(self, scores_NV: torch.Tensor, places: Sequence[int]) -> list[Summary]:
         """Sum up rows of scores that `step` has returned, each by itself."""
         ...
 

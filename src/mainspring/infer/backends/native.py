@@ -129,14 +129,14 @@ class Native:
         self._library.call("step", batch)
         return scores_NV
 
-    def summarize(self, scores_NV: torch.Tensor, places: Sequence[int]) -> Summary:
+    def summarize(self, scores_NV: torch.Tensor, places: Sequence[int]) -> list[Summary]:
         """See Backend.summarize; `scores_NV` as `step` returned it."""
         count = len(places)
         rows_N, best_N = np.asarray(places, np.int32), np.empty(count, np.int32)
         log_sums_N, entropies_N = np.empty(count), np.empty(count)
         found = (best_N, log_sums_N, entropies_N)
         self._library.call("summarize", count, scores_NV.shape[1], scores_NV, rows_N, *found)
-        return Summary(best_N.tolist(), log_sums_N.tolist(), entropies_N.tolist())
+        return list(map(Summary, best_N.tolist(), log_sums_N.tolist(), entropies_N.tolist()))
 
     def has_adapter(self, name: str) -> bool:
         return name in self._adapters
