@@ -9,9 +9,10 @@ it, so it does not matter how many chunks the neighbors need. Reads beyond a seq
 scratch block.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import NoReturn
 
 import torch
 from torch.nn import functional
@@ -114,13 +115,7 @@ class PagedAttend:
             o_THV[group.rows_NT] = _token_rows(o_BRV, group.rows_NT.shape[1], len(keys_GSK), repeat)
         return o_THV
 
-    def cross(
-        self,
-        layer: int,
-        q_THK: torch.Tensor,
-        source: Callable[[], tuple[torch.Tensor, torch.Tensor]],
-        scoring: Scoring,
-    ) -> torch.Tensor:
+    def cross(self, *_: object, **__: object) -> NoReturn:
         raise AssertionError("models with an encoder do not come into the engine; serves() keeps them out")
 
     def runs(self, layer: int) -> Iterator[Run]:
