@@ -11,7 +11,6 @@ from mainspring.adapt import base as adapters
 from mainspring.adapt import lora, store
 from mainspring.adapt.lora import LoraPair
 from mainspring.errors import ConfigError, MainspringError, WeightsError
-from mainspring.infer.backends.base import Backend
 from mainspring.infer.backends.live import Live
 from mainspring.infer.backends.native import Native
 from mainspring.infer.backends.torch_eager import TorchEager
@@ -44,10 +43,8 @@ class TorchSeat:
         _check_room(self.model, reference, config)
         self.plan = plan(self.model)
         pack_model(self.model, self.plan.packed)
-        weights = adapters.base_fingerprint(self.model)
-        self.backend: Backend = TorchEager(
-            self.model, self.plan, config, fingerprint=f"{weights}-{self.plan.fingerprint}"
-        )
+        fingerprint = f"{adapters.base_fingerprint(self.model)}-{self.plan.fingerprint}"
+        self.backend = TorchEager(self.model, self.plan, config, fingerprint=fingerprint)
 
     def take(self, engine: Engine, reference: str, folder: Path) -> None:
         """Put an adapter on the weights while the engine runs.
@@ -79,15 +76,10 @@ class NativeSeat:
             raise WeightsError(
                 f"The native step cannot run {reference}: {why_not}. Set engine.backend=torch_eager, which can."
             )
-        self._native = Native.load(folder, config)
-        self.backend: Backend = self._native
+        self.backend = Native.load(folder, config)
         self.plan = KernelPlan(
-            multiple=1,
-            limit=config.max_step_tokens,
-            machine=self._native.fingerprint,
-            torch="none",
-            threads=0,
-        )
+            multiple=1, limit=config.max_step_tokens, machine=self.backend.fingerprint, torch="none", threads=0,
+        )  # fmt: skip
 
     @property
     def model(self) -> Model:
@@ -98,10 +90,10 @@ class NativeSeat:
         model = self.model
         store.load(model, folder, reference)
         factors = _factors(model, reference)
-        engine.between_steps(lambda: self._native.load_adapter(reference, factors))
+        engine.between_steps(lambda: self.backend.load_adapter(reference, factors))
 
     def drop(self, engine: Engine, reference: str) -> None:
-        engine.between_steps(lambda: self._native.drop_adapter(reference))
+        engine.between_steps(lambda: self.backend.drop_adapter(reference))
 
 
 def open_draft(folder: Path, reference: str, tokenizer: Tokenizer, config: EngineConfig) -> DraftModel | None:
