@@ -94,7 +94,7 @@ def test_preempted_requests_give_the_same(model, alone, backend):
         preempted = count_preemptions(engine)
         assert run_together(engine, MIXED) == alone
         assert preempted
-        assert engine._scheduler._pool.num_available == 17
+        assert engine._scheduler.pool.num_available == 17
 
 
 def test_a_prompt_is_scored_once_though_it_is_computed_twice(model):
@@ -168,7 +168,7 @@ def test_those_who_follow_a_cancelled_request_are_answered_all_the_same(gated):
     second.cancel()
     backend.open.set()
     assert [sink.result[2] for sink in sinks] == ["cancelled", "cancelled", "length"]
-    assert engine._scheduler._pool.num_available == 63
+    assert engine._scheduler.pool.num_available == 63
 
 
 def test_the_log_probabilities_of_a_prompt_are_those_of_its_ids(model):
@@ -246,7 +246,7 @@ def test_cancelled_requests_give_their_blocks_back_within_a_step(gated):
     backend.open.set()
     assert received.result[2] == "cancelled"
     assert len(received.ids) <= 1
-    assert engine._scheduler._pool.num_available == 63
+    assert engine._scheduler.pool.num_available == 63
 
 
 def test_an_end_id_ends_the_request_and_is_not_returned(model):

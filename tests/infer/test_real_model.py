@@ -41,7 +41,7 @@ def forget(host):
     """Empty the prefix cache, so that nothing is reused."""
 
     def empty():
-        pool = host.engine._scheduler._pool
+        pool = host.engine._scheduler.pool
         blocks = [pool.take() for _ in range(pool.num_available)]
         pool.release(blocks)
 

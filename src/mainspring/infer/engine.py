@@ -24,7 +24,6 @@ from mainspring.errors import (
 )
 from mainspring.infer import sampling
 from mainspring.infer.backends.base import Backend
-from mainspring.infer.blocks import BlockPool
 from mainspring.infer.drafts import DraftModel, Guesser
 from mainspring.infer.grammar import Grammars
 from mainspring.infer.request import EngineConfig, Output, OutputSink, Request, Sequence, hand_out
@@ -71,9 +70,8 @@ class Engine:
         self.fingerprint = backend.fingerprint
         self.context = min(backend.context, (config.num_blocks - NUM_SCRATCH_BLOCKS) * config.block_size)
         most = min(config.max_step_tokens, backend.max_step_tokens)
-        self._pool = BlockPool(config.num_blocks)
         self._scheduler = Scheduler(
-            config.model_copy(update={"max_step_tokens": most}), self._pool, model=backend.fingerprint,
+            config.model_copy(update={"max_step_tokens": most}), model=backend.fingerprint,
             window=backend.window, grain=backend.grain,
             guess=Guesser(draft) if config.speculation and not backend.has_states else None,
         )  # fmt: skip
@@ -125,7 +123,7 @@ class Engine:
         """What the engine does and holds at this moment."""
         stats = self._scheduler.stats
         stats.num_running, stats.num_waiting = len(self._scheduler.running), len(self._scheduler.waiting)
-        stats.kv_use = self._pool.num_used / max(self._pool.num_blocks, 1)
+        stats.kv_use = self._scheduler.pool.num_used / self._scheduler.pool.num_blocks
         busy_since = self._busy_since
         stats.since_step_s = 0.0 if busy_since is None else time.monotonic() - busy_since
         return stats

@@ -168,10 +168,10 @@ def hand_out(sink: OutputSink, output: Output) -> bool:
 class Sequence:
     """A request in the scheduler: all its ids so far, how many have keys and values, and where those lie.
 
-    `names` are those of the full blocks that `ids` make, as far as they were asked for; `num_named` blocks are
-    known to the pool by them. `num_told` ids of the prompt have been scored for who asked for it. `followers` are
-    requests for the same ids that take over what this one computes of them. `guess` are the ids that the next step
-    may check behind those that there are, `pace` is that of whoever guessed them.
+    `names` are those of the full blocks that `ids` make, as far as they were asked for. `num_told` ids of the prompt
+    have been scored for who asked for it. `followers` are requests for the same ids that take over what this one
+    computes of them. `guess` are the ids that the next step may check behind those that there are, `pace` is that of
+    whoever guessed them.
     """
 
     request: Request
@@ -189,7 +189,6 @@ class Sequence:
     num_cached: int = 0
     num_passed: int = 0
     num_told: int = 0
-    num_named: int = 0
     num_dropped: int = 0
     blocks: list[int] = field(default_factory=list)
     names: list[bytes] = field(default_factory=list)
