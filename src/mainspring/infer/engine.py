@@ -24,6 +24,7 @@ from mainspring.errors import (
 )
 from mainspring.infer import sampling
 from mainspring.infer.backends.base import Backend
+from mainspring.infer.base import AnyTicket
 from mainspring.infer.drafts import DraftModel, Guesser
 from mainspring.infer.grammar import Grammars
 from mainspring.infer.request import EngineConfig, Output, OutputSink, Request, Sequence, hand_out
@@ -35,24 +36,6 @@ from mainspring.infer.turn import choose_all
 NUM_SCRATCH_BLOCKS = 1
 MAX_RETRY_S = 60
 logger = logging.getLogger(__name__)
-
-
-class Ticket:
-    """A submitted request: how it can be called off, and the seed it was given."""
-
-    def __init__(self, engine: "Engine", sequence: Sequence) -> None:
-        self._engine, self._sequence = engine, sequence
-        self.seed = sequence.seed
-
-    @property
-    def num_cached(self) -> int:
-        """Prompt ids whose keys and values were found in the cache."""
-        return self._sequence.num_cached
-
-    def cancel(self) -> None:
-        """End after the running step; the slot is free in the next one."""
-        self._sequence.is_cancelled = True
-        self._engine.wake()
 
 
 class Engine:
@@ -86,11 +69,11 @@ class Engine:
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
 
-    def submit(self, request: Request, sink: OutputSink) -> Ticket:
+    def submit(self, request: Request, sink: OutputSink) -> AnyTicket:
         """Queue a request; `sink` is called from the engine's thread. See submit_all."""
         return self.submit_all([request], [sink])[0]
 
-    def submit_all(self, requests: Many[Request], sinks: Many[OutputSink]) -> list[Ticket]:
+    def submit_all(self, requests: Many[Request], sinks: Many[OutputSink]) -> Many[AnyTicket]:
         """Queue requests for the same ids, which are computed once for all of them.
 
         Raises:
@@ -117,7 +100,7 @@ class Engine:
                 )
             self._num_open += len(sequences)
             self._inbox.put(leader)
-        return [Ticket(self, sequence) for sequence in sequences]
+        return sequences
 
     def stats(self) -> EngineStats:
         """What the engine does and holds at this moment."""
@@ -159,9 +142,6 @@ class Engine:
 
     def is_alive(self) -> bool:
         return self._thread.is_alive() and self._failure is None
-
-    def wake(self) -> None:
-        self._inbox.put(lambda: None)
 
     def close(self) -> None:
         """End all open requests as cancelled, and the thread."""

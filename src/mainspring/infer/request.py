@@ -168,10 +168,10 @@ def hand_out(sink: OutputSink, output: Output) -> bool:
 class Sequence:
     """A request in the scheduler: all its ids so far, how many have keys and values, and where those lie.
 
-    `names` are those of the full blocks that `ids` make, as far as they were asked for. `num_told` ids of the prompt
-    have been scored for who asked for it. `followers` are requests for the same ids that take over what this one
-    computes of them. `guess` are the ids that the next step may check behind those that there are, `pace` is that of
-    whoever guessed them.
+    Who asked holds it as a ticket (base.AnyTicket). `names` are those of the full blocks that `ids` make, as far as
+    they were asked for. `num_told` ids of the prompt have been scored for who asked for it. `followers` are requests
+    for the same ids that take over what this one computes of them. `guess` are the ids that the next step may check
+    behind those that there are, `pace` is that of whoever guessed them.
     """
 
     request: Request
@@ -222,6 +222,10 @@ class Sequence:
             self.seen.add(token_id)
         if self.grammar is not None:
             self.grammar.accept(token_id)
+
+    def cancel(self) -> None:
+        """End after the running step; the slot is free in the next one."""
+        self.is_cancelled = True  # an engine that has open requests goes from step to step and will see it
 
     def is_late(self, now: float) -> bool:
         return self.request.deadline_s is not None and now - self.arrived > self.request.deadline_s
