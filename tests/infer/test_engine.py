@@ -337,11 +337,14 @@ def test_closing_ends_open_requests_as_cancelled_and_refuses_later_ones(gated):
     sinks = [Received() for _ in range(3)]
     engine.submit(make_request(3, max_tokens=500), sinks[0])
     assert backend.entered.wait(20)
-    engine._inbox.put(None)
     for sink in sinks[1:]:
         engine.submit(make_request(3), sink)
+    closing = threading.Thread(target=engine.close)
+    closing.start()
+    while engine.is_alive():
+        time.sleep(0.001)
     backend.open.set()
-    engine.close()
+    closing.join()
     assert [sink.result[2] for sink in sinks] == ["cancelled"] * 3
     with pytest.raises(MainspringError, match="closed"):
         engine.submit(make_request(3), Received())

@@ -10,8 +10,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Many
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from contextlib import contextmanager
+from functools import partial
 from typing import Self
 
 from mainspring.errors import (
@@ -33,7 +34,6 @@ from mainspring.infer.scheduler import Scheduler
 from mainspring.infer.stats import EngineStats
 from mainspring.infer.turn import choose_all
 
-NUM_SCRATCH_BLOCKS = 1
 MAX_RETRY_S = 60
 logger = logging.getLogger(__name__)
 
@@ -51,20 +51,20 @@ class Engine:
         self._backend, self._config, self._grammars, self._draft = backend, config, grammars, draft
         self.backend_name, self.is_exact = backend.name, backend.is_exact
         self.fingerprint = backend.fingerprint
-        self.context = min(backend.context, (config.num_blocks - NUM_SCRATCH_BLOCKS) * config.block_size)
         most = min(config.max_step_tokens, backend.max_step_tokens)
         self._scheduler = Scheduler(
             config.model_copy(update={"max_step_tokens": most}), model=backend.fingerprint,
             window=backend.window, grain=backend.grain,
             guess=Guesser(draft) if config.speculation and not backend.has_states else None,
         )  # fmt: skip
-        self._inbox: queue.SimpleQueue[Sequence | Callable[[], object] | None] = queue.SimpleQueue()
+        self.context = min(backend.context, self._scheduler.pool.num_blocks * config.block_size)
+        self._inbox: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
+        """What the engine's thread is to do between two steps."""
         self._num_open = 0
         self.after_step: Callable[[], None] = lambda: None
         """Called from the engine's thread when a step's outputs have been handed out."""
         self._lock = threading.Lock()
-        self._failure: BaseException | None = None
-        self._has_ended = False
+        self._why_ended = ""  # once it is said, nothing comes into the inbox that would wait for an answer
         self._busy_since: float | None = None
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
@@ -90,8 +90,7 @@ class Engine:
         sequences = [self._sequence(request, sink) for request, sink in zip(requests, sinks, strict=True)]
         leader, *sequences[0].followers = sequences
         with self._lock:
-            if self._has_ended:
-                raise MainspringError(f"The engine {self._why_ended()}, so nothing can be asked of it.")
+            self._check_open("asked of")
             if self._num_open + len(sequences) > self._config.max_waiting:
                 raise OverloadedError(
                     f"{self._num_open} requests are open and {self._config.max_waiting} is the limit. Try again in "
@@ -99,7 +98,7 @@ class Engine:
                     retry_after_s=self._retry_s(),
                 )
             self._num_open += len(sequences)
-            self._inbox.put(leader)
+            self._inbox.put(partial(self._scheduler.add, leader))
         return sequences
 
     def stats(self) -> EngineStats:
@@ -120,14 +119,14 @@ class Engine:
 
         def run() -> None:
             try:
+                self._check_open("changed in")
                 done.set_result(change())
             except BaseException as error:  # noqa: BLE001 - handed to the caller below
                 done.set_exception(error)
 
-        self._inbox.put(run)
-        while not wait([done], 0.5).done:
-            if not self.is_alive():
-                raise MainspringError(f"The engine {self._why_ended()}, so nothing can be changed in it.")
+        with self._lock:
+            self._check_open("changed in")
+            self._inbox.put(run)
         done.result()
 
     @contextmanager
@@ -141,11 +140,13 @@ class Engine:
             may_go_on.set()
 
     def is_alive(self) -> bool:
-        return self._thread.is_alive() and self._failure is None
+        return not self._why_ended
 
     def close(self) -> None:
         """End all open requests as cancelled, and the thread."""
-        self._inbox.put(None)
+        with self._lock:
+            self._why_ended = self._why_ended or "has been closed"
+        self._inbox.put(lambda: None)  # lest it wait
         self._thread.join()
 
     def __enter__(self) -> Self:
@@ -184,6 +185,10 @@ class Engine:
             )
         request.check_fits(self.context)
 
+    def _check_open(self, what: str) -> None:
+        if self._why_ended:
+            raise MainspringError(f"The engine {self._why_ended}, so nothing can be {what} it.")
+
     def _retry_s(self) -> int:
         """When about a place will be free: the time of as many steps as an answer of average length has."""
         stats = self._scheduler.stats
@@ -192,50 +197,34 @@ class Engine:
         return min(max(round(stats.last_step_s * done / max(stats.num_steps, 1) * waves), 1), MAX_RETRY_S)
 
     def _run(self) -> None:
+        output = Output(finish_reason="cancelled")
         try:
             while self._take_in():
                 self._drop_ended()
-                if len(self._scheduler.waiting) or self._scheduler.running:
+                if self._scheduler.running or self._scheduler.waiting:
                     self._busy_since = time.monotonic()
                     self._step()
                 self._busy_since = None
                 self.after_step()
         except BaseException as error:  # every open request must hear of it
             logger.exception("The engine has failed; every open request is told, and later ones are refused.")
-            self._failure = error
-        with self._lock:
-            self._has_ended = True  # from here on nothing comes into the inbox that would wait for an answer
-        arrived = [item for item in self._empty_inbox() if isinstance(item, Sequence)]
-        output = Output(finish_reason="cancelled")
-        if self._failure is not None:
-            output = Output(error=f"The engine {self._why_ended()}.")
-        for sequence in [*self._scheduler, *arrived]:
-            for each in (sequence, *sequence.followers):
-                hand_out(each.sink, output)
+            with self._lock:
+                self._why_ended = f"has failed ({type(error).__name__}: {error})"
+            output = Output(error=f"The engine {self._why_ended}.")
+        while not self._inbox.empty():
+            self._inbox.get()()
+        for leader in self._scheduler:
+            for sequence in (leader, *leader.followers):
+                hand_out(sequence.sink, output)
         self.after_step()
 
-    def _empty_inbox(self) -> Iterator[Sequence | Callable[[], object] | None]:
-        while not self._inbox.empty():
-            yield self._inbox.get()
-
-    def _why_ended(self) -> str:
-        if self._failure is None:
-            return "has been closed"
-        return f"has failed ({type(self._failure).__name__}: {self._failure})"
-
     def _take_in(self) -> bool:
-        """Take what has come in, waiting if there is nothing else to do; False when it is time to end."""
-        idle = not (self._scheduler.running or len(self._scheduler.waiting))
-        while idle or not self._inbox.empty():
-            item = self._inbox.get()
-            idle = False
-            if item is None:
-                return False
-            if isinstance(item, Sequence):
-                self._scheduler.add(item)
-            else:
-                item()
-        return True
+        """Do what has come in, waiting if there is nothing else to do; False when it is time to end."""
+        is_idle = not (self._scheduler.running or self._scheduler.waiting)
+        while is_idle or not self._inbox.empty():
+            self._inbox.get()()
+            is_idle = False
+        return not self._why_ended
 
     def _drop_ended(self) -> None:
         """End what was called off, what is too late, and what was for an adapter that has been taken off."""
