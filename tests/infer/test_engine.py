@@ -16,6 +16,7 @@ from fakes_engine import (
     run_alone,
     run_together,
     running,
+    submit_together,
 )
 from mainspring.adapt import base as adapters
 from mainspring.errors import ConfigError, ContextLengthError, MainspringError, OverloadedError
@@ -101,9 +102,7 @@ def test_a_prompt_is_scored_once_though_it_is_computed_twice(model):
     requests = [make_request(150 + length, prompt_logprobs=0) for length in range(4)]
     with running(model, num_blocks=18) as engine:
         sinks = [Received() for _ in requests]
-        with engine.held():
-            for request, sink in zip(requests, sinks, strict=True):
-                engine.submit(request, sink)
+        submit_together(engine, requests, sinks)
         for request, sink in zip(requests, sinks, strict=True):
             assert sink.result[2] == "length"
             told = [each.id for output in sink.outputs for each in output.prompt]
@@ -228,11 +227,14 @@ def test_an_adapter_that_is_taken_off_ends_its_own_requests_even_those_that_just
         dropped = (lambda: adapters.remove(model, "a")) if backend == "torch_eager" else (
             lambda: engine._backend.drop_adapter("a")
         )  # fmt: skip
-        with engine.held():
+
+        def come_in_beside_the_drop():
             engine.submit_all([make_request(5, adapter="a")] * 2, sinks[:2])
             engine._inbox.put(dropped)
             engine.submit(make_request(6, adapter="a"), sinks[2])
             engine.submit(make_request(5), sinks[3])
+
+        engine.between_steps(come_in_beside_the_drop)
         assert all("adapter a has been taken off" in sink.result[3] for sink in sinks[:3])
         assert sinks[3].result[2] == "length"
 

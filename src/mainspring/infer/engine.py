@@ -8,12 +8,11 @@ import queue
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from collections.abc import Sequence as Many
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from functools import partial
-from typing import Self
 
 from mainspring.errors import (
     ConfigError,
@@ -38,7 +37,7 @@ MAX_RETRY_S = 60
 logger = logging.getLogger(__name__)
 
 
-class Engine:
+class Engine(AbstractContextManager["Engine"]):
     """Runs requests together; thread-safe. Use as a context manager, or call close().
 
     Without `grammars` constraints are refused; `draft` is a smaller model that guesses.
@@ -113,7 +112,8 @@ class Engine:
     def between_steps(self, change: Callable[[], None]) -> None:
         """Run `change` in the engine's thread while no step runs, and wait for it (loading an adapter).
 
-        What is under way with an adapter that it takes off ends with an error.
+        What is under way with an adapter that it takes off ends with an error. What is submitted in it is worked on
+        together from its first step on.
         """
         done = Future[None]()
 
@@ -129,16 +129,6 @@ class Engine:
             self._inbox.put(run)
         done.result()
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Take no step until the block ends: what is queued in it is worked on together from its first step on."""
-        may_go_on = threading.Event()
-        self._inbox.put(may_go_on.wait)
-        try:
-            yield
-        finally:
-            may_go_on.set()
-
     def is_alive(self) -> bool:
         return not self._why_ended
 
@@ -148,9 +138,6 @@ class Engine:
             self._why_ended = self._why_ended or "has been closed"
         self._inbox.put(lambda: None)  # lest it wait
         self._thread.join()
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *exception: object) -> None:
         self.close()
