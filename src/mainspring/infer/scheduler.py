@@ -138,9 +138,15 @@ class Scheduler:
         return going
 
     def _go_on(self, sequence: Sequence, plan: Plan, most: int) -> None:
+        """Plan the next ids of one that runs; if it needs room, the least of those without work yet goes to wait."""
         budget = most - plan.num_tokens
-        if budget > 0 and sequence in self.running:
-            self._work(sequence, plan, budget)
+        while budget > 0 and sequence in self.running and not self._work(sequence, plan, budget):
+            busy = {work.sequence for work in plan.works}
+            victim = next(each for each in reversed(self.running) if each not in busy)
+            self.running.remove(victim)
+            self._give_up_blocks(victim)
+            self.waiting.append(victim)
+            self.stats.num_preemptions += 1
 
     def _work(self, sequence: Sequence, plan: Plan, budget: int) -> bool:
         """Plan the next ids of a sequence, if there is room for their keys and values."""
@@ -148,13 +154,12 @@ class Scheduler:
         if sequence.wants_prompt:
             budget = min(budget, MAX_SCORED)
         known = sequence.ids[start : start + min(budget, lacking)]
-        is_complete = len(known) == lacking
         # With followers nothing is guessed: a block that guesses fill is found by its name, yet they write into it.
         drafts = sequence.guess[: budget - 1] if lacking == 1 and not sequence.followers else []
-        sequence.guess = []
-        if not self._make_room(sequence, len(known) + len(drafts), plan):
+        if not self._grow(sequence, len(known) + len(drafts), plan):
             return False
-        scored = len(known) if sequence.wants_prompt else 1 if is_complete else 0
+        sequence.guess = []
+        scored = len(known) if sequence.wants_prompt else int(len(known) == lacking)
         plan.works.append(Work(sequence, (*known, *drafts), scored + len(drafts), len(drafts)))
         if lacking > 1:
             size = self._config.block_size
@@ -179,21 +184,6 @@ class Scheduler:
                 break
             self.waiting.remove(sequence)
             self.running.append(sequence)
-
-    def _make_room(self, sequence: Sequence, num_tokens: int, plan: Plan) -> bool:
-        """Grow; if one that runs needs it, the least of those without work yet goes back to wait."""
-        while not self._grow(sequence, num_tokens, plan):
-            if sequence not in self.running:
-                return False
-            busy = {work.sequence for work in plan.works}
-            victim = next(each for each in reversed(self.running) if each not in busy)
-            self.running.remove(victim)
-            self._give_up_blocks(victim)
-            self.waiting.append(victim)
-            self.stats.num_preemptions += 1
-            if victim is sequence:
-                return False
-        return True
 
     def _grow(self, sequence: Sequence, num_tokens: int, plan: Plan) -> bool:
         """Take the blocks that are missing, and one for a copy if the first to write to is shared (copy on write)."""
@@ -254,9 +244,10 @@ class Scheduler:
         for index in range(sequence.num_dropped, first):
             self.pool.release([sequence.blocks[index]])
             sequence.blocks[index] = SCRATCH
-        sequence.num_dropped = max(first, sequence.num_dropped)
+        sequence.num_dropped = first
 
     def _give_up_blocks(self, sequence: Sequence) -> None:
+        """Nothing of it is computed any more, so nothing can be guessed behind that."""
         self.pool.release(sequence.blocks)
-        sequence.blocks = []
+        sequence.blocks, sequence.guess = [], []
         sequence.num_computed = sequence.num_dropped = 0
