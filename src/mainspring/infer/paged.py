@@ -49,12 +49,9 @@ class KvCache:
         ]
 
     def copy_block(self, source: int, target: int) -> None:
-        size = self._block_size
-        here, there = (slice(block * size, (block + 1) * size) for block in (source, target))
-        for keys_GSK, values_GSV in zip(self.keys, self.values, strict=True):
-            keys_GSK[:, there] = keys_GSK[:, here]
-            if values_GSV.data_ptr() != keys_GSK.data_ptr():
-                values_GSV[:, there] = values_GSV[:, here]
+        for each_GSX in (*self.keys, *self.values):
+            blocks = each_GSX.unflatten(1, (-1, self._block_size))
+            blocks[:, target] = blocks[:, source]
         for states in self.states:
             states.copy(source, target)
 
@@ -95,6 +92,7 @@ class PagedAttend:
     ) -> None:  # fmt: skip
         self._cache, self._slots_T, self._plan = cache, slots_T, plan
         self._groups, self._through = groups, through
+        self.pad = plan.pad
         self._chunks_of: dict[tuple[int, int, int | None], list[Chunk]] = {}
 
     def __call__(
@@ -109,9 +107,11 @@ class PagedAttend:
         repeat = q_THK.shape[1] // k_TGK.shape[1]
         o_THV = q_THK.new_zeros(*q_THK.shape[:2], v_TGV.shape[2])
         for index, group in enumerate(self._groups):
-            chunks = self._chunks(index, repeat, scoring.window)
+            kind = (index, repeat, scoring.window)  # all layers of one kind read the same chunks
+            if kind not in self._chunks_of:
+                self._chunks_of[kind] = list(self._chunks(group, repeat, scoring.window))
             q_BRK = self._query_rows(q_THK[group.rows_NT], len(keys_GSK)) * scoring.scale
-            o_BRV = _attend_chunks(q_BRK, keys_GSK, values_GSV, chunks, scoring.softcap)
+            o_BRV = _attend_chunks(q_BRK, keys_GSK, values_GSV, self._chunks_of[kind], scoring.softcap)
             o_THV[group.rows_NT] = _token_rows(o_BRV, group.rows_NT.shape[1], len(keys_GSK), repeat)
         return o_THV
 
@@ -124,9 +124,6 @@ class PagedAttend:
             state = states.read(each.before)
             yield Run(each.rows_R, len(each.before), each.length, state, partial(states.keep, each.after))
 
-    def pad(self, num_rows: int) -> int:
-        return self._plan.pad(num_rows)
-
     def _query_rows(self, q_NTHK: torch.Tensor, num_kv_heads: int) -> torch.Tensor:
         """The heads that share a key-value head as rows of one product, padded; B = G * N."""
         repeat = q_NTHK.shape[2] // num_kv_heads
@@ -138,18 +135,12 @@ class PagedAttend:
     def _padded(self, num_rows: int, repeat: int) -> int:
         return self._plan.limit * repeat if self._plan.is_fixed else self._plan.pad(num_rows)
 
-    def _chunks(self, index: int, repeat: int, window: int | None) -> list[Chunk]:
-        """What all layers of one kind read of the cache.
+    def _chunks(self, group: Group, repeat: int, window: int | None) -> Iterator[Chunk]:
+        """What is read of the cache.
 
         Rows stand in the order of their positions, so the rows that cannot see a chunk yet come first and are
         left out; chunks that no row sees any more are left out as well.
         """
-        key = (index, repeat, window)
-        if key not in self._chunks_of:
-            self._chunks_of[key] = list(self._make_chunks(self._groups[index], repeat, window))
-        return self._chunks_of[key]
-
-    def _make_chunks(self, group: Group, repeat: int, window: int | None) -> Iterator[Chunk]:
         last_NR = group.last_NT.repeat_interleave(repeat, dim=1)
         num_rows = self._padded(last_NR.shape[1], repeat)
         multiple = num_rows if self._plan.is_fixed else self._plan.multiple
@@ -176,12 +167,9 @@ def _token_rows(o_BRV: torch.Tensor, num_tokens: int, num_kv_heads: int, repeat:
 
 
 def _attend_chunks(
-    q_BRK: torch.Tensor,
-    keys_GSK: torch.Tensor,
-    values_GSV: torch.Tensor,
-    chunks: list[Chunk],
-    softcap: float | None,
-) -> torch.Tensor:
+    q_BRK: torch.Tensor, keys_GSK: torch.Tensor, values_GSV: torch.Tensor,
+    chunks: list[Chunk], softcap: float | None,
+) -> torch.Tensor:  # fmt: skip
     """Online softmax over chunks of keys; a row that sees nothing of a chunk passes it unchanged."""
     batch, num_rows, _ = q_BRK.shape
     best_BR1 = q_BRK.new_full((batch, num_rows, 1), LOWEST)
