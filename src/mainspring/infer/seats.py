@@ -20,6 +20,7 @@ from mainspring.infer.kernel_plan import KernelPlan
 from mainspring.infer.kernels import linears_agree
 from mainspring.infer.packed import pack_model
 from mainspring.infer.request import EngineConfig
+from mainspring.models.config import ModelConfig
 from mainspring.models.load import load, read_config
 from mainspring.models.model import Model
 from mainspring.tokenizer.base import Tokenizer
@@ -39,8 +40,7 @@ class TorchSeat:
         self, folder: Path, reference: str, plan: Callable[[Model], KernelPlan], config: EngineConfig
     ) -> None:
         self.model = load(folder).requires_grad_(False)
-        _check_served(self.model, reference)
-        _check_room(self.model, reference, config)
+        _check_served(self.model.config, reference, config)
         self.plan = plan(self.model)
         pack_model(self.model, self.plan.packed)
         fingerprint = f"{adapters.base_fingerprint(self.model)}-{self.plan.fingerprint}"
@@ -70,9 +70,8 @@ class NativeSeat:
     """Weights packed for the native step, outside of torch; adapters are copied to them."""
 
     def __init__(self, folder: Path, reference: str, config: EngineConfig) -> None:
-        self._folder, self._reference = folder, reference
-        why_not = Native.serves(read_config(folder))
-        if why_not is not None:
+        self._folder = folder
+        if (why_not := Native.serves(read_config(folder))) is not None:
             raise WeightsError(
                 f"The native step cannot run {reference}: {why_not}. Set engine.backend=torch_eager, which can."
             )
@@ -145,20 +144,20 @@ def _factors(model: Model, reference: str) -> dict[str, LoraPair]:
         ) from error
 
 
-def _check_room(model: Model, reference: str, config: EngineConfig) -> None:
-    """Every block keeps the states behind it; where those are large, blocks must be few and long."""
-    needed = FP32_BYTES * config.num_blocks * sum(block.mixer.state_numbers for block in model.config.blocks)
+def _check_served(model: ModelConfig, reference: str, config: EngineConfig) -> None:
+    """See that the engine can generate with a model, and that the machine holds its states.
+
+    Every block keeps the states behind it; where those are large, blocks must be few and long.
+    """
+    if not model.is_served:
+        raise WeightsError(
+            f"{reference} is a {model.family} model that the engine does not generate with: it "
+            "serves language models whose layers look back, and know no distances. Ask another model."
+        )
+    needed = FP32_BYTES * config.num_blocks * sum(block.mixer.state_numbers for block in model.blocks)
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > there / 2:
         raise ConfigError(
             f"The states of {reference} at {config.num_blocks} blocks take {needed / 1e9:,.1f} GB, and there are "
             f"{there / 1e9:,.1f} GB of memory. Set fewer and longer blocks: engine.num_blocks and engine.block_size."
-        )
-
-
-def _check_served(model: Model, reference: str) -> None:
-    if not model.config.is_served:
-        raise WeightsError(
-            f"{reference} is a {model.config.family} model that the engine does not generate with: it "
-            "serves language models whose layers look back, and know no distances. Ask another model."
         )
