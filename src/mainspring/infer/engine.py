@@ -14,14 +14,7 @@ from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from functools import partial
 
-from mainspring.errors import (
-    ConfigError,
-    ContextLengthError,
-    DeadlineError,
-    MainspringError,
-    NotFoundError,
-    OverloadedError,
-)
+from mainspring.errors import ConfigError, DeadlineError, MainspringError, NotFoundError, OverloadedError
 from mainspring.infer import sampling
 from mainspring.infer.backends.base import Backend
 from mainspring.infer.base import AnyTicket
@@ -82,10 +75,7 @@ class Engine(AbstractContextManager["Engine"]):
             MainspringError: the engine was closed or has failed.
 
         """
-        first = requests[0]
-        assert all(
-            (each.ids, each.adapter, each.salt) == (first.ids, first.adapter, first.salt) for each in requests
-        )
+        assert len({(each.ids, each.adapter, each.salt) for each in requests}) == 1
         sequences = [self._sequence(request, sink) for request, sink in zip(requests, sinks, strict=True)]
         leader, *sequences[0].followers = sequences
         with self._lock:
@@ -163,14 +153,12 @@ class Engine(AbstractContextManager["Engine"]):
         sampling.check(request.sampling)
         if request.adapter is not None and not self._backend.has_adapter(request.adapter):
             raise NotFoundError(f"The adapter {request.adapter} is not loaded. Load it, or ask without it.")
-        if not request.ids:
-            raise ContextLengthError("The prompt is empty; at least one token is needed.")
+        request.check_fits(self.context)
         ids, size = (*request.ids, *request.generated), self._backend.vocab_size
         if not 0 <= min(ids) <= max(ids) < size:
             raise ConfigError(
                 f"The prompt has ids from {min(ids)} to {max(ids)}; the model knows 0 to {size - 1}."
             )
-        request.check_fits(self.context)
 
     def _check_open(self, what: str) -> None:
         if self._why_ended:

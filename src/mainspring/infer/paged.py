@@ -34,9 +34,7 @@ class KvCache:
     Where keys hold the values as their first numbers, the values are a view of them.
     """
 
-    def __init__(
-        self, config: ModelConfig, num_blocks: int, block_size: int, dtype: torch.dtype = torch.float32
-    ) -> None:
+    def __init__(self, config: ModelConfig, num_blocks: int, block_size: int, dtype: torch.dtype) -> None:
         num_slots, self._block_size = num_blocks * block_size, block_size
         self.states = [StateCache(num_blocks) for _ in config.blocks]
         layouts = [kv_layout(block.mixer) for block in config.blocks]

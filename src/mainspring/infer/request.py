@@ -110,7 +110,9 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         return stop_ids if self.sampling.ignore_end else (*self.end_ids, *stop_ids)
 
     def check_fits(self, context: int) -> None:
-        """Raise ContextLengthError where the ids and what may follow do not fit."""
+        """Raise ContextLengthError where there are no ids, or they and what may follow do not fit."""
+        if not self.ids:
+            raise ContextLengthError("The prompt is empty; at least one token is needed.")
         wanted = len(self.ids) + self.sampling.max_tokens
         if wanted > context:
             raise ContextLengthError(

@@ -56,6 +56,7 @@ class Scheduler:
         guess: Guess | None = None,
     ) -> None:  # fmt: skip
         self._config, self._model, self._window = config, model, window
+        self._size = config.block_size
         self._guess = guess or (lambda *_: None)
         self.pool = BlockPool(config.num_blocks)
         self.waiting = Waiting()
@@ -116,10 +117,10 @@ class Scheduler:
 
     def computed(self, sequence: Sequence, num_tokens: int) -> None:
         """So many more of a sequence's ids have keys and values; full blocks get their names."""
-        first = sequence.num_computed // self._config.block_size
+        start = sequence.num_computed
         sequence.num_computed += num_tokens
-        names = self._names(sequence, first, sequence.num_computed // self._config.block_size)
-        for index, name in enumerate(names, first):
+        names = self._names(sequence, start, sequence.num_computed)
+        for index, name in enumerate(names, start // self._size):
             self.pool.name(sequence.blocks[index], name)
         self._drop_unseen(sequence)
 
@@ -128,7 +129,7 @@ class Scheduler:
         room = self._config.max_running - len(self.running)
         going, left = sequence.followers[:room], sequence.followers[room:]
         sequence.followers = []
-        num_blocks = -(-sequence.num_computed // self._config.block_size)
+        num_blocks = -(-sequence.num_computed // self._size)
         for follower in going:
             follower.blocks, follower.names = sequence.blocks[:num_blocks], list(sequence.names)
             self.pool.share(follower.blocks)
@@ -162,8 +163,7 @@ class Scheduler:
         scored = len(known) if sequence.wants_prompt else int(len(known) == lacking)
         plan.works.append(Work(sequence, (*known, *drafts), scored + len(drafts), len(drafts)))
         if lacking > 1:
-            size = self._config.block_size
-            plan.coming.update(self._names(sequence, start // size, (start + len(known)) // size))
+            plan.coming.update(self._names(sequence, start, start + len(known)))
         return True
 
     def _let_in(self, plan: Plan, most: int) -> None:
@@ -187,7 +187,7 @@ class Scheduler:
 
     def _grow(self, sequence: Sequence, num_tokens: int, plan: Plan) -> bool:
         """Take the blocks that are missing, and one for a copy if the first to write to is shared (copy on write)."""
-        blocks, first = sequence.blocks, sequence.num_computed // self._config.block_size
+        blocks, first = sequence.blocks, sequence.num_computed // self._size
         is_shared = first < len(blocks) and self.pool.is_shared(blocks[first])
         taken = self.pool.take(self._num_missing(sequence, num_tokens) + is_shared)
         if taken is None:
@@ -200,24 +200,23 @@ class Scheduler:
         return True
 
     def _num_missing(self, sequence: Sequence, num_tokens: int) -> int:
-        needed = -(-(sequence.num_computed + num_tokens) // self._config.block_size)
-        return max(needed - len(sequence.blocks), 0)  # wrong guesses leave one too many
+        needed = -(-(sequence.num_computed + num_tokens) // self._size)
+        return max(needed - len(sequence.blocks), 0)  # wrong guesses leave too many
 
     # --- prefixes ---------------------------------------------------------------------------------------
 
     def _names(self, sequence: Sequence, start: int, end: int) -> Iterator[bytes]:
-        """The names of a sequence's full blocks from `start` to `end`, made as they are asked for."""
-        size, names, request = self._config.block_size, sequence.names, sequence.request
-        for index in range(start, end if self._config.prefix_cache else start):
+        """The names of the blocks that a sequence's ids from `start` to `end` fill, made as they are asked for."""
+        names, request = sequence.names, sequence.request
+        for index in range(start // self._size, end // self._size if self._config.prefix_cache else 0):
             if index == len(names):
                 parent = names[-1] if names else root(self._model, request.adapter, request.salt)
-                names.append(chain(parent, sequence.ids[index * size : (index + 1) * size]))
+                names.append(chain(parent, sequence.ids[index * self._size : (index + 1) * self._size]))
             yield names[index]
 
     def _reusable(self, sequence: Sequence) -> Iterator[bytes]:
         """Names of full blocks that may come from the cache: at least one id is left to compute."""
-        num_full = (len(sequence.ids) - 1) // self._config.block_size
-        return self._names(sequence, 0, 0 if sequence.wants_prompt else num_full)
+        return self._names(sequence, 0, 0 if sequence.wants_prompt else len(sequence.ids) - 1)
 
     def _num_found(self, sequence: Sequence) -> int:
         return sum(1 for _ in itertools.takewhile(self.pool.has, self._reusable(sequence)))
@@ -231,7 +230,7 @@ class Scheduler:
         """Take the blocks that others computed for the same ids."""
         known = itertools.takewhile(self.pool.has, self._reusable(sequence))
         sequence.blocks = [self.pool.find(name) for name in known]
-        sequence.num_computed = len(sequence.blocks) * self._config.block_size
+        sequence.num_computed = len(sequence.blocks) * self._size
         sequence.num_cached = max(sequence.num_cached, sequence.num_computed)
         self.stats.prefix_queries += len(sequence.ids)
         self.stats.prefix_hits += sequence.num_computed
@@ -240,7 +239,7 @@ class Scheduler:
         """Give back the blocks that no layer looks at any more; their ids stay findable until they are needed."""
         if self._window is None or sequence.followers:
             return
-        first = max(sequence.num_computed - self._window, 0) // self._config.block_size
+        first = max(sequence.num_computed - self._window, 0) // self._size
         for index in range(sequence.num_dropped, first):
             self.pool.release([sequence.blocks[index]])
             sequence.blocks[index] = SCRATCH

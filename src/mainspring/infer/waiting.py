@@ -6,6 +6,7 @@ first, arXiv:2312.07104, sec. 3), then the oldest. A request that was passed ove
 longer prefixes any more.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable
 
@@ -43,14 +44,12 @@ class Waiting(list[Sequence]):
     def order(self, num_found: Callable[[Sequence], int]) -> list[Sequence]:
         """All that wait, the next first; `num_found` says how many blocks of a prompt are there already."""
 
-        def rank(sequence: Sequence) -> tuple[int, bool, int, bool, int, float]:
-            is_old = sequence.num_passed >= MAX_PASSED
+        def rank(sequence: Sequence) -> tuple[int, bool, int, float, float]:
             return (
                 -sequence.request.priority,
                 sequence is not self.first_in_need,
                 self.num_served[sequence.request.tenant],
-                not is_old,
-                0 if is_old else -num_found(sequence),
+                -num_found(sequence) if sequence.num_passed < MAX_PASSED else -math.inf,
                 sequence.arrived,
             )
 
