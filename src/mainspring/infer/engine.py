@@ -188,9 +188,8 @@ class Engine(AbstractContextManager["Engine"]):
             output = Output(error=f"The engine {self._why_ended}.")
         while not self._inbox.empty():
             self._inbox.get()()
-        for leader in self._scheduler:
-            for sequence in (leader, *leader.followers):
-                hand_out(sequence.sink, output)
+        for sequence in self._scheduler:
+            hand_out(sequence.sink, output)
         self.after_step()
 
     def _take_in(self) -> bool:
@@ -204,16 +203,15 @@ class Engine(AbstractContextManager["Engine"]):
     def _drop_ended(self) -> None:
         """End what was called off, what is too late, and what was for an adapter that has been taken off."""
         now = time.monotonic()
-        for leader in list(self._scheduler):
-            for sequence in (leader, *leader.followers):
-                if sequence.is_cancelled:
-                    self._end(sequence, Output(finish_reason="cancelled"))
-                elif sequence.is_late(now):
-                    limit = sequence.request.deadline_s
-                    late = DeadlineError(f"The reply was not done within its deadline of {limit:g} s.")
-                    self._end(sequence, Output.failed(late))
-                elif (name := sequence.request.adapter) is not None and not self._backend.has_adapter(name):
-                    self._end(sequence, Output(error=f"The adapter {name} has been taken off."))
+        for sequence in list(self._scheduler):
+            if sequence.is_cancelled:
+                self._end(sequence, Output(finish_reason="cancelled"))
+            elif sequence.is_late(now):
+                limit = sequence.request.deadline_s
+                late = DeadlineError(f"The reply was not done within its deadline of {limit:g} s.")
+                self._end(sequence, Output.failed(late))
+            elif (name := sequence.request.adapter) is not None and not self._backend.has_adapter(name):
+                self._end(sequence, Output(error=f"The adapter {name} has been taken off."))
 
     def _step(self) -> None:
         plan = self._scheduler.plan()

@@ -65,8 +65,10 @@ class Scheduler:
         self.stats = EngineStats()
 
     def __iter__(self) -> Iterator[Sequence]:
-        """All open sequences, those that follow others aside."""
-        return itertools.chain(self.running, self.waiting)
+        """All open sequences, those that follow another behind it."""
+        for leader in itertools.chain(self.running, self.waiting):
+            yield leader
+            yield from leader.followers
 
     def add(self, sequence: Sequence) -> None:
         self.waiting.add(sequence, self.running)
