@@ -42,7 +42,7 @@ def forget(host):
 
     def empty():
         pool = host.engine._scheduler.pool
-        blocks = [pool.take() for _ in range(pool.num_available)]
+        blocks = pool.take(pool.num_available)
         pool.release(blocks)
 
     host.engine.between_steps(empty)
