@@ -30,7 +30,8 @@ from engine_texts import words
 from mainspring.evaluate.load.client import ask
 from mainspring.evaluate.load.mix import WORDS, Asked
 from mainspring.infer.backends.native import Native
-from mainspring.infer.engine import Engine, Ticket
+from mainspring.infer.base import AnyTicket
+from mainspring.infer.engine import Engine
 from mainspring.infer.request import EngineConfig, Output, Request
 from mainspring.schema import Sampling
 from mainspring.tokenizer.base import Tokenizer
@@ -93,7 +94,7 @@ class Driver:
     def __init__(self, engine: Engine, watch: Watch) -> None:
         self._engine, self._watch = engine, watch
         self._places, self._lock = threading.Semaphore(AT_ONCE), threading.Lock()
-        self._late: list[tuple[float, int, Ticket]] = []
+        self._late: list[tuple[float, int, AnyTicket]] = []
         self.reasons: dict[str, int] = {}
         self.num_done = 0
 

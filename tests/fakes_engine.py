@@ -111,9 +111,17 @@ def run_alone(model, requests, plan=PLAN, **sizes):
     return results
 
 
-def run_together(engine, requests):
-    sinks = [Received() for _ in requests]
-    with engine.held():
+def submit_together(engine, requests, sinks):
+    """So that the first step is for all of them."""
+
+    def submit():
         for request, sink in zip(requests, sinks, strict=True):
             engine.submit(request, sink)
+
+    engine.between_steps(submit)
+
+
+def run_together(engine, requests):
+    sinks = [Received() for _ in requests]
+    submit_together(engine, requests, sinks)
     return [sink.result for sink in sinks]

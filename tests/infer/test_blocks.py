@@ -22,13 +22,14 @@ def test_the_name_of_a_block_depends_on_all_before_it_the_model_the_adapter_and_
 
 def test_the_least_recently_used_block_goes_first_and_a_sequence_goes_from_its_end():
     pool = BlockPool(5)
-    one, two = [pool.take(), pool.take()], [pool.take(), pool.take()]
+    one, two = pool.take(2), pool.take(2)
     for index, block in enumerate(one + two):
         pool.name(block, bytes([index]))
     pool.release(one)
     pool.release(two)
     assert pool.find(b"\x00") == one[0]
-    assert [pool.take() for _ in range(4)] == [one[1], two[1], two[0], None]
+    assert pool.take(4) is None
+    assert pool.take(3) == [one[1], two[1], two[0]]
 
 
 class Pool(RuleBasedStateMachine):
@@ -41,20 +42,19 @@ class Pool(RuleBasedStateMachine):
         self.names: dict[int, bytes] = {}
         self.idle: list[int] = []
 
-    @rule()
-    def take(self):
-        block = self.pool.take()
-        if block is None:
-            assert len(set(self.held)) == NUM_BLOCKS - 1
-            return
-        assert block != SCRATCH
-        assert block not in self.held
-        if block in self.idle:
-            assert block == self.idle[0], "not the least recently used"
-            assert len(set(self.held)) + len(self.idle) == NUM_BLOCKS - 1, "an empty block was left"
-            self.idle.remove(block)
-            del self.names[block]
-        self.held.append(block)
+    @rule(count=st.integers(0, 3))
+    def take(self, count):
+        blocks = self.pool.take(count)
+        assert (blocks is None) == (len(set(self.held)) + count > NUM_BLOCKS - 1)
+        for block in blocks or ():
+            assert block != SCRATCH
+            assert block not in self.held
+            if block in self.idle:
+                assert block == self.idle[0], "not the least recently used"
+                assert len(set(self.held)) + len(self.idle) == NUM_BLOCKS - 1, "an empty block was left"
+                self.idle.remove(block)
+                del self.names[block]
+            self.held.append(block)
 
     @precondition(lambda self: self.held)
     @rule(data=st.data(), name=st.binary(min_size=1, max_size=1))
@@ -66,9 +66,10 @@ class Pool(RuleBasedStateMachine):
 
     @rule(name=st.binary(min_size=1, max_size=1))
     def find(self, name):
-        block = self.pool.find(name)
-        assert block == next((b for b, known in self.names.items() if known == name), None)
-        if block is not None:
+        assert self.pool.has(name) == (name in self.names.values())
+        if self.pool.has(name):
+            block = self.pool.find(name)
+            assert self.names[block] == name
             self.held.append(block)
             if block in self.idle:
                 self.idle.remove(block)
@@ -82,7 +83,7 @@ class Pool(RuleBasedStateMachine):
     @rule(data=st.data())
     def share(self, data):
         block = data.draw(st.sampled_from(self.held))
-        self.pool.share([block, SCRATCH])
+        self.pool.share([block])
         self.held.append(block)
         assert self.pool.is_shared(block)
 
@@ -91,7 +92,7 @@ class Pool(RuleBasedStateMachine):
     def release(self, data):
         block = data.draw(st.sampled_from(self.held))
         self.held.remove(block)
-        self.pool.release([block])
+        self.pool.release([SCRATCH, block])
         if block not in self.held and block in self.names:
             self.idle.append(block)
 

@@ -219,8 +219,8 @@ def test_every_id_is_told_with_the_characters_that_it_wrote(said):
 
 def test_where_one_of_many_conversations_is_refused_none_goes_on(model):
     with running(model, max_waiting=3) as engine:
-        with engine.held(), pytest.raises(OverloadedError):
-            make_chat(engine).replies([ASK] * 5, Sampling(max_tokens=60))
+        with pytest.raises(OverloadedError):
+            engine.between_steps(lambda: make_chat(engine).replies([ASK] * 5, Sampling(max_tokens=60)))
         for _ in range(2):
             engine.between_steps(lambda: None)
         assert (engine._num_open, engine.stats().generated_tokens) == (0, 0)

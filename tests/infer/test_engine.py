@@ -16,6 +16,7 @@ from fakes_engine import (
     run_alone,
     run_together,
     running,
+    submit_together,
 )
 from mainspring.adapt import base as adapters
 from mainspring.errors import ConfigError, ContextLengthError, MainspringError, OverloadedError
@@ -95,16 +96,14 @@ def test_preempted_requests_give_the_same(model, alone, backend):
         preempted = count_preemptions(engine)
         assert run_together(engine, MIXED) == alone
         assert preempted
-        assert engine._scheduler._pool.num_available == 17
+        assert engine._scheduler.pool.num_available == 17
 
 
 def test_a_prompt_is_scored_once_though_it_is_computed_twice(model):
     requests = [make_request(150 + length, prompt_logprobs=0) for length in range(4)]
     with running(model, num_blocks=18) as engine:
         sinks = [Received() for _ in requests]
-        with engine.held():
-            for request, sink in zip(requests, sinks, strict=True):
-                engine.submit(request, sink)
+        submit_together(engine, requests, sinks)
         for request, sink in zip(requests, sinks, strict=True):
             assert sink.result[2] == "length"
             told = [each.id for output in sink.outputs for each in output.prompt]
@@ -169,7 +168,7 @@ def test_those_who_follow_a_cancelled_request_are_answered_all_the_same(gated):
     second.cancel()
     backend.open.set()
     assert [sink.result[2] for sink in sinks] == ["cancelled", "cancelled", "length"]
-    assert engine._scheduler._pool.num_available == 63
+    assert engine._scheduler.pool.num_available == 63
 
 
 def test_the_log_probabilities_of_a_prompt_are_those_of_its_ids(model):
@@ -229,11 +228,14 @@ def test_an_adapter_that_is_taken_off_ends_its_own_requests_even_those_that_just
         dropped = (lambda: adapters.remove(model, "a")) if backend == "torch_eager" else (
             lambda: engine._backend.drop_adapter("a")
         )  # fmt: skip
-        with engine.held():
+
+        def come_in_beside_the_drop():
             engine.submit_all([make_request(5, adapter="a")] * 2, sinks[:2])
             engine._inbox.put(dropped)
             engine.submit(make_request(6, adapter="a"), sinks[2])
             engine.submit(make_request(5), sinks[3])
+
+        engine.between_steps(come_in_beside_the_drop)
         assert all("adapter a has been taken off" in sink.result[3] for sink in sinks[:3])
         assert sinks[3].result[2] == "length"
 
@@ -247,7 +249,7 @@ def test_cancelled_requests_give_their_blocks_back_within_a_step(gated):
     backend.open.set()
     assert received.result[2] == "cancelled"
     assert len(received.ids) <= 1
-    assert engine._scheduler._pool.num_available == 63
+    assert engine._scheduler.pool.num_available == 63
 
 
 def test_an_end_id_ends_the_request_and_is_not_returned(model):
@@ -338,11 +340,14 @@ def test_closing_ends_open_requests_as_cancelled_and_refuses_later_ones(gated):
     sinks = [Received() for _ in range(3)]
     engine.submit(make_request(3, max_tokens=500), sinks[0])
     assert backend.entered.wait(20)
-    engine._inbox.put(None)
     for sink in sinks[1:]:
         engine.submit(make_request(3), sink)
+    closing = threading.Thread(target=engine.close)
+    closing.start()
+    while engine.is_alive():
+        time.sleep(0.001)
     backend.open.set()
-    engine.close()
+    closing.join()
     assert [sink.result[2] for sink in sinks] == ["cancelled"] * 3
     with pytest.raises(MainspringError, match="closed"):
         engine.submit(make_request(3), Received())

@@ -57,7 +57,8 @@ def mixtures():
             "num_chosen_groups": 4, "has_balance": True, "shared": expert,
         }
     )  # fmt: skip
-    attend = PagedAttend(KvCache(llama.tiny(), 1, 1), torch.empty(0, dtype=torch.int64), [], PLAN)
+    cache = KvCache(llama.tiny(), 1, 1, torch.float32)
+    attend = PagedAttend(cache, torch.empty(0, dtype=torch.int64), [], PLAN)
     around = Pass(pos_T=torch.empty(0), attend=attend, rope=lambda spec, size: (torch.empty(0),) * 2)
     torch.manual_seed(4)
     return {

@@ -32,7 +32,7 @@ def make(lengths, seed=0, poison=0.0):
     """Sequences in shuffled blocks of a cache whose other contents are `poison`."""
     generator = torch.Generator().manual_seed(seed)
     free = (torch.randperm(NUM_BLOCKS - 1, generator=generator) + 1).tolist()
-    cache = KvCache(CONFIG, NUM_BLOCKS, SIZE)
+    cache = KvCache(CONFIG, NUM_BLOCKS, SIZE, torch.float32)
     for tensor in (*cache.keys, *cache.values):
         tensor[:, SIZE:] = poison
     return [Sequence(length, free, generator) for length in lengths], cache

@@ -41,8 +41,8 @@ def forget(host):
     """Empty the prefix cache, so that nothing is reused."""
 
     def empty():
-        pool = host.engine._scheduler._pool
-        blocks = [pool.take() for _ in range(pool.num_available)]
+        pool = host.engine._scheduler.pool
+        blocks = pool.take(pool.num_available)
         pool.release(blocks)
 
     host.engine.between_steps(empty)

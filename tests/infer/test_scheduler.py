@@ -3,7 +3,7 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mainspring.infer.blocks import SCRATCH, BlockPool
+from mainspring.infer.blocks import SCRATCH
 from mainspring.infer.request import EngineConfig, Request, Sequence
 from mainspring.infer.scheduler import Scheduler
 from mainspring.infer.waiting import MAX_PASSED
@@ -22,8 +22,8 @@ def make_scheduler(num_blocks=16, budget=8, max_running=4, **more):
     config = EngineConfig(
         block_size=SIZE, num_blocks=num_blocks, max_step_tokens=budget, max_running=max_running
     )
-    pool = BlockPool(num_blocks)
-    return Scheduler(config, pool, **more), pool
+    scheduler = Scheduler(config, **more)
+    return scheduler, scheduler.pool
 
 
 def next_id(sequence):
@@ -53,7 +53,7 @@ class Shadow:
         for position in range(sequence.num_computed, len(text)):
             block = sequence.blocks[position // SIZE]
             assert block != SCRATCH
-            assert not self.scheduler._pool.is_shared(block), "written while others read it"
+            assert not self.scheduler.pool.is_shared(block), "written while others read it"
             self.text_of[block, position % SIZE] = (key, tuple(text[: position + 1]))
         seen_from = 0 if self.window is None else max(sequence.num_computed + 1 - self.window, 0)
         for position in range(seen_from, len(text)):
@@ -124,7 +124,7 @@ def test_every_sequence_ends_reads_its_own_text_alone_and_all_blocks_come_back(
             scheduler.add(todo.pop())
         elif not todo and num_left == 0:
             break
-        open_ones = [each for leader in scheduler for each in (leader, *leader.followers)]
+        open_ones = list(scheduler)
         if open_ones and chance.random() < 0.05:
             scheduler.remove(chance.choice(open_ones))
             num_left -= 1

@@ -31,58 +31,54 @@ class BlockPool:
     def __init__(self, num_blocks: int) -> None:
         self.num_blocks = num_blocks - 1
         self._references = [0] * num_blocks
-        self._free = list(range(num_blocks - 1, 0, -1))
-        self._idle: OrderedDict[int, None] = OrderedDict()
-        self._by_hash: dict[bytes, int] = {}
-        self._hash_of: dict[int, bytes] = {}
+        self._idle = OrderedDict.fromkeys(range(1, num_blocks))  # in the order in which they are taken
+        self._by_name: dict[bytes, int] = {}
+        self._name_of: dict[int, bytes] = {}
 
     @property
     def num_available(self) -> int:
-        """Blocks that can be taken now: never used ones and idle ones."""
-        return len(self._free) + len(self._idle)
+        """Blocks that can be taken now, since nobody refers to them."""
+        return len(self._idle)
 
     @property
     def num_used(self) -> int:
         return self.num_blocks - self.num_available
 
-    def take(self) -> int | None:
-        """A block for new contents, or None when all are in use."""
-        if self._free:
-            block = self._free.pop()
-        elif self._idle:
-            block, _ = self._idle.popitem(last=False)
-            del self._by_hash[self._hash_of.pop(block)]
-        else:
+    def take(self, count: int) -> list[int] | None:
+        """Blocks for new contents, or None where there are not so many."""
+        if count > self.num_available:
             return None
-        self._references[block] = 1
-        return block
+        blocks = [self._idle.popitem(last=False)[0] for _ in range(count)]
+        for block in blocks:
+            self._references[block] = 1
+            if block in self._name_of:
+                del self._by_name[self._name_of.pop(block)]
+        return blocks
 
     def has(self, name: bytes) -> bool:
-        return name in self._by_hash
+        return name in self._by_name
 
-    def find(self, name: bytes) -> int | None:
-        """The block with these contents, with one more reference; None where nobody has it."""
-        block = self._by_hash.get(name)
-        if block is not None:
-            self._idle.pop(block, None)
-            self._references[block] += 1
+    def find(self, name: bytes) -> int:
+        """The block of a name that it has, with one more reference."""
+        block = self._by_name[name]
+        self._idle.pop(block, None)
+        self._references[block] += 1
         return block
 
     def share(self, blocks: Sequence[int]) -> None:
         """One more reference each, for a second holder; whoever writes to such a block copies it first."""
         for block in blocks:
-            if block != SCRATCH:
-                assert self._references[block] > 0, f"block {block} is nobody's, so it cannot be shared"
-                self._references[block] += 1
+            assert self._references[block] > 0, f"block {block} is nobody's, so it cannot be shared"
+            self._references[block] += 1
 
     def is_shared(self, block: int) -> bool:
         return self._references[block] > 1
 
     def name(self, block: int, name: bytes) -> None:
         """Say that a block is full and what it holds; a second block with the same contents stays unnamed."""
-        if name not in self._by_hash and block not in self._hash_of:
-            self._by_hash[name] = block
-            self._hash_of[block] = name
+        if name not in self._by_name and block not in self._name_of:
+            self._by_name[name] = block
+            self._name_of[block] = name
 
     def release(self, blocks: Sequence[int]) -> None:
         """Give back one reference each; the last blocks are the first to go: they need the ones before."""
@@ -92,7 +88,8 @@ class BlockPool:
             self._references[block] -= 1
             assert self._references[block] >= 0, f"block {block} was released twice"
             if self._references[block] == 0:
-                if block in self._hash_of:
-                    self._idle[block] = None
-                else:
-                    self._free.append(block)
+                self._idle[block] = None
+                if (
+                    block not in self._name_of
+                ):  # nobody can find it, so it goes before those that hold something
+                    self._idle.move_to_end(block, last=False)

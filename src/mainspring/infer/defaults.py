@@ -10,7 +10,7 @@ from mainspring.schema import ALL_THAT_FIT, Sampling
 FILE = "generation_config.json"
 
 
-class Published(msgspec.Struct, frozen=True):
+class Published(msgspec.Struct, frozen=True, omit_defaults=True):
     """What we take of a published generation_config.json."""
 
     temperature: float | None = None
@@ -33,5 +33,4 @@ def default_sampling(folder: Path) -> Sampling:
         said = msgspec.json.decode(path.read_bytes(), type=Published) if path.exists() else Published()
     except msgspec.DecodeError as error:
         raise WeightsError(f"{path} does not read: {error}. Mend it, or remove it.") from error
-    given = {name: value for name, value in msgspec.structs.asdict(said).items() if value is not None}
-    return Sampling(**{"temperature": 1.0, "max_tokens": ALL_THAT_FIT, **given})
+    return Sampling(**{"temperature": 1.0, "max_tokens": ALL_THAT_FIT, **msgspec.to_builtins(said)})

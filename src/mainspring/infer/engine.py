@@ -8,24 +8,16 @@ import queue
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from collections.abc import Sequence as Many
-from concurrent.futures import Future, wait
-from contextlib import contextmanager
+from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from functools import partial
-from typing import Self
 
-from mainspring.errors import (
-    ConfigError,
-    ContextLengthError,
-    DeadlineError,
-    MainspringError,
-    NotFoundError,
-    OverloadedError,
-)
+from mainspring.errors import ConfigError, DeadlineError, MainspringError, NotFoundError, OverloadedError
 from mainspring.infer import sampling
 from mainspring.infer.backends.base import Backend
-from mainspring.infer.blocks import BlockPool
+from mainspring.infer.base import AnyTicket
 from mainspring.infer.drafts import DraftModel, guess_all
 from mainspring.infer.grammar import Grammars
 from mainspring.infer.request import EngineConfig, Output, OutputSink, Request, Sequence, hand_out
@@ -34,24 +26,11 @@ from mainspring.infer.scheduler import Scheduler
 from mainspring.infer.stats import EngineStats
 from mainspring.infer.turn import Chooser
 
-NUM_SCRATCH_BLOCKS = 1
 MAX_RETRY_S = 60
 logger = logging.getLogger(__name__)
 
 
-class Ticket:
-    """A submitted request, and how it can be called off."""
-
-    def __init__(self, engine: "Engine", sequence: Sequence) -> None:
-        self._engine, self._sequence = engine, sequence
-
-    def cancel(self) -> None:
-        """End after the running step; the slot is free in the next one."""
-        self._sequence.is_cancelled = True
-        self._engine.wake()
-
-
-class Engine:
+class Engine(AbstractContextManager["Engine"]):
     """Runs requests together; thread-safe. Use as a context manager, or call close().
 
     Without `grammars` constraints are refused; `draft` is a smaller model that guesses.
@@ -64,31 +43,30 @@ class Engine:
         self._backend, self._config, self._grammars, self._draft = backend, config, grammars, draft
         self.backend_name, self.is_exact = backend.name, backend.is_exact
         self.fingerprint = backend.fingerprint
-        self.context = min(backend.context, (config.num_blocks - NUM_SCRATCH_BLOCKS) * config.block_size)
         most = min(config.max_step_tokens, backend.max_step_tokens)
-        self._pool = BlockPool(config.num_blocks)
         self._scheduler = Scheduler(
-            config.model_copy(update={"max_step_tokens": most}), self._pool, model=backend.fingerprint,
+            config.model_copy(update={"max_step_tokens": most}), model=backend.fingerprint,
             window=backend.window, grain=backend.grain,
             guess=partial(guess_all, draft) if config.speculation and not backend.has_states else None,
         )  # fmt: skip
         self._choose = Chooser(self._scheduler, self._end, backend.summarize)
-        self._inbox: queue.SimpleQueue[Sequence | Callable[[], object] | None] = queue.SimpleQueue()
+        self.context = min(backend.context, self._scheduler.pool.num_blocks * config.block_size)
+        self._inbox: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
+        """What the engine's thread is to do between two steps."""
         self._num_open = 0
         self.after_step: Callable[[], None] = lambda: None
         """Called from the engine's thread when a step's outputs have been handed out."""
         self._lock = threading.Lock()
-        self._failure: BaseException | None = None
-        self._has_ended = False
+        self._why_ended = ""  # once it is said, nothing comes into the inbox that would wait for an answer
         self._busy_since: float | None = None
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
 
-    def submit(self, request: Request, sink: OutputSink) -> Ticket:
+    def submit(self, request: Request, sink: OutputSink) -> AnyTicket:
         """Queue a request; `sink` is called from the engine's thread. See submit_all."""
         return self.submit_all([request], [sink])[0]
 
-    def submit_all(self, requests: Many[Request], sinks: Many[OutputSink]) -> list[Ticket]:
+    def submit_all(self, requests: Many[Request], sinks: Many[OutputSink]) -> Many[AnyTicket]:
         """Queue requests for the same ids, which are computed once for all of them.
 
         Raises:
@@ -98,15 +76,11 @@ class Engine:
             MainspringError: the engine was closed or has failed.
 
         """
-        first = requests[0]
-        assert all(
-            (each.ids, each.adapter, each.salt) == (first.ids, first.adapter, first.salt) for each in requests
-        )
+        assert len({(each.ids, each.adapter, each.salt) for each in requests}) == 1
         sequences = [self._sequence(request, sink) for request, sink in zip(requests, sinks, strict=True)]
         leader, *sequences[0].followers = sequences
         with self._lock:
-            if self._has_ended:
-                raise MainspringError(f"The engine {self._why_ended()}, so nothing can be asked of it.")
+            self._check_open("asked of")
             if self._num_open + len(sequences) > self._config.max_waiting:
                 raise OverloadedError(
                     f"{self._num_open} requests are open and {self._config.max_waiting} is the limit. Try again in "
@@ -114,14 +88,14 @@ class Engine:
                     retry_after_s=self._retry_s(),
                 )
             self._num_open += len(sequences)
-            self._inbox.put(leader)
-        return [Ticket(self, sequence) for sequence in sequences]
+            self._inbox.put(partial(self._scheduler.add, leader))
+        return sequences
 
     def stats(self) -> EngineStats:
         """What the engine does and holds at this moment."""
         stats = self._scheduler.stats
         stats.num_running, stats.num_waiting = len(self._scheduler.running), len(self._scheduler.waiting)
-        stats.kv_use = self._pool.num_used / max(self._pool.num_blocks, 1)
+        stats.kv_use = self._scheduler.pool.num_used / self._scheduler.pool.num_blocks
         busy_since = self._busy_since
         stats.since_step_s = 0.0 if busy_since is None else time.monotonic() - busy_since
         return stats
@@ -129,45 +103,32 @@ class Engine:
     def between_steps(self, change: Callable[[], None]) -> None:
         """Run `change` in the engine's thread while no step runs, and wait for it (loading an adapter).
 
-        What is under way with an adapter that it takes off ends with an error.
+        What is under way with an adapter that it takes off ends with an error. What is submitted in it is worked on
+        together from its first step on.
         """
         done = Future[None]()
 
         def run() -> None:
             try:
+                self._check_open("changed in")
                 done.set_result(change())
             except BaseException as error:  # noqa: BLE001 - handed to the caller below
                 done.set_exception(error)
 
-        self._inbox.put(run)
-        while not wait([done], 0.5).done:
-            if not self.is_alive():
-                raise MainspringError(f"The engine {self._why_ended()}, so nothing can be changed in it.")
+        with self._lock:
+            self._check_open("changed in")
+            self._inbox.put(run)
         done.result()
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Take no step until the block ends: what is queued in it is worked on together from its first step on."""
-        may_go_on = threading.Event()
-        self._inbox.put(may_go_on.wait)
-        try:
-            yield
-        finally:
-            may_go_on.set()
-
     def is_alive(self) -> bool:
-        return self._thread.is_alive() and self._failure is None
-
-    def wake(self) -> None:
-        self._inbox.put(lambda: None)
+        return not self._why_ended
 
     def close(self) -> None:
         """End all open requests as cancelled, and the thread."""
-        self._inbox.put(None)
+        with self._lock:
+            self._why_ended = self._why_ended or "has been closed"
+        self._inbox.put(lambda: None)  # lest it wait
         self._thread.join()
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *exception: object) -> None:
         self.close()
@@ -193,14 +154,16 @@ class Engine:
         sampling.check(request.sampling)
         if request.adapter is not None and not self._backend.has_adapter(request.adapter):
             raise NotFoundError(f"The adapter {request.adapter} is not loaded. Load it, or ask without it.")
-        if not request.ids:
-            raise ContextLengthError("The prompt is empty; at least one token is needed.")
+        request.check_fits(self.context)
         ids, size = (*request.ids, *request.generated), self._backend.vocab_size
         if not 0 <= min(ids) <= max(ids) < size:
             raise ConfigError(
                 f"The prompt has ids from {min(ids)} to {max(ids)}; the model knows 0 to {size - 1}."
             )
-        request.check_fits(self.context)
+
+    def _check_open(self, what: str) -> None:
+        if self._why_ended:
+            raise MainspringError(f"The engine {self._why_ended}, so nothing can be {what} it.")
 
     def _retry_s(self) -> int:
         """When about a place will be free: the time of as many steps as an answer of average length has."""
@@ -210,64 +173,46 @@ class Engine:
         return min(max(round(stats.last_step_s * done / max(stats.num_steps, 1) * waves), 1), MAX_RETRY_S)
 
     def _run(self) -> None:
+        output = Output(finish_reason="cancelled")
         try:
             while self._take_in():
                 self._drop_ended()
-                if len(self._scheduler.waiting) or self._scheduler.running:
+                if self._scheduler.running or self._scheduler.waiting:
                     self._busy_since = time.monotonic()
                     self._step()
                 self._busy_since = None
                 self.after_step()
         except BaseException as error:  # every open request must hear of it
             logger.exception("The engine has failed; every open request is told, and later ones are refused.")
-            self._failure = error
-        with self._lock:
-            self._has_ended = True  # from here on nothing comes into the inbox that would wait for an answer
-        arrived = [item for item in self._empty_inbox() if isinstance(item, Sequence)]
-        output = Output(finish_reason="cancelled")
-        if self._failure is not None:
-            output = Output(error=f"The engine {self._why_ended()}.")
-        for sequence in [*self._scheduler, *arrived]:
-            for each in (sequence, *sequence.followers):
-                hand_out(each.sink, output)
+            with self._lock:
+                self._why_ended = f"has failed ({type(error).__name__}: {error})"
+            output = Output(error=f"The engine {self._why_ended}.")
+        while not self._inbox.empty():
+            self._inbox.get()()
+        for sequence in self._scheduler:
+            hand_out(sequence.sink, output)
         self.after_step()
 
-    def _empty_inbox(self) -> Iterator[Sequence | Callable[[], object] | None]:
-        while not self._inbox.empty():
-            yield self._inbox.get()
-
-    def _why_ended(self) -> str:
-        if self._failure is None:
-            return "has been closed"
-        return f"has failed ({type(self._failure).__name__}: {self._failure})"
-
     def _take_in(self) -> bool:
-        """Take what has come in, waiting if there is nothing else to do; False when it is time to end."""
-        idle = not (self._scheduler.running or len(self._scheduler.waiting))
-        while idle or not self._inbox.empty():
-            item = self._inbox.get()
-            idle = False
-            if item is None:
-                return False
-            if isinstance(item, Sequence):
-                self._scheduler.add(item)
-            else:
-                item()
-        return True
+        """Do what has come in, waiting if there is nothing else to do; False when it is time to end."""
+        is_idle = not (self._scheduler.running or self._scheduler.waiting)
+        while is_idle or not self._inbox.empty():
+            self._inbox.get()()
+            is_idle = False
+        return not self._why_ended
 
     def _drop_ended(self) -> None:
         """End what was called off, what is too late, and what was for an adapter that has been taken off."""
         now = time.monotonic()
-        for leader in list(self._scheduler):
-            for sequence in (leader, *leader.followers):
-                if sequence.is_cancelled:
-                    self._end(sequence, Output(finish_reason="cancelled"))
-                elif sequence.is_late(now):
-                    limit = sequence.request.deadline_s
-                    late = DeadlineError(f"The reply was not done within its deadline of {limit:g} s.")
-                    self._end(sequence, Output.failed(late))
-                elif (name := sequence.request.adapter) is not None and not self._backend.has_adapter(name):
-                    self._end(sequence, Output(error=f"The adapter {name} has been taken off."))
+        for sequence in list(self._scheduler):
+            if sequence.is_cancelled:
+                self._end(sequence, Output(finish_reason="cancelled"))
+            elif sequence.is_late(now):
+                limit = sequence.request.deadline_s
+                late = DeadlineError(f"The reply was not done within its deadline of {limit:g} s.")
+                self._end(sequence, Output.failed(late))
+            elif (name := sequence.request.adapter) is not None and not self._backend.has_adapter(name):
+                self._end(sequence, Output(error=f"The adapter {name} has been taken off."))
 
     def _step(self) -> None:
         plan = self._scheduler.plan()

@@ -12,31 +12,23 @@ STATE_WINDOW = 1
 class KvLayout:
     """`repeat` query heads share a key-value head. `values_in_keys`: a value is the key's first numbers."""
 
-    num_kv_heads: int
-    repeat: int
-    key_size: int
-    value_size: int
-    values_in_keys: bool
+    num_kv_heads: int = 0
+    repeat: int = 1
+    key_size: int = 0
+    value_size: int = 0
+    values_in_keys: bool = False
 
 
 def kv_layout(mixer: MixerSpec) -> KvLayout:
     if isinstance(mixer, LatentSpec):
         return KvLayout(
-            num_kv_heads=1,
-            repeat=mixer.num_heads,
-            key_size=mixer.kv_rank + mixer.rope_size,
-            value_size=mixer.kv_rank,
+            num_kv_heads=1, repeat=mixer.num_heads, key_size=mixer.cached_numbers, value_size=mixer.kv_rank,
             values_in_keys=True,
-        )
-    if not isinstance(mixer, AttentionSpec):
-        return KvLayout(num_kv_heads=0, repeat=1, key_size=0, value_size=0, values_in_keys=True)
-    return KvLayout(
-        num_kv_heads=mixer.num_kv_heads,
-        repeat=mixer.num_heads // mixer.num_kv_heads,
-        key_size=mixer.head_size,
-        value_size=mixer.head_size,
-        values_in_keys=False,
-    )
+        )  # fmt: skip
+    if isinstance(mixer, AttentionSpec):
+        size, repeat = mixer.head_size, mixer.num_heads // mixer.num_kv_heads
+        return KvLayout(num_kv_heads=mixer.num_kv_heads, repeat=repeat, key_size=size, value_size=size)
+    return KvLayout()
 
 
 def window_of(config: ModelConfig) -> int | None:

@@ -1,7 +1,8 @@
 """Attention over a paged cache, in which a row's bits depend on its own keys and values alone.
 
 Shapes: T tokens of the step, N sequences side by side, R query rows of one key-value head (padded), H heads,
-G key-value heads, K key size, V value size, C keys of one chunk, S slots of the cache (one token each).
+G key-value heads, F heads that share one, K key size, V value size, C keys of one chunk, S slots of the cache
+(one token each).
 
 Keys are read in chunks of a fixed size and joined by an online softmax (arXiv:1805.02867, alg. 3), so the
 length of a sum never depends on how many keys there are. A chunk that a row cannot see adds exact zeros to
@@ -9,9 +10,10 @@ it, so it does not matter how many chunks the neighbors need. Reads beyond a seq
 scratch block.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import NoReturn
 
 import torch
 from torch.nn import functional
@@ -33,9 +35,7 @@ class KvCache:
     Where keys hold the values as their first numbers, the values are a view of them.
     """
 
-    def __init__(
-        self, config: ModelConfig, num_blocks: int, block_size: int, dtype: torch.dtype = torch.float32
-    ) -> None:
+    def __init__(self, config: ModelConfig, num_blocks: int, block_size: int, dtype: torch.dtype) -> None:
         num_slots, self._block_size = num_blocks * block_size, block_size
         self.states = [StateCache(num_blocks) for _ in config.blocks]
         layouts = [kv_layout(block.mixer) for block in config.blocks]
@@ -48,12 +48,9 @@ class KvCache:
         ]
 
     def copy_block(self, source: int, target: int) -> None:
-        size = self._block_size
-        here, there = (slice(block * size, (block + 1) * size) for block in (source, target))
-        for keys_GSK, values_GSV in zip(self.keys, self.values, strict=True):
-            keys_GSK[:, there] = keys_GSK[:, here]
-            if values_GSV.data_ptr() != keys_GSK.data_ptr():
-                values_GSV[:, there] = values_GSV[:, here]
+        for each_GSX in (*self.keys, *self.values):
+            blocks = each_GSX.unflatten(1, (-1, self._block_size))
+            blocks[:, target] = blocks[:, source]
         for states in self.states:
             states.copy(source, target)
 
@@ -94,6 +91,7 @@ class PagedAttend:
     ) -> None:  # fmt: skip
         self._cache, self._slots_T, self._plan = cache, slots_T, plan
         self._groups, self._through = groups, through
+        self.pad = plan.pad
         self._chunks_of: dict[tuple[int, int, int | None], list[Chunk]] = {}
 
     def __call__(
@@ -105,22 +103,21 @@ class PagedAttend:
         keys_GSK[:, self._slots_T] = k_TGK.transpose(0, 1)
         if not scoring.values_in_keys:
             values_GSV[:, self._slots_T] = v_TGV.transpose(0, 1)
-        repeat = q_THK.shape[1] // k_TGK.shape[1]
-        o_THV = q_THK.new_zeros(*q_THK.shape[:2], v_TGV.shape[2])
+        q_TGFK = q_THK.unflatten(1, (len(keys_GSK), -1))
+        repeat = q_TGFK.shape[2]
+        o_TGFV = q_THK.new_zeros(*q_TGFK.shape[:3], v_TGV.shape[2])
         for index, group in enumerate(self._groups):
-            chunks = self._chunks(index, repeat, scoring.window)
-            q_BRK = self._query_rows(q_THK[group.rows_NT], len(keys_GSK)) * scoring.scale
-            o_BRV = _attend_chunks(q_BRK, keys_GSK, values_GSV, chunks, scoring.softcap)
-            o_THV[group.rows_NT] = _token_rows(o_BRV, group.rows_NT.shape[1], len(keys_GSK), repeat)
-        return o_THV
+            kind = (index, repeat, scoring.window)  # all layers of one kind read the same chunks
+            if kind not in self._chunks_of:
+                self._chunks_of[kind] = list(self._chunks(group, repeat, scoring.window))
+            q_GNTFK = q_TGFK[group.rows_NT].permute(2, 0, 1, 3, 4)
+            q_BRK = self._query_rows(q_GNTFK) * scoring.scale
+            o_BRV = _attend_chunks(q_BRK, keys_GSK, values_GSV, self._chunks_of[kind], scoring.softcap)
+            o_GNTFV = o_BRV[:, : group.rows_NT.shape[1] * repeat].reshape(*q_GNTFK.shape[:4], -1)
+            o_TGFV[group.rows_NT] = o_GNTFV.permute(1, 2, 0, 3, 4)
+        return o_TGFV.flatten(1, 2)
 
-    def cross(
-        self,
-        layer: int,
-        q_THK: torch.Tensor,
-        source: Callable[[], tuple[torch.Tensor, torch.Tensor]],
-        scoring: Scoring,
-    ) -> torch.Tensor:
+    def cross(self, *_: object, **__: object) -> NoReturn:
         raise AssertionError("models with an encoder do not come into the engine; serves() keeps them out")
 
     def runs(self, layer: int) -> Iterator[Run]:
@@ -129,32 +126,21 @@ class PagedAttend:
             state = states.read(each.before)
             yield Run(each.rows_R, len(each.before), each.length, state, partial(states.keep, each.after))
 
-    def pad(self, num_rows: int) -> int:
-        return self._plan.pad(num_rows)
-
-    def _query_rows(self, q_NTHK: torch.Tensor, num_kv_heads: int) -> torch.Tensor:
+    def _query_rows(self, q_GNTFK: torch.Tensor) -> torch.Tensor:
         """The heads that share a key-value head as rows of one product, padded; B = G * N."""
-        repeat = q_NTHK.shape[2] // num_kv_heads
-        num_rows = q_NTHK.shape[1] * repeat
-        q_GNTRK = q_NTHK.unflatten(2, (num_kv_heads, -1)).permute(2, 0, 1, 3, 4)
-        q_BRK = q_GNTRK.reshape(-1, num_rows, q_NTHK.shape[3])
-        return functional.pad(q_BRK, (0, 0, 0, self._padded(num_rows, repeat) - num_rows))
+        q_BRK = q_GNTFK.flatten(2, 3).flatten(0, 1)
+        num_rows = self._padded(q_BRK.shape[1], q_GNTFK.shape[3])
+        return functional.pad(q_BRK, (0, 0, 0, num_rows - q_BRK.shape[1]))
 
     def _padded(self, num_rows: int, repeat: int) -> int:
         return self._plan.limit * repeat if self._plan.is_fixed else self._plan.pad(num_rows)
 
-    def _chunks(self, index: int, repeat: int, window: int | None) -> list[Chunk]:
-        """What all layers of one kind read of the cache.
+    def _chunks(self, group: Group, repeat: int, window: int | None) -> Iterator[Chunk]:
+        """What is read of the cache.
 
         Rows stand in the order of their positions, so the rows that cannot see a chunk yet come first and are
         left out; chunks that no row sees any more are left out as well.
         """
-        key = (index, repeat, window)
-        if key not in self._chunks_of:
-            self._chunks_of[key] = list(self._make_chunks(self._groups[index], repeat, window))
-        return self._chunks_of[key]
-
-    def _make_chunks(self, group: Group, repeat: int, window: int | None) -> Iterator[Chunk]:
         last_NR = group.last_NT.repeat_interleave(repeat, dim=1)
         num_rows = self._padded(last_NR.shape[1], repeat)
         multiple = num_rows if self._plan.is_fixed else self._plan.multiple
@@ -173,20 +159,10 @@ class PagedAttend:
             yield Chunk(slots, first, hidden_NRC if hidden_NRC.any() else None)
 
 
-def _token_rows(o_BRV: torch.Tensor, num_tokens: int, num_kv_heads: int, repeat: int) -> torch.Tensor:
-    """From rows of products back to heads of every token, padding left out."""
-    rows = o_BRV[:, : num_tokens * repeat]
-    o_GNTRV = rows.reshape(num_kv_heads, -1, num_tokens, repeat, o_BRV.shape[2])
-    return o_GNTRV.permute(1, 2, 0, 3, 4).flatten(2, 3)
-
-
 def _attend_chunks(
-    q_BRK: torch.Tensor,
-    keys_GSK: torch.Tensor,
-    values_GSV: torch.Tensor,
-    chunks: list[Chunk],
-    softcap: float | None,
-) -> torch.Tensor:
+    q_BRK: torch.Tensor, keys_GSK: torch.Tensor, values_GSV: torch.Tensor,
+    chunks: list[Chunk], softcap: float | None,
+) -> torch.Tensor:  # fmt: skip
     """Online softmax over chunks of keys; a row that sees nothing of a chunk passes it unchanged."""
     batch, num_rows, _ = q_BRK.shape
     best_BR1 = q_BRK.new_full((batch, num_rows, 1), LOWEST)

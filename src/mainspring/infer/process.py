@@ -37,7 +37,7 @@ class _DiedError(MainspringError):
 
 
 class RemoteTicket:
-    """A request in the other process; see engine.Ticket. `launch`: the newest start that took it; 0: none has."""
+    """A request in the other process; see base.AnyTicket. `launch`: the newest start that took it; 0: none has."""
 
     def __init__(self, owner: "EngineProcess", number: int, request: Request, sink: OutputSink) -> None:
         self._owner, self.number, self.request, self.sink = owner, number, request, sink

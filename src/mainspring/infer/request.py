@@ -103,7 +103,9 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         return stop_ids if self.sampling.ignore_end else (*self.end_ids, *stop_ids)
 
     def check_fits(self, context: int) -> None:
-        """Raise ContextLengthError where the ids and what may follow do not fit."""
+        """Raise ContextLengthError where there are no ids, or they and what may follow do not fit."""
+        if not self.ids:
+            raise ContextLengthError("The prompt is empty; at least one token is needed.")
         wanted = len(self.ids) + self.sampling.max_tokens
         if wanted > context:
             raise ContextLengthError(
@@ -162,10 +164,10 @@ def hand_out(sink: OutputSink, output: Output) -> bool:
 class Sequence:
     """A request in the scheduler: all its ids so far, how many have keys and values, and where those lie.
 
-    `names` are those of the full blocks that `ids` make, as far as they were asked for; `num_named` blocks are
-    known to the pool by them. `num_told` ids of the prompt have been scored for who asked for it. `followers` are
-    requests for the same ids that take over what this one computes of them. `guess` are the ids that the next step
-    may check behind those that there are, `pace` is that of whoever guessed them.
+    Who asked holds it as a ticket (base.AnyTicket). `names` are those of the full blocks that `ids` make, as far as
+    they were asked for. `num_told` ids of the prompt have been scored for who asked for it. `followers` are requests
+    for the same ids that take over what this one computes of them. `guess` are the ids that the next step may check
+    behind those that there are, `pace` is that of whoever guessed them.
     """
 
     request: Request
@@ -183,7 +185,6 @@ class Sequence:
     num_cached: int = 0
     num_passed: int = 0
     num_told: int = 0
-    num_named: int = 0
     num_dropped: int = 0
     blocks: list[int] = field(default_factory=list)
     names: list[bytes] = field(default_factory=list)
@@ -217,6 +218,10 @@ class Sequence:
             self.seen.add(token_id)
         if self.grammar is not None:
             self.grammar.accept(token_id)
+
+    def cancel(self) -> None:
+        """End after the running step; the slot is free in the next one."""
+        self.is_cancelled = True  # an engine that has open requests goes from step to step and will see it
 
     def is_late(self, now: float) -> bool:
         return self.request.deadline_s is not None and now - self.arrived > self.request.deadline_s

@@ -52,22 +52,26 @@ class Scheduler:
     """`model` names the weights in the cache; for `window` and `grain` see Backend."""
 
     def __init__(
-        self, config: EngineConfig, pool: BlockPool, *, model: str = "", window: int | None = None,
-        grain: int = 1, guess: Guess | None = None,
+        self, config: EngineConfig, *, model: str = "", window: int | None = None, grain: int = 1,
+        guess: Guess | None = None,
     ) -> None:  # fmt: skip
-        self._config, self._pool, self._model, self._window = config, pool, model, window
+        self._config, self._model, self._window = config, model, window
+        self._size = config.block_size
         self._guess = guess or (lambda *_: None)
+        self.pool = BlockPool(config.num_blocks)
         self.waiting = Waiting()
         self.running: list[Sequence] = []
         self.tempo = Tempo(config.max_slowdown, grain)
         self.stats = EngineStats()
 
     def __iter__(self) -> Iterator[Sequence]:
-        """All open sequences, those that follow others aside."""
-        return itertools.chain(self.running, self.waiting)
+        """All open sequences, those that follow another behind it."""
+        for leader in itertools.chain(self.running, self.waiting):
+            yield leader
+            yield from leader.followers
 
     def add(self, sequence: Sequence) -> None:
-        self.waiting.add(sequence, iter(self.running))
+        self.waiting.add(sequence, self.running)
 
     def remove(self, sequence: Sequence) -> None:
         """Forget a sequence that ended; its blocks stay findable until they are needed.
@@ -75,16 +79,12 @@ class Scheduler:
         Those that waited for its prompt wait for themselves now.
         """
         self._give_up_blocks(sequence)
-        if sequence in self.running:
-            self.running.remove(sequence)
-        elif sequence in self.waiting:
-            self.waiting.remove(sequence)
-        else:
-            next(each for each in self if sequence in each.followers).followers.remove(sequence)
+        places = itertools.chain((self.running, self.waiting), (each.followers for each in self))
+        next(place for place in places if sequence in place).remove(sequence)
         if sequence.followers:
-            heir, *rest = sequence.followers
-            heir.followers, sequence.followers = rest, []
-            self.waiting.put_back(heir)
+            heir, *heir.followers = sequence.followers
+            sequence.followers = []
+            self.waiting.append(heir)
 
     def plan(self) -> Plan:
         """The next step: those who decode, then prompts that have begun, then as many waiting ones as fit."""
@@ -109,7 +109,7 @@ class Scheduler:
             known = len(work.ids) - work.num_drafts
             num_prompt += known if known > 1 or not work.num_scored else 0
             num_drafts += work.num_drafts
-            self.waiting.served(work.sequence, known)
+            self.waiting.num_served[work.sequence.request.tenant] += known
             self.computed(work.sequence, known)
         num_decoding = plan.num_tokens - num_prompt - num_drafts
         self.tempo.note(num_decoding, num_drafts, num_prompt, seconds)
@@ -119,12 +119,11 @@ class Scheduler:
 
     def computed(self, sequence: Sequence, num_tokens: int) -> None:
         """So many more of a sequence's ids have keys and values; full blocks get their names."""
+        start = sequence.num_computed
         sequence.num_computed += num_tokens
-        if self._config.prefix_cache:
-            for index in range(sequence.num_named, sequence.num_computed // self._config.block_size):
-                if sequence.blocks[index] != SCRATCH:
-                    self._pool.name(sequence.blocks[index], self._name(sequence, index))
-                sequence.num_named = index + 1
+        names = self._names(sequence, start, sequence.num_computed)
+        for index, name in enumerate(names, start // self._size):
+            self.pool.name(sequence.blocks[index], name)
         self._drop_unseen(sequence)
 
     def fork(self, sequence: Sequence) -> list[Sequence]:
@@ -132,21 +131,25 @@ class Scheduler:
         room = self._config.max_running - len(self.running)
         going, left = sequence.followers[:room], sequence.followers[room:]
         sequence.followers = []
-        num_blocks = -(-sequence.num_computed // self._config.block_size)
+        num_blocks = -(-sequence.num_computed // self._size)
         for follower in going:
             follower.blocks, follower.names = sequence.blocks[:num_blocks], list(sequence.names)
-            self._pool.share(follower.blocks)
+            self.pool.share(follower.blocks)
             follower.num_computed = follower.num_cached = sequence.num_computed
-            follower.num_named, follower.num_dropped = sequence.num_named, sequence.num_dropped
-            self.running.append(follower)
-        for follower in left:
-            self.waiting.put_back(follower)
+        self.running += going
+        self.waiting += left
         return going
 
     def _go_on(self, sequence: Sequence, plan: Plan, most: int) -> None:
+        """Plan the next ids of one that runs; if it needs room, the least of those without work yet goes to wait."""
         budget = most - plan.num_tokens
-        if budget > 0 and sequence in self.running:
-            self._work(sequence, plan, budget)
+        while budget > 0 and sequence in self.running and not self._work(sequence, plan, budget):
+            busy = {work.sequence for work in plan.works}
+            victim = next(each for each in reversed(self.running) if each not in busy)
+            self.running.remove(victim)
+            self._give_up_blocks(victim)
+            self.waiting.append(victim)
+            self.stats.num_preemptions += 1
 
     def _work(self, sequence: Sequence, plan: Plan, budget: int) -> bool:
         """Plan the next ids of a sequence, if there is room for their keys and values."""
@@ -154,20 +157,19 @@ class Scheduler:
         if sequence.wants_prompt:
             budget = min(budget, MAX_SCORED)
         known = sequence.ids[start : start + min(budget, lacking)]
-        is_complete = len(known) == lacking
         # With followers nothing is guessed: a block that guesses fill is found by its name, yet they write into it.
         drafts = sequence.guess[: budget - 1] if lacking == 1 and not sequence.followers else []
-        sequence.guess = []
-        if not self._make_room(sequence, len(known) + len(drafts), plan):
+        if not self._grow(sequence, len(known) + len(drafts), plan):
             return False
-        scored = len(known) if sequence.wants_prompt else 1 if is_complete else 0
-        self._own_first_block(sequence, plan)
+        sequence.guess = []
+        scored = len(known) if sequence.wants_prompt else int(len(known) == lacking)
         plan.works.append(Work(sequence, (*known, *drafts), scored + len(drafts), len(drafts)))
-        plan.coming.update(self._full_names(sequence, start + len(known)))
+        if lacking > 1:
+            plan.coming.update(self._names(sequence, start, start + len(known)))
         return True
 
     def _let_in(self, plan: Plan, most: int) -> None:
-        if not len(self.waiting) or len(self.running) >= self._config.max_running:
+        if not self.waiting or len(self.running) >= self._config.max_running:
             return
         for sequence in self.waiting.order(self._num_found):
             if plan.num_tokens >= most or len(self.running) >= self._config.max_running:
@@ -177,100 +179,60 @@ class Scheduler:
                 continue
             self._reuse_prefix(sequence)
             missing = self._num_missing(sequence, sequence.num_lacking)
-            must_wait = plan.works and missing > self._pool.num_available
+            must_wait = plan.works and missing > self.pool.num_available
             if must_wait or not self._work(sequence, plan, most - plan.num_tokens):
                 self._give_up_blocks(sequence)
-                self.waiting.need(sequence)
+                self.waiting.first_in_need = sequence
                 break
             self.waiting.remove(sequence)
             self.running.append(sequence)
 
-    def _make_room(self, sequence: Sequence, num_tokens: int, plan: Plan) -> bool:
-        """Grow; if one that runs needs it, the least of those without work yet goes back to wait."""
-        while not self._grow(sequence, num_tokens):
-            if sequence not in self.running:
-                return False
-            busy = {id(work.sequence) for work in plan.works}
-            victim = next((each for each in reversed(self.running) if id(each) not in busy), sequence)
-            self.running.remove(victim)
-            self._give_up_blocks(victim)
-            self.waiting.put_back(victim)
-            self.stats.num_preemptions += 1
-            if victim is sequence:
-                return False
-        return True
-
-    def _grow(self, sequence: Sequence, num_tokens: int) -> bool:
-        missing = self._num_missing(sequence, num_tokens)
-        if missing + self._shares_first(sequence) > self._pool.num_available:
+    def _grow(self, sequence: Sequence, num_tokens: int, plan: Plan) -> bool:
+        """Take the blocks that are missing, and one for a copy if the first to write to is shared (copy on write)."""
+        blocks, first = sequence.blocks, sequence.num_computed // self._size
+        is_shared = first < len(blocks) and self.pool.is_shared(blocks[first])
+        taken = self.pool.take(self._num_missing(sequence, num_tokens) + is_shared)
+        if taken is None:
             return False
-        for _ in range(missing):
-            block = self._pool.take()
-            assert block is not None
-            sequence.blocks.append(block)
+        if is_shared:
+            plan.copies.append((blocks[first], taken[-1]))
+            self.pool.release([blocks[first]])
+            blocks[first] = taken.pop()
+        blocks += taken
         return True
 
     def _num_missing(self, sequence: Sequence, num_tokens: int) -> int:
-        return -(-(sequence.num_computed + num_tokens) // self._config.block_size) - len(sequence.blocks)
-
-    def _shares_first(self, sequence: Sequence) -> bool:
-        """Whether the block that is written to next belongs to others as well."""
-        index = sequence.num_computed // self._config.block_size
-        return index < len(sequence.blocks) and self._pool.is_shared(sequence.blocks[index])
-
-    def _own_first_block(self, sequence: Sequence, plan: Plan) -> None:
-        """Copy on write."""
-        if self._shares_first(sequence):
-            index = sequence.num_computed // self._config.block_size
-            shared, own = sequence.blocks[index], self._pool.take()
-            assert own is not None, "_grow has kept one free"
-            plan.copies.append((shared, own))
-            self._pool.release([shared])
-            sequence.blocks[index] = own
+        needed = -(-(sequence.num_computed + num_tokens) // self._size)
+        return max(needed - len(sequence.blocks), 0)  # wrong guesses leave too many
 
     # --- prefixes ---------------------------------------------------------------------------------------
 
-    def _name(self, sequence: Sequence, index: int) -> bytes:
-        """The name of a sequence's full block."""
-        size, names = self._config.block_size, sequence.names
-        while len(names) <= index:
-            request, start = sequence.request, len(names) * size
-            parent = names[-1] if names else root(self._model, request.adapter, request.salt)
-            names.append(chain(parent, sequence.ids[start : start + size]))
-        return names[index]
+    def _names(self, sequence: Sequence, start: int, end: int) -> Iterator[bytes]:
+        """The names of the blocks that a sequence's ids from `start` to `end` fill, made as they are asked for."""
+        names, request = sequence.names, sequence.request
+        for index in range(start // self._size, end // self._size if self._config.prefix_cache else 0):
+            if index == len(names):
+                parent = names[-1] if names else root(self._model, request.adapter, request.salt)
+                names.append(chain(parent, sequence.ids[index * self._size : (index + 1) * self._size]))
+            yield names[index]
 
-    def _full_names(self, sequence: Sequence, end: int) -> list[bytes]:
-        """Names of the prompt's blocks that are full once `end` ids are computed."""
-        if not self._config.prefix_cache or sequence.num_lacking == 1:
-            return []
-        size = self._config.block_size
-        return [self._name(sequence, index) for index in range(sequence.num_computed // size, end // size)]
-
-    def _num_reusable(self, sequence: Sequence) -> int:
-        """Full blocks that may come from the cache: at least one id is left to compute."""
-        if not self._config.prefix_cache or sequence.wants_prompt:
-            return 0
-        return (len(sequence.ids) - 1) // self._config.block_size
+    def _reusable(self, sequence: Sequence) -> Iterator[bytes]:
+        """Names of full blocks that may come from the cache: at least one id is left to compute."""
+        return self._names(sequence, 0, 0 if sequence.wants_prompt else len(sequence.ids) - 1)
 
     def _num_found(self, sequence: Sequence) -> int:
-        most = self._num_reusable(sequence)
-        return next((i for i in range(most) if not self._pool.has(self._name(sequence, i))), most)
+        return sum(1 for _ in itertools.takewhile(self.pool.has, self._reusable(sequence)))
 
     def _is_coming(self, sequence: Sequence, plan: Plan) -> bool:
         """Whether this very step computes the first block that a waiting sequence lacks; then it waits for it."""
-        found = self._num_found(sequence)
-        return found < self._num_reusable(sequence) and self._name(sequence, found) in plan.coming
+        lacking = itertools.dropwhile(self.pool.has, self._reusable(sequence))
+        return next(lacking, None) in plan.coming
 
     def _reuse_prefix(self, sequence: Sequence) -> None:
         """Take the blocks that others computed for the same ids."""
-        most, size = self._num_reusable(sequence), self._config.block_size
-        for index in range(most):
-            block = self._pool.find(self._name(sequence, index))
-            if block is None:
-                break
-            sequence.blocks.append(block)
-        sequence.num_named = len(sequence.blocks)
-        sequence.num_computed = len(sequence.blocks) * size
+        known = itertools.takewhile(self.pool.has, self._reusable(sequence))
+        sequence.blocks = [self.pool.find(name) for name in known]
+        sequence.num_computed = len(sequence.blocks) * self._size
         sequence.num_cached = max(sequence.num_cached, sequence.num_computed)
         self.stats.prefix_queries += len(sequence.ids)
         self.stats.prefix_hits += sequence.num_computed
@@ -279,13 +241,14 @@ class Scheduler:
         """Give back the blocks that no layer looks at any more; their ids stay findable until they are needed."""
         if self._window is None or sequence.followers:
             return
-        first = max(sequence.num_computed - self._window, 0) // self._config.block_size
+        first = max(sequence.num_computed - self._window, 0) // self._size
         for index in range(sequence.num_dropped, first):
-            self._pool.release([sequence.blocks[index]])
+            self.pool.release([sequence.blocks[index]])
             sequence.blocks[index] = SCRATCH
-        sequence.num_dropped = max(first, sequence.num_dropped)
+        sequence.num_dropped = first
 
     def _give_up_blocks(self, sequence: Sequence) -> None:
-        self._pool.release(sequence.blocks)
-        sequence.blocks = []
-        sequence.num_computed = sequence.num_named = sequence.num_dropped = 0
+        """Nothing of it is computed any more, so nothing can be guessed behind that."""
+        self.pool.release(sequence.blocks)
+        sequence.blocks, sequence.guess = [], []
+        sequence.num_computed = sequence.num_dropped = 0

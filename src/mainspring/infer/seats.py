@@ -11,7 +11,6 @@ from mainspring.adapt import base as adapters
 from mainspring.adapt import lora, store
 from mainspring.adapt.lora import LoraPair
 from mainspring.errors import ConfigError, MainspringError, WeightsError
-from mainspring.infer.backends.base import Backend
 from mainspring.infer.backends.live import Live
 from mainspring.infer.backends.native import Native
 from mainspring.infer.backends.torch_eager import TorchEager
@@ -21,6 +20,7 @@ from mainspring.infer.kernel_plan import KernelPlan
 from mainspring.infer.kernels import linears_agree
 from mainspring.infer.packed import pack_model
 from mainspring.infer.request import EngineConfig
+from mainspring.models.config import ModelConfig
 from mainspring.models.load import load, read_config
 from mainspring.models.model import Model
 from mainspring.tokenizer.base import Tokenizer
@@ -40,14 +40,11 @@ class TorchSeat:
         self, folder: Path, reference: str, plan: Callable[[Model], KernelPlan], config: EngineConfig
     ) -> None:
         self.model = load(folder).requires_grad_(False)
-        _check_served(self.model, reference)
-        _check_room(self.model, reference, config)
+        _check_served(self.model.config, reference, config)
         self.plan = plan(self.model)
         pack_model(self.model, self.plan.packed)
-        weights = adapters.base_fingerprint(self.model)
-        self.backend: Backend = TorchEager(
-            self.model, self.plan, config, fingerprint=f"{weights}-{self.plan.fingerprint}"
-        )
+        fingerprint = f"{adapters.base_fingerprint(self.model)}-{self.plan.fingerprint}"
+        self.backend = TorchEager(self.model, self.plan, config, fingerprint=fingerprint)
 
     def take(self, engine: Engine, reference: str, folder: Path) -> None:
         """Put an adapter on the weights while the engine runs.
@@ -73,21 +70,15 @@ class NativeSeat:
     """Weights packed for the native step, outside of torch; adapters are copied to them."""
 
     def __init__(self, folder: Path, reference: str, config: EngineConfig) -> None:
-        self._folder, self._reference = folder, reference
-        why_not = Native.serves(read_config(folder))
-        if why_not is not None:
+        self._folder = folder
+        if (why_not := Native.serves(read_config(folder))) is not None:
             raise WeightsError(
                 f"The native step cannot run {reference}: {why_not}. Set engine.backend=torch_eager, which can."
             )
-        self._native = Native.load(folder, config)
-        self.backend: Backend = self._native
+        self.backend = Native.load(folder, config)
         self.plan = KernelPlan(
-            multiple=1,
-            limit=config.max_step_tokens,
-            machine=self._native.fingerprint,
-            torch="none",
-            threads=0,
-        )
+            multiple=1, limit=config.max_step_tokens, machine=self.backend.fingerprint, torch="none", threads=0,
+        )  # fmt: skip
 
     @property
     def model(self) -> Model:
@@ -98,10 +89,10 @@ class NativeSeat:
         model = self.model
         store.load(model, folder, reference)
         factors = _factors(model, reference)
-        engine.between_steps(lambda: self._native.load_adapter(reference, factors))
+        engine.between_steps(lambda: self.backend.load_adapter(reference, factors))
 
     def drop(self, engine: Engine, reference: str) -> None:
-        engine.between_steps(lambda: self._native.drop_adapter(reference))
+        engine.between_steps(lambda: self.backend.drop_adapter(reference))
 
 
 def open_draft(folder: Path, reference: str, tokenizer: Tokenizer, config: EngineConfig) -> DraftModel | None:
@@ -153,20 +144,20 @@ def _factors(model: Model, reference: str) -> dict[str, LoraPair]:
         ) from error
 
 
-def _check_room(model: Model, reference: str, config: EngineConfig) -> None:
-    """Every block keeps the states behind it; where those are large, blocks must be few and long."""
-    needed = FP32_BYTES * config.num_blocks * sum(block.mixer.state_numbers for block in model.config.blocks)
+def _check_served(model: ModelConfig, reference: str, config: EngineConfig) -> None:
+    """See that the engine can generate with a model, and that the machine holds its states.
+
+    Every block keeps the states behind it; where those are large, blocks must be few and long.
+    """
+    if not model.is_served:
+        raise WeightsError(
+            f"{reference} is a {model.family} model that the engine does not generate with: it "
+            "serves language models whose layers look back, and know no distances. Ask another model."
+        )
+    needed = FP32_BYTES * config.num_blocks * sum(block.mixer.state_numbers for block in model.blocks)
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > there / 2:
         raise ConfigError(
             f"The states of {reference} at {config.num_blocks} blocks take {needed / 1e9:,.1f} GB, and there are "
             f"{there / 1e9:,.1f} GB of memory. Set fewer and longer blocks: engine.num_blocks and engine.block_size."
-        )
-
-
-def _check_served(model: Model, reference: str) -> None:
-    if not model.config.is_served:
-        raise WeightsError(
-            f"{reference} is a {model.config.family} model that the engine does not generate with: it "
-            "serves language models whose layers look back, and know no distances. Ask another model."
         )

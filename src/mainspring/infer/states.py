@@ -7,8 +7,10 @@ those of the blocks (snapshots at block borders; arXiv:2411.19379 instead keeps 
 Shapes: R rows of a round (B sequences of L tokens).
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
@@ -57,43 +59,37 @@ class Round:
     after: list[int]
 
 
-@dataclass(slots=True)
-class _Place:
-    """How far a work has come: its next row of the step and position of its sequence, and how many are left."""
+class _Piece(NamedTuple):
+    """Tokens of one sequence in a round: their first row of the step, and the blocks as in Round."""
 
-    work: Work
     row: int
-    position: int
-    left: int
+    length: int
+    before: int
+    after: int
 
 
 def rounds(works: Sequence[Work], block_size: int, chunk: int) -> Iterator[Round]:
     """All tokens of a step, at most `chunk` of a sequence at a time, and none across a block's border."""
-    going: list[_Place] = []
-    row = 0
-    for work in works:
-        going.append(_Place(work, row, work.sequence.num_computed, len(work.ids)))
-        row += len(work.ids)
-    while going:
-        together: dict[int, list[_Place]] = {}
-        for place in going:
-            length = min(chunk, block_size - place.position % block_size, place.left)
-            together.setdefault(length, []).append(place)
-        for length, places in together.items():
-            for start in range(0, len(places), STATE_ROWS):
-                yield _round(places[start : start + STATE_ROWS], length, block_size)
-        going = [place for place in going if place.left]
+    first_rows = itertools.accumulate((len(work.ids) for work in works), initial=0)
+    cut = [_pieces(work, row, block_size, chunk) for work, row in zip(works, first_rows, strict=False)]
+    for pieces in itertools.zip_longest(*cut):
+        together: dict[int, list[_Piece]] = {}
+        for piece in filter(None, pieces):
+            together.setdefault(piece.length, []).append(piece)
+        for length, equal in together.items():
+            for start in range(0, len(equal), STATE_ROWS):
+                rows, _, before, after = map(list, zip(*equal[start : start + STATE_ROWS], strict=True))
+                rows_BL = torch.tensor(rows).unsqueeze(1) + torch.arange(length)
+                yield Round(rows_R=rows_BL.flatten(), length=length, before=before, after=after)
 
 
-def _round(places: list[_Place], length: int, block_size: int) -> Round:
-    rows_BL = torch.tensor([place.row for place in places]).unsqueeze(1) + torch.arange(length)
-    before = [
-        place.work.sequence.blocks[(place.position - 1) // block_size] if place.position else SCRATCH
-        for place in places
-    ]
-    for place in places:
-        place.row += length
-        place.position += length
-        place.left -= length
-    after = [place.work.sequence.blocks[(place.position - 1) // block_size] for place in places]
-    return Round(rows_R=rows_BL.flatten(), length=length, before=before, after=after)
+def _pieces(work: Work, row: int, block_size: int, chunk: int) -> Iterator[_Piece]:
+    """A work's tokens, one piece behind the other; `row` is its first of the step."""
+    blocks, position = work.sequence.blocks, work.sequence.num_computed
+    end = position + len(work.ids)
+    before = blocks[(position - 1) // block_size] if position else SCRATCH
+    while position < end:
+        length = min(chunk, block_size - position % block_size, end - position)
+        after = blocks[position // block_size]
+        yield _Piece(row, length, before, after)
+        row, position, before = row + length, position + length, after

@@ -6,67 +6,51 @@ first, arXiv:2312.07104, sec. 3), then the oldest. A request that was passed ove
 longer prefixes any more.
 """
 
-from collections.abc import Callable, Iterator
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable
 
 from mainspring.infer.request import Sequence
 
 MAX_PASSED = 64
 
 
-class Waiting:
-    """The queue and the tenants' accounts."""
+class Waiting(list[Sequence]):
+    """The requests that wait, in no order, and the tenants' accounts: how many tokens each was served.
+
+    Those that were let in before are put back by `append`; their place among their equals is by their age.
+    """
 
     def __init__(self) -> None:
-        self._sequences: list[Sequence] = []
-        self._served: dict[str, float] = {}
-        self._first_in_need: Sequence | None = None
+        super().__init__()
+        self.num_served: Counter[str] = Counter()
+        self.first_in_need: Sequence | None = None
+        """Lacked room: it comes next among its priority, lest small ones starve a large one."""
 
-    def __len__(self) -> int:
-        return len(self._sequences)
-
-    def __iter__(self) -> Iterator[Sequence]:
-        return iter(self._sequences)
-
-    def add(self, sequence: Sequence, active: Iterator[Sequence]) -> None:
+    def add(self, sequence: Sequence, active: Iterable[Sequence]) -> None:
         """Queue a request; a tenant that comes back starts level with those who are `active`, not with credit."""
         tenant = sequence.request.tenant
-        others = {each.request.tenant for each in (*self._sequences, *active)}
+        others = {each.request.tenant: self.num_served[each.request.tenant] for each in (*self, *active)}
         if tenant not in others:
-            least = min((self._served.get(each, 0.0) for each in others), default=0.0)
-            self._served = {each: self._served.get(each, 0.0) for each in others} | {
-                tenant: max(self._served.get(tenant, 0.0), least)
-            }
-        self._sequences.append(sequence)
-
-    def put_back(self, sequence: Sequence) -> None:
-        """A request that was let in before; its place among its equals is by its age."""
-        self._sequences.append(sequence)
+            start = max(self.num_served[tenant], min(others.values(), default=0))
+            self.num_served = Counter({**others, tenant: start})
+        self.append(sequence)
 
     def remove(self, sequence: Sequence) -> None:
-        self._sequences.remove(sequence)
-        if sequence is self._first_in_need:
-            self._first_in_need = None
-
-    def served(self, sequence: Sequence, num_tokens: int) -> None:
-        tenant = sequence.request.tenant
-        self._served[tenant] = self._served.get(tenant, 0.0) + num_tokens
-
-    def need(self, sequence: Sequence) -> None:
-        """Say that this one lacked room: it comes next among its priority, lest small ones starve a large one."""
-        self._first_in_need = sequence
+        super().remove(sequence)
+        if sequence is self.first_in_need:
+            self.first_in_need = None
 
     def order(self, num_found: Callable[[Sequence], int]) -> list[Sequence]:
         """All that wait, the next first; `num_found` says how many blocks of a prompt are there already."""
 
-        def rank(sequence: Sequence) -> tuple[float, bool, float, bool, int, float]:
-            is_old = sequence.num_passed >= MAX_PASSED
+        def rank(sequence: Sequence) -> tuple[int, bool, int, float, float]:
             return (
                 -sequence.request.priority,
-                sequence is not self._first_in_need,
-                self._served.get(sequence.request.tenant, 0.0),
-                not is_old,
-                0 if is_old else -num_found(sequence),
+                sequence is not self.first_in_need,
+                self.num_served[sequence.request.tenant],
+                -num_found(sequence) if sequence.num_passed < MAX_PASSED else -math.inf,
                 sequence.arrived,
             )
 
-        return sorted(self._sequences, key=rank)
+        return sorted(self, key=rank)

@@ -14,7 +14,7 @@ import msgspec
 
 from mainspring import device
 from mainspring.infer import wire
-from mainspring.infer.engine import Ticket
+from mainspring.infer.base import AnyTicket
 from mainspring.infer.host import Host
 from mainspring.infer.kernel_plan import KernelPlan
 from mainspring.infer.kernels import probe
@@ -28,7 +28,7 @@ class Worker:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._lock = threading.Lock()  # the engine's thread and the reading one both send
-        self._open: dict[int, Ticket] = {}
+        self._open: dict[int, AnyTicket] = {}
         self._given: list[wire.Piece] = []  # by the step that is under way
         start = wire.Start.model_validate_json(connection.recv_bytes())
 

@@ -71,10 +71,13 @@ def sample(
     config = _engine_config(asks, max_tokens, at_once)
     receivers = [_Receiver() for _ in asks]
     with Engine(Live(model, config), config) as engine:
-        with engine.held():
+
+        def ask_all() -> None:
             for ask, receiver in zip(asks, receivers, strict=True):
                 sampling = Sampling(temperature=temperature, max_tokens=max_tokens, seed=ask.seed)
                 engine.submit(Request(ids=ask.ids, sampling=sampling, end_ids=tuple(end_ids)), receiver)
+
+        engine.between_steps(ask_all)
         return [receiver.wait() for receiver in receivers]
 
 

@@ -117,7 +117,7 @@ def test_the_plain_cache_stores_a_latent_and_one_rotated_key_a_token():
 
 def test_the_engines_cache_stores_a_latent_and_one_rotated_key_a_token_and_layer():
     config = family("deepseek_v3").tiny()
-    cache = KvCache(config, 10, 10)
+    cache = KvCache(config, 10, 10, torch.float32)
     expected = 100 * sum(block.mixer.cached_numbers for block in config.blocks)
     assert num_stored([*cache.keys, *cache.values]) == expected == 100 * 3 * (32 + 8)
 
