@@ -17,7 +17,7 @@ from mainspring.errors import ConfigError
 from mainspring.infer.layout import window_of
 from mainspring.infer.native.build import build
 from mainspring.infer.native.packing import FolderSource, Packing, Source, of_model
-from mainspring.infer.native.structs import ACTIVATIONS, LANES, NO_ADAPTER, Batch, Library, Sizes
+from mainspring.infer.native.structs import ACTIVATIONS, LANES, NO_ADAPTER, SUMMARY, Batch, Library, Sizes
 from mainspring.infer.request import EngineConfig, NativeSettings
 from mainspring.infer.sampling import Summary
 from mainspring.infer.scheduler import Work
@@ -123,7 +123,7 @@ class Native:
         }
         held = {name: np.asarray(values, dtype=np.int32) for name, values in arrays.items()}
         batch = Batch(
-            num_rows=int(starts[-1]), num_works=len(works), num_scored=len(scored), scores=scores_NV.data_ptr(),
+            num_works=len(works), num_scored=len(scored), scores=scores_NV.data_ptr(),
             **{name: values.ctypes.data for name, values in held.items()},
         )  # fmt: skip
         self._library.call("step", batch)
@@ -131,12 +131,10 @@ class Native:
 
     def summarize(self, scores_NV: torch.Tensor, places: Sequence[int]) -> Summary:
         """See Backend.summarize; `scores_NV` as `step` returned it."""
-        count = len(places)
-        rows_N, best_N = np.asarray(places, np.int32), np.empty(count, np.int32)
-        log_sums_N, entropies_N = np.empty(count), np.empty(count)
-        found = (best_N, log_sums_N, entropies_N)
-        self._library.call("summarize", count, scores_NV.shape[1], scores_NV, rows_N, *found)
-        return Summary(best_N.tolist(), log_sums_N.tolist(), entropies_N.tolist())
+        found_N = np.empty(len(places), SUMMARY)
+        rows_N = np.asarray(places, np.int32)
+        self._library.call("summarize", len(places), scores_NV.shape[1], scores_NV, rows_N, found_N)
+        return Summary(*(found_N[name].tolist() for name in SUMMARY.fields))
 
     def has_adapter(self, name: str) -> bool:
         return name in self._adapters
