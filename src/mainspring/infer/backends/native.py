@@ -128,7 +128,7 @@ class Native:
         found_N = np.empty(len(places), SUMMARY)
         rows_N = np.asarray(places, np.int32)
         self._library.call("summarize", len(places), scores_NV.shape[1], scores_NV, rows_N, found_N)
-        return Summary(*(found_N[name].tolist() for name in SUMMARY.fields))
+        return Summary(**{name: found_N[name].tolist() for name in Summary._fields})
 
     def has_adapter(self, name: str) -> bool:
         return name in self._adapters

@@ -59,9 +59,6 @@ struct Chunk {
 template <class Number, int kRows>
 void score(const Chunk<Number>& chunk, const Row* rows, Floats (&scores)[kRows][kCells]) {
   const int size = chunk.cells[0].head_size, num_cells = chunk.num_cells();
-  for (int row = 0; row < kRows; ++row) {
-    for (int cell = 0; cell < kCells; ++cell) scores[row][cell] = Floats{};
-  }
   const auto dot = [&](auto width, int from) {
     constexpr int kWidth = decltype(width)::value;
     Floats sums[kRows][kWidth] = {};
@@ -140,7 +137,7 @@ void mix(const Chunk<Number>& chunk, const Row* rows, const float* weights, int 
 template <class Number, int kRows>
 void read_chunk(const Chunk<Number>& chunk, float softcap, Row* rows) {
   const int padded_size = chunk.cells[0].padded_size;
-  Floats scores[kRows][kCells];
+  Floats scores[kRows][kCells] = {};
   alignas(64) float weights[kRows * kChunk];
   score<Number, kRows>(chunk, rows, scores);
   for (int row = 0; row < kRows; ++row) weigh(chunk, softcap, rows[row], scores[row], weights + row * kChunk);

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <initializer_list>
 #include <type_traits>
 
 #if defined(__AVX2__) || defined(__AVX512F__)
@@ -125,11 +126,9 @@ inline Floats exp(Floats x) {
   const Floats n = shifted - 12582912.0f;
   const Floats rest = multiply_add(n, all(2.12194440e-4f), multiply_add(n, all(-0.693359375f), bounded));
   Floats series = all(1.9875691500e-4f);
-  series = multiply_add(series, rest, all(1.3981999507e-3f));
-  series = multiply_add(series, rest, all(8.3334519073e-3f));
-  series = multiply_add(series, rest, all(4.1665795894e-2f));
-  series = multiply_add(series, rest, all(1.6666665459e-1f));
-  series = multiply_add(series, rest, all(5.0000001201e-1f));
+  for (float next : {1.3981999507e-3f, 8.3334519073e-3f, 4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f}) {
+    series = multiply_add(series, rest, all(next));
+  }
   series = multiply_add(series, rest * rest, rest + 1.0f);
   const Ints power = (bits_as<Ints>(shifted) - 0x4b400000 + 127) << 23;
   return x < -87.0f ? Floats{} : series * bits_as<Floats>(power);

@@ -63,11 +63,7 @@ class Model {
     for (const Layer& layer : layers_) layer.cache.copy(source * size, target * size, size);
   }
 
-  int64_t cache_bytes() const {
-    int64_t total = 0;
-    for (const Layer& layer : layers_) total += layer.cache.bytes.bytes();
-    return total;
-  }
+  int64_t cache_bytes() const { return (int64_t)(layers_.size() * layers_[0].cache.bytes.bytes()); }
 
   void step(const Batch& batch) {
     num_rows_ = batch.num_rows();

@@ -31,7 +31,7 @@ class Place(IntEnum):
     BEFORE, AFTER, QUERY, KEY = range(4)
 
 
-SUMMARY = np.dtype([("best", np.int32), ("log_sum", np.float64), ("entropy", np.float64)], align=True)
+SUMMARY = np.dtype([("best", np.int32), ("log_sums", np.float64), ("entropies", np.float64)], align=True)
 
 
 def _fields(kind: Any, *names: str) -> list[tuple[str, Any]]:
@@ -40,18 +40,15 @@ def _fields(kind: Any, *names: str) -> list[tuple[str, Any]]:
 
 class Sizes(ctypes.Structure):
     _fields_ = [
-        *_fields(
-            ctypes.c_int32, "width", "vocab_size", "num_layers", "block_size", "num_blocks", "kv_in_bytes"
-        ),
-        *_fields(ctypes.c_int32, "threads"),
+        *_fields(ctypes.c_int32, "width", "vocab_size", "num_layers", "block_size", "num_blocks"),
+        *_fields(ctypes.c_int32, "kv_in_bytes", "threads"),
         *_fields(ctypes.c_float, "embedding_scale", "softcap"),
     ]
 
 
 class LayerShape(ctypes.Structure):
     _fields_ = [
-        *_fields(ctypes.c_int32, "num_heads", "num_kv_heads", "head_size", "rope", "window"),
-        *_fields(ctypes.c_int32, "activation"),
+        *_fields(ctypes.c_int32, "num_heads", "num_kv_heads", "head_size", "rope", "window", "activation"),
         *_fields(ctypes.c_float, "scale", "softcap"),
     ]
 
@@ -59,10 +56,8 @@ class LayerShape(ctypes.Structure):
 class Batch(ctypes.Structure):
     _fields_ = [
         *_fields(ctypes.c_int32, "num_works", "num_scored"),
-        *_fields(
-            ctypes.c_void_p, "ids", "starts", "positions", "tables", "table_starts", "adapters", "scored"
-        ),
-        *_fields(ctypes.c_void_p, "scores"),
+        *_fields(ctypes.c_void_p, "ids", "starts", "positions", "tables", "table_starts"),
+        *_fields(ctypes.c_void_p, "adapters", "scored", "scores"),
     ]
 
 
