@@ -29,7 +29,8 @@ OUTPUTS = ("mixer.o.weight", "ffn.down.weight")
 def drafts(folder: Path, tokenizer: Tokenizer, rounds: int) -> list[dict]:
     config = EngineConfig(num_blocks=1024)
     model = load(folder)
-    small = Native.of(model, DraftModel.sizes(config), NativeSettings(bits=4))
+    in_4_bits = config.model_copy(update={"native": NativeSettings(bits=4)})
+    small = Native.of(model, DraftModel.sizes(in_4_bits))
     large, same = Native.of(deepened(model, TIMES), config), Native.of(model, config)
     del model
     rows = []

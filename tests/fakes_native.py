@@ -12,9 +12,9 @@ from unittest import mock
 import numpy as np
 import torch
 
-from mainspring.infer.backends.native import Native, NativeSettings
+from mainspring.infer.backends.native import Native
 from mainspring.infer.native import build
-from mainspring.infer.request import EngineConfig
+from mainspring.infer.request import EngineConfig, NativeSettings
 from mainspring.models.families.base import family
 from mainspring.models.model import Model
 
@@ -72,7 +72,8 @@ def random_model(name, seed=0):
 
 
 def native(model, **settings):
-    return Native.of(model, CONFIG, NativeSettings(**{"threads": 1, **settings}))
+    chosen = NativeSettings(**{"threads": 1, **settings})
+    return Native.of(model, CONFIG.model_copy(update={"native": chosen}))
 
 
 def random_ids(count, seed=0):

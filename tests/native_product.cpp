@@ -11,13 +11,12 @@ extern "C" void mainspring_multiply(const float* weights, int outputs, int input
                                     int count, float* products) {
   Threads threads(1);
   const Matrix matrix(weights, nullptr, outputs, inputs, bits, threads);
-  QuantizedRows quantized;
-  quantized.reserve(count, inputs);
+  const QuantizedRows quantized(count, inputs);
   std::vector<float> row(matrix.padded_inputs());
   for (int i = 0; i < count; ++i) {
     std::copy_n(rows + (size_t)i * inputs, inputs, row.data());
-    if (matrix.spread_size > 1) spread(row.data(), inputs, matrix.spread_size);
+    spread(row.data(), inputs, matrix.spread_size);
     quantized.set(i, row.data(), inputs, bits == 4);
   }
-  multiply(matrix, quantized, count, {products, outputs, outputs}, threads);
+  multiply(matrix, quantized, count, {products, outputs}, threads);
 }

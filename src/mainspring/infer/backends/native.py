@@ -4,6 +4,7 @@ Shapes: N rows of scores, V vocabulary.
 """
 
 import hashlib
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
@@ -17,8 +18,8 @@ from mainspring.errors import ConfigError
 from mainspring.infer.layout import window_of
 from mainspring.infer.native.build import build
 from mainspring.infer.native.packing import FolderSource, Packing, Source, of_model
-from mainspring.infer.native.structs import ACTIVATIONS, LANES, NO_ADAPTER, Batch, Library, Sizes
-from mainspring.infer.request import EngineConfig, NativeSettings
+from mainspring.infer.native.structs import ACTIVATIONS, LANES, NO_ADAPTER, SUMMARY, Batch, Library, Sizes
+from mainspring.infer.request import EngineConfig
 from mainspring.infer.sampling import Summary
 from mainspring.infer.scheduler import Work
 from mainspring.models.config import AttentionSpec, BlockSpec, FfnSpec, ModelConfig
@@ -36,8 +37,7 @@ class Native:
     Args:
         config: the model; `serves` says which ones there can be.
         source: its weights. They are copied, so that a model may be let go.
-        engine: sizes of the cache and of a step.
-        settings: see there.
+        engine: sizes of the cache and of a step, and what the numbers are kept in.
 
     Raises:
         NoCompilerError: the step cannot be compiled here.
@@ -50,27 +50,21 @@ class Native:
     grain = 1
     has_states = False
 
-    def __init__(
-        self,
-        config: ModelConfig,
-        source: Source,
-        engine: EngineConfig,
-        settings: NativeSettings | None = None,
-    ) -> None:
+    def __init__(self, config: ModelConfig, source: Source, engine: EngineConfig) -> None:
         why_not = self.serves(config)
         assert why_not is None, f"the native step cannot run the model: {why_not}"
         if engine.block_size % LANES:
             raise ConfigError(
                 f"`block_size` is {engine.block_size}; the native step keeps tokens by {LANES}. Set a multiple of it."
             )
-        settings = settings or engine.native
+        settings = engine.native
         self.context, self.max_step_tokens = config.context, engine.max_step_tokens
         self.window = window_of(config)
         self.vocab_size = config.vocab_size
         self._scores_NV = torch.empty(0, config.vocab_size)  # kept: new memory would be cleared in every step
-        self._adapters: dict[str, int] = {}
-        self._num_adapters = 0
-        self._library = Library(_sizes(config, engine, settings), settings.march)
+        self._adapters: dict[str | None, int] = {None: NO_ADAPTER}
+        self._next_adapter = itertools.count(1)
+        self._library = Library(_sizes(config, engine), settings.march)
         digest = hashlib.sha256(f"{build(settings.march).name} {settings.model_dump_json()}".encode())
         self._packing = Packing(self._library, config, settings.bits)
         self._packing.set_weights(_hashed(source, digest))
@@ -78,16 +72,16 @@ class Native:
         self.fingerprint = digest.hexdigest()
 
     @classmethod
-    def load(cls, folder: Path, engine: EngineConfig, settings: NativeSettings | None = None) -> Self:
+    def load(cls, folder: Path, engine: EngineConfig) -> Self:
         """Straight from the files of a model: its weights are not in memory as a whole, where that can be."""
         config = read_config(folder)
         source = FolderSource(folder, config)
-        return cls(config, source if source.is_whole else of_model(load(folder)), engine, settings)
+        return cls(config, source if source.is_whole else of_model(load(folder)), engine)
 
     @classmethod
-    def of(cls, model: Model, engine: EngineConfig, settings: NativeSettings | None = None) -> Self:
+    def of(cls, model: Model, engine: EngineConfig) -> Self:
         """A copy of a model in memory as it is now."""
-        return cls(model.config, of_model(model), engine, settings)
+        return cls(model.config, of_model(model), engine)
 
     @staticmethod
     def serves(config: ModelConfig) -> str | None:
@@ -118,12 +112,12 @@ class Native:
             "positions": [sequence.num_computed for sequence in sequences],
             "tables": [block for sequence in sequences for block in sequence.blocks],
             "table_starts": np.cumsum([0, *(len(sequence.blocks) for sequence in sequences)]),
-            "adapters": [self._index_of(sequence.request.adapter) for sequence in sequences],
+            "adapters": [self._adapters[sequence.request.adapter] for sequence in sequences],
             "scored": scored,
         }
         held = {name: np.asarray(values, dtype=np.int32) for name, values in arrays.items()}
         batch = Batch(
-            num_rows=int(starts[-1]), num_works=len(works), num_scored=len(scored), scores=scores_NV.data_ptr(),
+            num_works=len(works), num_scored=len(scored), scores=scores_NV.data_ptr(),
             **{name: values.ctypes.data for name, values in held.items()},
         )  # fmt: skip
         self._library.call("step", batch)
@@ -131,12 +125,10 @@ class Native:
 
     def summarize(self, scores_NV: torch.Tensor, places: Sequence[int]) -> list[Summary]:
         """See Backend.summarize; `scores_NV` as `step` returned it."""
-        count = len(places)
-        rows_N, best_N = np.asarray(places, np.int32), np.empty(count, np.int32)
-        log_sums_N, entropies_N = np.empty(count), np.empty(count)
-        found = (best_N, log_sums_N, entropies_N)
-        self._library.call("summarize", count, scores_NV.shape[1], scores_NV, rows_N, *found)
-        return list(map(Summary, best_N.tolist(), log_sums_N.tolist(), entropies_N.tolist()))
+        found_N = np.empty(len(places), SUMMARY)
+        rows_N = np.asarray(places, np.int32)
+        self._library.call("summarize", len(places), scores_NV.shape[1], scores_NV, rows_N, found_N)
+        return [Summary(*each) for each in found_N.tolist()]
 
     def has_adapter(self, name: str) -> bool:
         return name in self._adapters
@@ -161,9 +153,9 @@ class Native:
                 f"The adapter '{name}' learns the rows' lengths (`dora`), which the native step does not apply. "
                 "Train one without, or serve it on the torch backend."
             )
-        self._num_adapters += 1
-        self._packing.set_adapter(self._num_adapters, pairs)
-        self._adapters[name] = self._num_adapters
+        index = next(self._next_adapter)
+        self._packing.set_adapter(index, pairs)
+        self._adapters[name] = index
 
     def drop_adapter(self, name: str) -> None:
         """Let go of an adapter's factors. Between two steps only."""
@@ -172,9 +164,6 @@ class Native:
     def close(self) -> None:
         """Let go of weights and cache; nothing can be asked of the backend any more."""
         self._library.close()
-
-    def _index_of(self, adapter: str | None) -> int:
-        return NO_ADAPTER if adapter is None else self._adapters[adapter]
 
 
 def _hashed(source: Source, digest: "hashlib._Hash") -> Source:
@@ -191,12 +180,12 @@ def _hashed(source: Source, digest: "hashlib._Hash") -> Source:
     return read
 
 
-def _sizes(config: ModelConfig, engine: EngineConfig, settings: NativeSettings) -> Sizes:
+def _sizes(config: ModelConfig, engine: EngineConfig) -> Sizes:
     assert config.head is not None
     return Sizes(
         width=config.width, vocab_size=config.vocab_size, num_layers=config.num_layers,
-        block_size=engine.block_size, num_blocks=engine.num_blocks, kv_in_bytes=settings.kv == "int8",
-        threads=settings.threads or torch.get_num_threads(),
+        block_size=engine.block_size, num_blocks=engine.num_blocks, kv_in_bytes=engine.native.kv == "int8",
+        threads=engine.native.threads or torch.get_num_threads(),
         embedding_scale=config.embedding_scale, softcap=config.head.softcap or 0.0,
     )  # fmt: skip
 

@@ -37,31 +37,33 @@ const char* mainspring_set_layer(Model* model, int layer, const LayerShape* shap
 
 const char* mainspring_set_matrix(Model* model, int layer, int site, const float* weights, const float* bias,
                                   int outputs, int inputs, int bits) {
-  return guarded([&] { model->set_matrix(layer, (Site)site, weights, bias, outputs, inputs, bits); });
-}
-
-const char* mainspring_set_norm(Model* model, int layer, int place, const float* weights, int count, float eps) {
   return guarded([&] {
-    Norm norm{std::vector<float>(weights, weights + count), eps};
-    norm.weights.resize(round_up(count, kBlock));
-    model->set_norm(layer, (NormPlace)place, std::move(norm));
+    model->linear_at(layer, (Site)site).matrix = Matrix(weights, bias, outputs, inputs, bits, model->threads);
   });
 }
 
-const char* mainspring_set_embedding(Model* model, const float* values, int rows, int width) {
-  return guarded([&] { model->set_embedding(Table(values, rows, width)); });
+const char* mainspring_set_norm(Model* model, int layer, int site, int place, const float* weights, int count,
+                                float eps) {
+  return guarded([&] { model->linear_at(layer, (Site)site).norms[place] = Norm(weights, count, eps); });
 }
 
-const char* mainspring_add_rope(Model* model, const float* frequencies, int pairs, float amplitude) {
-  return guarded([&] { model->add_rope({std::vector<float>(frequencies, frequencies + pairs), amplitude}); });
-}
-
-const char* mainspring_set_factors(Model* model, int adapter, int layer, int site, int rank, const float* down,
+const char* mainspring_set_factors(Model* model, int layer, int site, int adapter, int rank, const float* down,
                                    const float* up) {
-  return guarded([&] { model->set_factors(adapter, layer, (Site)site, rank, down, up); });
+  return guarded([&] {
+    Linear& linear = model->linear_at(layer, (Site)site);
+    linear.factors.insert_or_assign(adapter, Factors(rank, linear.matrix, down, up));
+  });
 }
 
 void mainspring_drop_adapter(Model* model, int adapter) { model->drop_adapter(adapter); }
+
+const char* mainspring_set_embedding(Model* model, const float* values, int rows, int width) {
+  return guarded([&] { model->embedding = Table(values, rows, width); });
+}
+
+const char* mainspring_add_rope(Model* model, const float* frequencies, int pairs, float amplitude) {
+  return guarded([&] { model->ropes.push_back({std::vector<float>(frequencies, frequencies + pairs), amplitude}); });
+}
 
 const char* mainspring_step(Model* model, const Batch* batch) {
   return guarded([&] { model->step(*batch); });
@@ -71,12 +73,9 @@ int64_t mainspring_cache_bytes(Model* model) { return model->cache_bytes(); }
 
 void mainspring_copy_block(Model* model, int source, int target) { model->copy_block(source, target); }
 
-void mainspring_summarize(Model* model, int count, int vocab, const float* scores, const int32_t* rows, int32_t* best,
-                          double* log_sums, double* entropies) {
-  model->threads().run(count, [&](int i, int) {
-    const Summary found = summarize(scores + (size_t)rows[i] * vocab, vocab);
-    best[i] = found.best, log_sums[i] = found.log_sum, entropies[i] = found.entropy;
-  });
+void mainspring_summarize(Model* model, int count, int vocab, const float* scores, const int32_t* rows,
+                          Summary* found) {
+  model->threads.run(count, [&](int i) { found[i] = summarize(scores + (size_t)rows[i] * vocab, vocab); });
 }
 
 }  // extern "C"

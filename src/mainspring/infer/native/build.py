@@ -1,7 +1,8 @@
 """Compile the native step where there is a compiler, once for each source, compiler and processor.
 
-The library lies in the user's cache folder under a hash of all that it was made of. It is linked under a name of its
-own and renamed, so that processes which build at the same time do not meet half a file.
+The library lies in the user's cache folder under a hash of all that it was made of. It is linked in a folder of its
+own and moved, so that processes which build at the same time do not meet half a file. `api.cpp` includes the others:
+one unit, whose functions the compiler sees through.
 """
 
 import ctypes
@@ -54,13 +55,10 @@ def build(march: str) -> Path:
     if path.exists():
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, scratch = tempfile.mkstemp(dir=path.parent, suffix=".so")
-    os.close(handle)
-    try:
-        _run([compiler, *flags, *map(str, sorted(SOURCES.glob("*.cpp"))), "-o", scratch])
-        Path(scratch).replace(path)
-    finally:
-        Path(scratch).unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
+        made = Path(scratch) / path.name
+        _run([compiler, *flags, str(SOURCES / "api.cpp"), "-o", str(made)])
+        made.replace(path)
     return path
 
 
@@ -84,7 +82,7 @@ def find_compiler() -> str:
 
 def _fingerprint(compiler: str, flags: list[str]) -> str:
     digest = hashlib.sha256()
-    for path in sorted([*SOURCES.glob("*.cpp"), *SOURCES.glob("*.h")]):
+    for path in sorted(SOURCES.glob("*.[ch]*")):
         digest.update(path.read_bytes())
     for text in (_run([compiler, "--version"]), *flags, _processor()):
         digest.update(f"{text}\n".encode())
@@ -95,10 +93,8 @@ def _processor() -> str:
     """What -march=native depends on."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
-    told = {
-        line.partition(":")[0].strip(): line for line in lines if line.startswith(("flags", "model name"))
-    }
-    return platform.machine() + "".join(told.values())
+    told = {line for line in lines if line.startswith(("flags", "model name"))}  # of every core
+    return platform.machine() + "".join(sorted(told))
 
 
 def _run(command: list[str]) -> str:

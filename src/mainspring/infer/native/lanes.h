@@ -7,6 +7,8 @@
 
 #include <cstdint>
 #include <cstring>
+#include <initializer_list>
+#include <type_traits>
 
 #if defined(__AVX2__) || defined(__AVX512F__)
 #include <immintrin.h>
@@ -16,35 +18,41 @@ namespace mainspring {
 
 constexpr int kLanes = 16;
 
+// The upper half of a float, which is what the cache and the scales of small groups are kept in.
+using Half = uint16_t;
+
 using Floats = float __attribute__((vector_size(64)));
 using Ints = int32_t __attribute__((vector_size(64)));
+using Halves = Half __attribute__((vector_size(32)));
+using Bytes = int8_t __attribute__((vector_size(16)));
 
-inline Floats load(const float* from) {
-  Floats lanes;
-  std::memcpy(&lanes, from, sizeof lanes);
-  return lanes;
+// What lies at any address.
+template <class To>
+inline To read_as(const void* from) {
+  To to;
+  std::memcpy(&to, from, sizeof to);
+  return to;
 }
-
-inline Ints load_bytes(const uint8_t* from) {
-  Ints lanes;
-  std::memcpy(&lanes, from, sizeof lanes);
-  return lanes;
-}
-
-inline void store(float* to, Floats lanes) { std::memcpy(to, &lanes, sizeof lanes); }
-
-inline Floats all(float value) { return Floats{} + value; }
-inline Ints all(int32_t value) { return Ints{} + value; }
-
-inline Floats to_floats(Ints lanes) { return __builtin_convertvector(lanes, Floats); }
 
 template <class To, class From>
 inline To bits_as(From from) {
   static_assert(sizeof(To) == sizeof(From));
-  To to;
-  std::memcpy(&to, &from, sizeof to);
-  return to;
+  return read_as<To>(&from);
 }
+
+inline Floats to_floats(Ints lanes) { return __builtin_convertvector(lanes, Floats); }
+
+inline Floats load(const float* from) { return read_as<Floats>(from); }
+inline Floats load(const int8_t* from) { return to_floats(__builtin_convertvector(read_as<Bytes>(from), Ints)); }
+inline Floats load(const Half* from) {
+  return bits_as<Floats>(__builtin_convertvector(read_as<Halves>(from), Ints) << 16);
+}
+
+inline void store(float* to, Floats lanes) { std::memcpy(to, &lanes, sizeof lanes); }
+inline void store(int8_t* to, Bytes lanes) { std::memcpy(to, &lanes, sizeof lanes); }
+
+inline Floats all(float value) { return Floats{} + value; }
+inline Ints all(int32_t value) { return Ints{} + value; }
 
 inline Floats largest(Floats a, Floats b) { return a > b ? a : b; }
 inline Floats smallest(Floats a, Floats b) { return a < b ? a : b; }
@@ -118,11 +126,9 @@ inline Floats exp(Floats x) {
   const Floats n = shifted - 12582912.0f;
   const Floats rest = multiply_add(n, all(2.12194440e-4f), multiply_add(n, all(-0.693359375f), bounded));
   Floats series = all(1.9875691500e-4f);
-  series = multiply_add(series, rest, all(1.3981999507e-3f));
-  series = multiply_add(series, rest, all(8.3334519073e-3f));
-  series = multiply_add(series, rest, all(4.1665795894e-2f));
-  series = multiply_add(series, rest, all(1.6666665459e-1f));
-  series = multiply_add(series, rest, all(5.0000001201e-1f));
+  for (float next : {1.3981999507e-3f, 8.3334519073e-3f, 4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f}) {
+    series = multiply_add(series, rest, all(next));
+  }
   series = multiply_add(series, rest * rest, rest + 1.0f);
   const Ints power = (bits_as<Ints>(shifted) - 0x4b400000 + 127) << 23;
   return x < -87.0f ? Floats{} : series * bits_as<Floats>(power);
@@ -130,8 +136,8 @@ inline Floats exp(Floats x) {
 
 inline Floats tanh(Floats x) { return 1.0f - 2.0f / (exp(x * 2.0f) + 1.0f); }
 
-// The upper half of a float, which is what the cache and the scales of small groups are kept in.
-using Half = uint16_t;
+// Bounded smoothly by `cap`; 0: by nothing.
+inline Floats soft_capped(Floats x, float cap) { return cap > 0.0f ? tanh(x / cap) * cap : x; }
 
 inline Half to_half(float value) {
   uint32_t bits = bits_as<uint32_t>(value);
@@ -141,18 +147,14 @@ inline Half to_half(float value) {
 
 inline float from_half(Half half) { return bits_as<float>((uint32_t)half << 16); }
 
-inline Floats load(const Half* from) {
-  using Halves = Half __attribute__((vector_size(32)));
-  Halves lanes;
-  std::memcpy(&lanes, from, sizeof lanes);
-  return bits_as<Floats>(__builtin_convertvector(lanes, Ints) << 16);
-}
-
-inline Floats load(const int8_t* from) {
-  using Bytes = int8_t __attribute__((vector_size(16)));
-  Bytes lanes;
-  std::memcpy(&lanes, from, sizeof lanes);
-  return to_floats(__builtin_convertvector(lanes, Ints));
+// Calls use(constant) with `count`, which is at most kMost, as a number that the compiler knows: loops over it are
+// unrolled and what they hold stays in registers.
+template <int kMost, class Use>
+inline void with_constant(int count, const Use& use) {
+  if constexpr (kMost > 1) {
+    if (count < kMost) return with_constant<kMost - 1>(count, use);
+  }
+  use(std::integral_constant<int, kMost>{});
 }
 
 }  // namespace mainspring

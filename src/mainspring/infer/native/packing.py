@@ -8,20 +8,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
+from torch.nn import functional
 
 from mainspring.adapt.base import plain_at
 from mainspring.adapt.lora import LoraPair
-from mainspring.infer.native.structs import (
-    ACTIVATIONS,
-    BLOCK,
-    LANES,
-    NO_ROPE,
-    TOP,
-    LayerShape,
-    Library,
-    Place,
-    Site,
-)
+from mainspring.infer.native.structs import ACTIVATIONS, BLOCK, LANES, LayerShape, Library, Place, Site
 from mainspring.models.config import AttentionSpec, ModelConfig, NormSpec, RopeSpec
 from mainspring.models.families.base import names_of
 from mainspring.models.load import prefix_in
@@ -34,8 +25,9 @@ LINEARS = {
     Site.GATE_UP: ("ffn.gate", "ffn.up"), Site.DOWN: ("ffn.down",),
 }  # fmt: skip
 NORMS = {
-    Place.MIXER: "mixer_norm", Place.MIXER_OUT: "mixer_out_norm", Place.FFN: "ffn_norm",
-    Place.FFN_OUT: "ffn_out_norm", Place.QUERY: "mixer.q_norm", Place.KEY: "mixer.k_norm",
+    "mixer_norm": (Site.QKV, Place.BEFORE), "mixer.q_norm": (Site.QKV, Place.QUERY),
+    "mixer.k_norm": (Site.QKV, Place.KEY), "mixer_out_norm": (Site.OUT, Place.AFTER),
+    "ffn_norm": (Site.GATE_UP, Place.BEFORE), "ffn_out_norm": (Site.DOWN, Place.AFTER),
 }  # fmt: skip
 HEAD_BITS = 8
 READS_TO_REOPEN = 16
@@ -95,7 +87,7 @@ class Packing:
 
     def __init__(self, library: Library, config: ModelConfig, bits: int) -> None:
         self._library, self._config, self._bits = library, config, bits
-        self._ropes: dict[RopeSpec, int] = {}
+        self._ropes: dict[RopeSpec | None, int] = {}
 
     def set_weights(self, source: Source) -> None:
         self._source = source
@@ -103,8 +95,8 @@ class Packing:
         assert config.head is not None
         self._library.call("set_embedding", embedding, *embedding.shape)
         head = embedding if config.head.tied else self._need("head.out.weight")
-        self._matrix(TOP, Site.HEAD, head, None, HEAD_BITS)
-        self._norm(TOP, Place.LAST, "final_norm", config.final_norm, config.head.scale)
+        self._library.call("set_matrix", 0, Site.HEAD, head, None, *head.shape, HEAD_BITS)
+        self._norm((0, Site.HEAD, Place.BEFORE), "final_norm", config.final_norm, config.head.scale)
         for layer in range(config.num_layers):
             self._layer(layer)
         del self._source  # what it holds open would count as memory of ours
@@ -115,40 +107,38 @@ class Packing:
         shape = LayerShape(
             num_heads=attention.num_heads, num_kv_heads=attention.num_kv_heads, head_size=attention.head_size,
             rope=self._rope(attention), window=attention.window or 0,
-            activation=ACTIVATIONS[spec.dense.activation], norms_around=spec.norm_place == "around",
+            activation=ACTIVATIONS[spec.dense.activation], softcap=attention.softcap or 0.0,
             scale=attention.head_size**-0.5 if attention.scale is None else attention.scale,
-            softcap=attention.softcap or 0.0,
         )  # fmt: skip
         self._library.call("set_layer", layer, shape)
         for site, names in LINEARS.items():
             paths = [f"blocks.{layer}.{name}" for name in names]
             join = _join_of(site)
             biases = [bias.float() for path in paths if (bias := self._source(f"{path}.bias")) is not None]
+            bias_O = join(biases) if biases else None
             weight_OI = join([self._need(f"{path}.weight") for path in paths])
-            self._matrix(layer, site, weight_OI, join(biases) if biases else None, self._bits)
-        for place, name in NORMS.items():
-            is_head = place in (Place.QUERY, Place.KEY)
-            self._norm(layer, place, f"blocks.{layer}.{name}", attention.head_norm if is_head else spec.norm)
+            self._library.call("set_matrix", layer, site, weight_OI, bias_O, *weight_OI.shape, self._bits)
+        for name, (site, place) in NORMS.items():
+            norm = attention.head_norm if place in (Place.QUERY, Place.KEY) else spec.norm
+            self._norm((layer, site, place), f"blocks.{layer}.{name}", norm)
 
-    def _matrix(
-        self, layer: int, site: Site, weight_OI: torch.Tensor, bias_O: torch.Tensor | None, bits: int
+    def _norm(
+        self, where: tuple[int, Site, Place], name: str, spec: NormSpec | None, factor: float = 1.0
     ) -> None:
-        self._library.call("set_matrix", layer, int(site), weight_OI, bias_O, *weight_OI.shape, bits)
-
-    def _norm(self, layer: int, place: Place, name: str, spec: NormSpec | None, factor: float = 1.0) -> None:
         weight_D = self._source(f"{name}.weight")
         if weight_D is None or spec is None:
             return
         full_D = (weight_D.float() + (1.0 if spec.unit_offset else 0.0)) * factor
-        self._library.call("set_norm", layer, int(place), full_D, len(full_D), float(spec.eps))
+        self._library.call("set_norm", *where, full_D, len(full_D), float(spec.eps))
 
     def _rope(self, attention: AttentionSpec) -> int:
+        """Which rope a layer turns by; a layer without turns by one that has no pairs."""
         spec = attention.rope
-        if spec is None:
-            return NO_ROPE
         if spec not in self._ropes:
             self._ropes[spec] = len(self._ropes)
-            frequency_k, amplitude = frequencies(spec, spec.size or attention.head_size)
+            frequency_k, amplitude = torch.empty(0), 1.0
+            if spec is not None:
+                frequency_k, amplitude = frequencies(spec, spec.size or attention.head_size)
             self._library.call("add_rope", frequency_k, len(frequency_k), float(amplitude))
         return self._ropes[spec]
 
@@ -161,16 +151,19 @@ class Packing:
         """Give an adapter's factors: ranks of joined linears one behind the other."""
         for layer in range(self._config.num_layers):
             for site, names in LINEARS.items():
-                paths = [f"blocks.{layer}.{name}" for name in names]
-                found = [(part, pairs[path]) for part, path in enumerate(paths) if path in pairs]
+                beside = [pairs.get(f"blocks.{layer}.{name}") for name in names]
+                found = [pair for pair in beside if pair is not None]
                 if not found:
                     continue
                 sizes = self._outputs_of(site)
-                down_RI = torch.cat([pair.a_RI.detach().float() * pair.scale for _, pair in found])
-                up_RO = torch.cat(
-                    [_up(site, sizes, part, pair.b_OR.detach().float()) for part, pair in found]
-                )
-                self._library.call("set_factors", index, layer, int(site), len(down_RI), down_RI, up_RO)
+                down_RI = torch.cat([pair.a_RI.detach().float() * pair.scale for pair in found])
+                ups = [
+                    torch.empty(size, 0) if pair is None else pair.b_OR.detach().float()
+                    for size, pair in zip(sizes, beside, strict=True)
+                ]
+                up_OR = _join_of(site)(list(torch.block_diag(*ups).split(sizes)))
+                up_RO = functional.pad(up_OR.t(), (0, -len(up_OR) % BLOCK))
+                self._library.call("set_factors", layer, site, index, len(down_RI), down_RI, up_RO)
 
     def _outputs_of(self, site: Site) -> tuple[int, ...]:
         attention, hidden = self._config.blocks[0].attention, self._config.blocks[0].dense.hidden
@@ -179,14 +172,6 @@ class Packing:
             Site.QKV: (attention.num_heads * attention.head_size, keys, keys),
             Site.GATE_UP: (hidden, hidden),
         }.get(site, (self._config.width,))
-
-
-def _up(site: Site, sizes: tuple[int, ...], part: int, b_OR: torch.Tensor) -> torch.Tensor:
-    """One linear's factor among zeros for the others it is joined with, (R, O padded)."""
-    parts = [torch.zeros(size, b_OR.shape[1]) for size in sizes]
-    parts[part] = b_OR
-    up_OR = _join_of(site)(parts)
-    return torch.cat([up_OR, up_OR.new_zeros(-len(up_OR) % BLOCK, up_OR.shape[1])]).t()
 
 
 def _join_of(site: Site) -> Callable[[list[torch.Tensor]], torch.Tensor]:

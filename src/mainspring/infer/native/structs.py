@@ -1,4 +1,4 @@
-"""The structs and numbers that native/model.h has as well, field by field, and the calls of the library."""
+"""The structs and numbers that the C++ has as well (shapes.h, field by field), and the calls of the library."""
 
 import ctypes
 import weakref
@@ -12,7 +12,7 @@ from mainspring.errors import MainspringError
 from mainspring.infer.native.build import library
 
 LANES, BLOCK = 16, 32  # numbers of a register, outputs of a block of packed weights
-TOP, NO_ADAPTER, NO_ROPE = -1, -1, -1
+NO_ADAPTER = -1
 ACTIVATIONS = {"silu": 0, "gelu_tanh": 1, "relu": 2}
 CAN_FAIL = (
     "create", "set_layer", "set_matrix", "set_norm", "set_embedding", "add_rope", "set_factors", "step",
@@ -26,9 +26,12 @@ class Site(IntEnum):
 
 
 class Place(IntEnum):
-    """A norm of a layer, or the last one."""
+    """Where a norm stands beside a linear: before it, behind it, at the queries or the keys that it makes."""
 
-    MIXER, MIXER_OUT, FFN, FFN_OUT, QUERY, KEY, LAST = range(7)
+    BEFORE, AFTER, QUERY, KEY = range(4)
+
+
+SUMMARY = np.dtype([("best", np.int32), ("log_sum", np.float64), ("entropy", np.float64)], align=True)
 
 
 def _fields(kind: Any, *names: str) -> list[tuple[str, Any]]:
@@ -37,29 +40,24 @@ def _fields(kind: Any, *names: str) -> list[tuple[str, Any]]:
 
 class Sizes(ctypes.Structure):
     _fields_ = [
-        *_fields(
-            ctypes.c_int32, "width", "vocab_size", "num_layers", "block_size", "num_blocks", "kv_in_bytes"
-        ),
-        *_fields(ctypes.c_int32, "threads"),
+        *_fields(ctypes.c_int32, "width", "vocab_size", "num_layers", "block_size", "num_blocks"),
+        *_fields(ctypes.c_int32, "kv_in_bytes", "threads"),
         *_fields(ctypes.c_float, "embedding_scale", "softcap"),
     ]
 
 
 class LayerShape(ctypes.Structure):
     _fields_ = [
-        *_fields(ctypes.c_int32, "num_heads", "num_kv_heads", "head_size", "rope", "window"),
-        *_fields(ctypes.c_int32, "activation", "norms_around"),
+        *_fields(ctypes.c_int32, "num_heads", "num_kv_heads", "head_size", "rope", "window", "activation"),
         *_fields(ctypes.c_float, "scale", "softcap"),
     ]
 
 
 class Batch(ctypes.Structure):
     _fields_ = [
-        *_fields(ctypes.c_int32, "num_rows", "num_works", "num_scored"),
-        *_fields(
-            ctypes.c_void_p, "ids", "starts", "positions", "tables", "table_starts", "adapters", "scored"
-        ),
-        *_fields(ctypes.c_void_p, "scores"),
+        *_fields(ctypes.c_int32, "num_works", "num_scored"),
+        *_fields(ctypes.c_void_p, "ids", "starts", "positions", "tables", "table_starts"),
+        *_fields(ctypes.c_void_p, "adapters", "scored", "scores"),
     ]
 
 
