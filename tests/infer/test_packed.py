@@ -120,7 +120,7 @@ def test_an_engine_in_its_own_process_packs_by_the_plan_and_answers_the_same(tmp
         engine = EngineProcess(tmp_path, "model/m@1", config, known)
         try:
             received = Received()
-            engine.submit(MIXED[-1], received)
+            engine.submit_all([MIXED[-1]], [received])
             assert received.result == run_alone(model, MIXED[-1:], plan)[0]
         finally:
             engine.close()

@@ -30,7 +30,6 @@ def worker(tmp_path):
     yield worker, ours
     ours.close()
     thread.join(20)
-    worker.close()
 
 
 def said(connection):

@@ -5,8 +5,11 @@ The first message of each holds configuration, and so is JSON.
 
 import os
 import socket
+from collections.abc import Iterator
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -92,10 +95,20 @@ class Given(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     pieces: list[Piece]
 
 
-Told = Submit | Cancel | Adapter | AskStats
+Question = Submit | Adapter | AskStats
+Told = Question | Cancel
 Said = Done | Given
+Message = TypeVar("Message")
 
+TOLD, SAID = msgspec.msgpack.Decoder(Told), msgspec.msgpack.Decoder(Said)
 encode = msgspec.msgpack.Encoder().encode
+
+
+def heard(connection: Connection, decoder: msgspec.msgpack.Decoder[Message]) -> Iterator[Message]:
+    """What the other side says, until it ends."""
+    with suppress(EOFError, OSError):
+        while True:
+            yield decoder.decode(connection.recv_bytes())
 
 
 def shut(connection: Connection) -> None:

@@ -7,10 +7,9 @@ import gc
 import signal
 import sys
 import threading
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
-
-import msgspec
 
 from mainspring import device
 from mainspring.infer import wire
@@ -45,42 +44,34 @@ class Worker:
         connection.send_bytes(ready.model_dump_json().encode())
 
     def run(self) -> None:
-        decoder = msgspec.msgpack.Decoder(wire.Told)
-        while True:
-            try:
-                message = decoder.decode(self._connection.recv_bytes())
-            except (EOFError, OSError):
-                return
+        """Answer until the owner is gone."""
+        for message in wire.heard(self._connection, wire.TOLD):
             if isinstance(message, wire.Cancel):
-                ticket = self._open.get(message.number)
-                if ticket is not None:
+                if (ticket := self._open.get(message.number)) is not None:
                     ticket.cancel()
             elif isinstance(message, wire.Adapter):  # takes a while, in which others are answered
-                threading.Thread(target=self._answer_or_refuse, args=(message,), daemon=True).start()
+                threading.Thread(target=self._answer, args=(message,), daemon=True).start()
             else:
-                self._answer_or_refuse(message)
-
-    def close(self) -> None:
+                self._answer(message)
         self._host.close()
 
-    def _answer_or_refuse(self, message: wire.Submit | wire.Adapter | wire.AskStats) -> None:
+    def _answer(self, message: wire.Question) -> None:
         try:
-            self._answer(message)
+            if isinstance(message, wire.Submit):
+                self._submit(message)
+            elif isinstance(message, wire.AskStats):
+                self._send(wire.Done(call=message.call, stats=self._host.engine.stats()))
+            else:
+                self._change(message)
         except Exception as error:  # noqa: BLE001 - the caller is at the other end
             self._send(wire.refusal(message.call, error))
 
-    def _answer(self, message: wire.Submit | wire.Adapter | wire.AskStats) -> None:
-        stats = None
-        if isinstance(message, wire.Submit):
-            self._submit(message)
-            return
-        if isinstance(message, wire.AskStats):
-            stats = self._host.engine.stats()
-        elif message.folder is not None:
-            self._host.load_adapter(message.reference, Path(message.folder))
-        else:
+    def _change(self, message: wire.Adapter) -> None:
+        if message.folder is None:
             self._host.drop_adapter(message.reference)
-        self._send(wire.Done(call=message.call, stats=stats))
+        else:
+            self._host.load_adapter(message.reference, Path(message.folder))
+        self._send(wire.Done(call=message.call))
 
     def _submit(self, message: wire.Submit) -> None:
         is_told = threading.Event()
@@ -111,24 +102,19 @@ class Worker:
             wire.shut(self._connection)  # so that run() ends, and the owner starts another
 
     def _send(self, message: wire.Said) -> None:
-        with self._lock:
-            try:
-                self._connection.send_bytes(wire.encode(message))
-            except OSError:
-                pass  # the owner is gone; run() hears of it as well
+        with self._lock, suppress(OSError):  # the owner is gone; run() hears of it as well
+            self._connection.send_bytes(wire.encode(message))
 
 
 def main() -> None:
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl+C is the owner's to hear; it lets answers finish first
+    # Ctrl+C is the owner's to hear; it lets answers finish first
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         worker = Worker(Connection(int(sys.argv[1])))
     except (EOFError, ConnectionError):
         return  # the owner ended before it needed an engine
     gc.freeze()  # what has been loaded stays; looking through it again and again costs a step's hundredth part
     worker.run()
-    worker.close()
 
 
 if __name__ == "__main__":
