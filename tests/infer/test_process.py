@@ -37,14 +37,14 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def shared(folder):
-    engine = EngineProcess(folder, "model/tiny@1", CONFIG, PLAN)
+    engine = EngineProcess(folder, "model/tiny@1", PLAN, CONFIG)
     yield engine
     engine.close()
 
 
 @pytest.fixture
 def engine(folder):
-    engine = EngineProcess(folder, "model/tiny@1", CONFIG, PLAN)
+    engine = EngineProcess(folder, "model/tiny@1", PLAN, CONFIG)
     yield engine
     engine.close()
 
@@ -198,7 +198,7 @@ def test_a_request_that_is_taken_too_late_is_called_off(engine, monkeypatch):
 
 
 def test_a_closed_engine_lets_its_process_end_by_itself(folder):
-    engine = EngineProcess(folder, "model/tiny@1", CONFIG, PLAN)
+    engine = EngineProcess(folder, "model/tiny@1", PLAN, CONFIG)
     sinks, _ = submit(engine, [make_request(20, max_tokens=200, seed=1)])
     assert sinks[0].begun.wait(30)
     engine.close()
@@ -207,7 +207,7 @@ def test_a_closed_engine_lets_its_process_end_by_itself(folder):
 
 
 def test_a_process_that_is_started_while_the_engine_is_closed_ends_too(folder, monkeypatch):
-    engine = EngineProcess(folder, "model/tiny@1", CONFIG, PLAN)
+    engine = EngineProcess(folder, "model/tiny@1", PLAN, CONFIG)
     take = process.spare.take
 
     def late():

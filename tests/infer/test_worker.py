@@ -39,15 +39,15 @@ def said(connection):
 
 def test_a_request_is_told_to_be_taken_before_anything_of_it_is_given(worker):
     worker, owner = worker
-    submit, has_given = worker._host.engine.submit_all, threading.Event()
+    submit, has_given = worker._engine.submit_all, threading.Event()
 
     def slow(requests, sinks):
         tickets = submit(requests, sinks)
         has_given.wait(0.5)  # the engine is free to be faster than the thread that submits
         return tickets
 
-    worker._host.engine.submit_all = slow
-    worker._host.engine.after_step = lambda: (worker._pass_on(), has_given.set())
+    worker._engine.submit_all = slow
+    worker._engine.after_step = lambda: (worker._pass_on(), has_given.set())
     owner.send_bytes(
         wire.encode(wire.Submit(call=7, numbers=(1,), requests=(make_request(5, max_tokens=2),)))
     )
@@ -60,7 +60,7 @@ def test_a_request_is_told_to_be_taken_before_anything_of_it_is_given(worker):
 def test_while_an_adapter_is_loaded_others_are_answered(worker):
     worker, owner = worker
     may_end = threading.Event()
-    worker._host.load_adapter = lambda reference, folder: may_end.wait(20)
+    worker._engine.load_adapter = lambda reference, folder: may_end.wait(20)
     owner.send_bytes(wire.encode(wire.Adapter(call=1, reference="adapter/a@1", folder="a")))
     owner.send_bytes(wire.encode(wire.AskStats(call=2)))
     assert said(owner).call == 2
@@ -70,7 +70,7 @@ def test_while_an_adapter_is_loaded_others_are_answered(worker):
 
 def test_a_worker_whose_engine_fails_tells_of_it_and_ends(worker):
     worker, owner = worker
-    worker._host.engine._backend.step = lambda works: 1 // 0
+    worker._engine._backend.step = lambda works: 1 // 0
     owner.send_bytes(wire.encode(wire.Submit(call=7, numbers=(1,), requests=(make_request(5),))))
     assert said(owner).kind == ""
     assert "ZeroDivisionError" in said(owner).pieces[0].output.error

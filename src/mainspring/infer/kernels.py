@@ -17,6 +17,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from mainspring import device
 from mainspring.errors import ConfigError, MainspringError
 from mainspring.infer import packed
 from mainspring.infer.kernel_plan import KernelPlan, Products
@@ -31,6 +32,7 @@ from mainspring.models.parts.ffn import ACTIVATIONS
 from mainspring.models.parts.latent import LatentAttention
 from mainspring.models.parts.moe import route
 from mainspring.models.parts.norm import build_norm
+from mainspring.progress import say
 
 CLASSES = ((8, 512), (8, 256), (8, 128), (8, 64), (8, 32), (32, 512), (32, 32), (8, 8))
 """Multiples and most rows, the best first."""
@@ -57,16 +59,16 @@ class Case:
     counts: Sequence[int]
 
 
-def probe(model: Model, machine: str, products: Products = "plain") -> KernelPlan:
+def probe(model: Model, products: Products = "plain") -> KernelPlan:
     """Find which weights are to be packed, and the widest class of row counts whose bits agree for every kernel.
 
     Raises:
         MainspringError: not even products of one fixed size keep rows apart on this machine.
 
     """
-    for chosen, (multiple, limit) in itertools.product(
-        dict.fromkeys((_packed(model, products), ())), CLASSES
-    ):
+    say("kernel plan: measuring which products are exact and fast here, once for a model and a machine")
+    machine, shapes = device.describe(), dict.fromkeys((_packed(model, products), ()))
+    for chosen, (multiple, limit) in itertools.product(shapes, CLASSES):
         plan = KernelPlan(
             multiple=multiple, limit=limit, machine=machine, torch=torch.__version__,
             threads=torch.get_num_threads(), products=products, packed=chosen,

@@ -124,14 +124,14 @@ class _Life:
 
 
 class EngineProcess:
-    """Starts the process and waits until its model is loaded.
+    """Starts the process and waits until its model is loaded; what it takes is what LocalEngine takes.
 
     Each start has a thread that reads what it says. Once it dies, that thread starts the next one and hands over what
     is open.
     """
 
-    def __init__(self, folder: Path, reference: str, config: EngineConfig, plan: KernelPlan | None) -> None:
-        self._start = wire.Start(folder=folder, reference=reference, config=config, plan=plan)
+    def __init__(self, folder: Path, reference: str, known: KernelPlan | None, config: EngineConfig) -> None:
+        self._start = wire.Start(folder=folder, reference=reference, config=config, plan=known)
         self._numbers = itertools.count(1)
         self._tickets: dict[int, RemoteTicket] = {}  # those that a start has taken
         self._adapters: dict[str, Path] = {}

@@ -11,14 +11,10 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from mainspring import device
 from mainspring.infer import wire
 from mainspring.infer.engine import Ticket
-from mainspring.infer.host import Host
-from mainspring.infer.kernel_plan import KernelPlan
-from mainspring.infer.kernels import probe
+from mainspring.infer.local_engine import LocalEngine
 from mainspring.infer.request import Output, OutputSink
-from mainspring.models.model import Model
 
 
 class Worker:
@@ -30,16 +26,11 @@ class Worker:
         self._open: dict[int, Ticket] = {}
         self._given: list[wire.Piece] = []  # by the step that is under way
         start = wire.Start.model_validate_json(connection.recv_bytes())
-
-        def plan(model: Model) -> KernelPlan:
-            return start.plan or probe(model, device.describe(), start.config.products)
-
-        self._host = Host(start.folder, start.reference, plan, start.config)
-        engine = self._host.engine
+        self._engine = engine = LocalEngine(start.folder, start.reference, start.plan, start.config)
         engine.after_step = self._pass_on
         ready = wire.Ready(
             backend_name=engine.backend_name, fingerprint=engine.fingerprint, is_exact=engine.is_exact,
-            context=engine.context, plan=self._host.plan,
+            context=engine.context, plan=engine.plan,
         )  # fmt: skip
         connection.send_bytes(ready.model_dump_json().encode())
 
@@ -53,14 +44,14 @@ class Worker:
                 threading.Thread(target=self._answer, args=(message,), daemon=True).start()
             else:
                 self._answer(message)
-        self._host.close()
+        self._engine.close()
 
     def _answer(self, message: wire.Question) -> None:
         try:
             if isinstance(message, wire.Submit):
                 self._submit(message)
             elif isinstance(message, wire.AskStats):
-                self._send(wire.Done(call=message.call, stats=self._host.engine.stats()))
+                self._send(wire.Done(call=message.call, stats=self._engine.stats()))
             else:
                 self._change(message)
         except Exception as error:  # noqa: BLE001 - the caller is at the other end
@@ -68,14 +59,14 @@ class Worker:
 
     def _change(self, message: wire.Adapter) -> None:
         if message.folder is None:
-            self._host.drop_adapter(message.reference)
+            self._engine.drop_adapter(message.reference)
         else:
-            self._host.load_adapter(message.reference, Path(message.folder))
+            self._engine.load_adapter(message.reference, Path(message.folder))
         self._send(wire.Done(call=message.call))
 
     def _submit(self, message: wire.Submit) -> None:
         is_told = threading.Event()
-        tickets = self._host.engine.submit_all(
+        tickets = self._engine.submit_all(
             message.requests, [self._sink(each, is_told) for each in message.numbers]
         )
         self._open.update(zip(message.numbers, tickets, strict=True))
@@ -98,7 +89,7 @@ class Worker:
         if self._given:
             self._send(wire.Given(pieces=self._given))
             self._given.clear()
-        if not self._host.engine.is_alive():
+        if not self._engine.is_alive():
             wire.shut(self._connection)  # so that run() ends, and the owner starts another
 
     def _send(self, message: wire.Said) -> None:
