@@ -29,7 +29,8 @@ OUTPUTS = ("mixer.o.weight", "ffn.down.weight")
 def drafts(folder: Path, tokenizer: Tokenizer, rounds: int) -> list[dict]:
     config = EngineConfig(num_blocks=1024)
     model = load(folder)
-    small = Native.of(model, DraftModel.sizes(config), NativeSettings(bits=4))
+    four_bits = {"native": NativeSettings(bits=4)}
+    small = Native.of(model, DraftModel.sizes(config).model_copy(update=four_bits))
     large, same = Native.of(deepened(model, TIMES), config), Native.of(model, config)
     del model
     rows = []

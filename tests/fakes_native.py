@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
-from mainspring.infer.backends.native import Native, NativeSettings
+from mainspring.infer.backends.native import Native
 from mainspring.infer.native.build import library
-from mainspring.infer.request import EngineConfig
+from mainspring.infer.request import EngineConfig, NativeSettings
 from mainspring.models.families.base import family
 from mainspring.models.model import Model
 
@@ -67,7 +67,8 @@ def random_model(name, seed=0):
 
 
 def native(model, **settings):
-    return Native.of(model, CONFIG, NativeSettings(**{"threads": 1, **settings}))
+    native = NativeSettings(**{"threads": 1, **settings})
+    return Native.of(model, CONFIG.model_copy(update={"native": native}))
 
 
 def random_ids(count, seed=0):

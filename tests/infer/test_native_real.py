@@ -10,7 +10,8 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from fakes_native import CONFIG, in_chunks, sequence
-from mainspring.infer.backends.native import Native, NativeSettings
+from mainspring.infer.backends.native import Native
+from mainspring.infer.request import NativeSettings
 from mainspring.models.attend import PackedAttend
 from mainspring.models.load import load
 from mainspring.tokenizer.base import Tokenizer
@@ -54,7 +55,7 @@ def test_rounding_costs_little(segments):
         return model.logits(model(torch.tensor(ids), torch.arange(len(ids)), PackedAttend([len(ids)])))
 
     def native(**settings):
-        backend = Native.of(model, CONFIG, NativeSettings(**settings))
+        backend = Native.of(model, CONFIG.model_copy(update={"native": NativeSettings(**settings)}))
         return perplexity(lambda ids: in_chunks(backend, sequence(0, num_blocks=20), ids, [len(ids)]), ids)
 
     with torch.inference_mode():

@@ -1,5 +1,6 @@
 """What a backend does: run one step of the scheduler."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -48,3 +49,9 @@ class Backend(Protocol):
     def copy_block(self, source: int, target: int) -> None:
         """Copy the keys and values of a block (copy on write)."""
         ...
+
+
+def scored_rows(works: Sequence[Work]) -> list[int]:
+    """Which of all the works' ids, in order, are scored."""
+    ends = itertools.accumulate(len(work.ids) for work in works)
+    return [row for work, end in zip(works, ends, strict=True) for row in range(end - work.num_scored, end)]

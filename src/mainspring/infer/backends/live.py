@@ -11,7 +11,6 @@ from mainspring.adapt.virtual import check_served
 from mainspring.infer.backends.torch_eager import TorchEager
 from mainspring.infer.kernel_plan import KernelPlan
 from mainspring.infer.request import EngineConfig
-from mainspring.infer.scheduler import Work
 from mainspring.models.model import Model
 
 
@@ -38,7 +37,3 @@ class Live(TorchEager):
 
     def _switch(self, adapter: str | None) -> None:
         assert adapter is None, "the owner of the model chooses the adapter"
-
-    def _group_key(self, work: Work, row: int) -> tuple[int, int]:
-        """Prompts of one length go side by side as well."""
-        return len(work.ids), 0

@@ -4,7 +4,8 @@ Shapes: N rows of scores, V vocabulary.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -14,11 +15,12 @@ import torch
 from mainspring.adapt.lora import LoraPair
 from mainspring.device import trim_memory
 from mainspring.errors import ConfigError
+from mainspring.infer.backends.base import scored_rows
 from mainspring.infer.layout import window_of
 from mainspring.infer.native.build import build
 from mainspring.infer.native.packing import FolderSource, Packing, Source, of_model
 from mainspring.infer.native.structs import ACTIVATIONS, LANES, NO_ADAPTER, Batch, Library, Sizes
-from mainspring.infer.request import EngineConfig, NativeSettings
+from mainspring.infer.request import EngineConfig
 from mainspring.infer.sampling import Summary
 from mainspring.infer.scheduler import Work
 from mainspring.models.config import AttentionSpec, BlockSpec, FfnSpec, ModelConfig
@@ -36,8 +38,7 @@ class Native:
     Args:
         config: the model; `serves` says which ones there can be.
         source: its weights. They are copied, so that a model may be let go.
-        engine: sizes of the cache and of a step.
-        settings: see there.
+        engine: sizes of the cache and of a step, and `native`.
 
     Raises:
         NoCompilerError: the step cannot be compiled here.
@@ -50,27 +51,21 @@ class Native:
     grain = 1
     has_states = False
 
-    def __init__(
-        self,
-        config: ModelConfig,
-        source: Source,
-        engine: EngineConfig,
-        settings: NativeSettings | None = None,
-    ) -> None:
+    def __init__(self, config: ModelConfig, source: Source, engine: EngineConfig) -> None:
         why_not = self.serves(config)
         assert why_not is None, f"the native step cannot run the model: {why_not}"
         if engine.block_size % LANES:
             raise ConfigError(
                 f"`block_size` is {engine.block_size}; the native step keeps tokens by {LANES}. Set a multiple of it."
             )
-        settings = settings or engine.native
+        settings = engine.native
         self.context, self.max_step_tokens = config.context, engine.max_step_tokens
         self.window = window_of(config)
         self.vocab_size = config.vocab_size
         self._scores_NV = torch.empty(0, config.vocab_size)  # kept: new memory would be cleared in every step
-        self._adapters: dict[str, int] = {}
-        self._num_adapters = 0
-        self._library = Library(_sizes(config, engine, settings), settings.march)
+        self._adapters: dict[str | None, int] = {None: NO_ADAPTER}
+        self._numbers = itertools.count(1)
+        self._library = Library(_sizes(config, engine), settings.march)
         digest = hashlib.sha256(f"{build(settings.march).name} {settings.model_dump_json()}".encode())
         self._packing = Packing(self._library, config, settings.bits)
         self._packing.set_weights(_hashed(source, digest))
@@ -78,36 +73,25 @@ class Native:
         self.fingerprint = digest.hexdigest()
 
     @classmethod
-    def load(cls, folder: Path, engine: EngineConfig, settings: NativeSettings | None = None) -> Self:
+    def load(cls, folder: Path, engine: EngineConfig) -> Self:
         """Straight from the files of a model: its weights are not in memory as a whole, where that can be."""
         config = read_config(folder)
         source = FolderSource(folder, config)
-        return cls(config, source if source.is_whole else of_model(load(folder)), engine, settings)
+        return cls(config, source if source.is_whole else of_model(load(folder)), engine)
 
     @classmethod
-    def of(cls, model: Model, engine: EngineConfig, settings: NativeSettings | None = None) -> Self:
+    def of(cls, model: Model, engine: EngineConfig) -> Self:
         """A copy of a model in memory as it is now."""
-        return cls(model.config, of_model(model), engine, settings)
+        return cls(model.config, of_model(model), engine)
 
     @staticmethod
     def serves(config: ModelConfig) -> str | None:
         """Why the native step cannot run such a model; None if it can."""
-        if not config.is_served:
-            return "it is no language model whose layers look back by attention"
-        if config.positions is not None or config.embedding_norm is not None or config.num_token_types:
-            return "more than a token's own row goes into its embedding"
-        head, first = config.head, config.blocks[0]
-        if head is None or head.dense or head.norm or head.bias:
-            return "its head is more than a matrix"
-        if config.final_norm is None or config.final_norm.kind != "rms":
-            return "its last norm is not RMS"
-        reasons = (reason for block in config.blocks if (reason := _why_not(block, first)))
-        return next(reasons, None)
+        return next(_hindrances(config), None)
 
     def step(self, works: Sequence[Work]) -> torch.Tensor:
         starts = np.cumsum([0, *(len(work.ids) for work in works)])
-        ends = zip(works, starts[1:].tolist(), strict=True)
-        scored = [row for work, end in ends for row in range(end - work.num_scored, end)]
+        scored = scored_rows(works)
         if len(scored) > len(self._scores_NV):
             self._scores_NV = torch.empty(len(scored), self.vocab_size)
         scores_NV = self._scores_NV[: len(scored)]
@@ -118,7 +102,7 @@ class Native:
             "positions": [sequence.num_computed for sequence in sequences],
             "tables": [block for sequence in sequences for block in sequence.blocks],
             "table_starts": np.cumsum([0, *(len(sequence.blocks) for sequence in sequences)]),
-            "adapters": [self._index_of(sequence.request.adapter) for sequence in sequences],
+            "adapters": [self._adapters[sequence.request.adapter] for sequence in sequences],
             "scored": scored,
         }
         held = {name: np.asarray(values, dtype=np.int32) for name, values in arrays.items()}
@@ -161,9 +145,9 @@ class Native:
                 f"The adapter '{name}' learns the rows' lengths (`dora`), which the native step does not apply. "
                 "Train one without, or serve it on the torch backend."
             )
-        self._num_adapters += 1
-        self._packing.set_adapter(self._num_adapters, pairs)
-        self._adapters[name] = self._num_adapters
+        number = next(self._numbers)
+        self._packing.set_adapter(number, pairs)
+        self._adapters[name] = number
 
     def drop_adapter(self, name: str) -> None:
         """Let go of an adapter's factors. Between two steps only."""
@@ -172,9 +156,6 @@ class Native:
     def close(self) -> None:
         """Let go of weights and cache; nothing can be asked of the backend any more."""
         self._library.close()
-
-    def _index_of(self, adapter: str | None) -> int:
-        return NO_ADAPTER if adapter is None else self._adapters[adapter]
 
 
 def _hashed(source: Source, digest: "hashlib._Hash") -> Source:
@@ -191,8 +172,9 @@ def _hashed(source: Source, digest: "hashlib._Hash") -> Source:
     return read
 
 
-def _sizes(config: ModelConfig, engine: EngineConfig, settings: NativeSettings) -> Sizes:
+def _sizes(config: ModelConfig, engine: EngineConfig) -> Sizes:
     assert config.head is not None
+    settings = engine.native
     return Sizes(
         width=config.width, vocab_size=config.vocab_size, num_layers=config.num_layers,
         block_size=engine.block_size, num_blocks=engine.num_blocks, kv_in_bytes=settings.kv == "int8",
@@ -201,17 +183,31 @@ def _sizes(config: ModelConfig, engine: EngineConfig, settings: NativeSettings) 
     )  # fmt: skip
 
 
-def _why_not(block: BlockSpec, first: BlockSpec) -> str | None:
-    mixer, ffn = block.mixer, block.ffn
-    if not isinstance(mixer, AttentionSpec) or block.cross is not None:
-        return "not all of its layers are plain attention"
-    if not isinstance(ffn, FfnSpec) or ffn.kind != "glu" or ffn.activation not in ACTIVATIONS:
-        return f"not all of its feed-forward parts are gated by one of {', '.join(ACTIVATIONS)}"
-    if block.norm.kind != "rms" or block.norm_place not in ("before", "around") or not block.has_mixer_norm:
-        return "its norms are not RMS before each part"
-    if _shape(block) != _shape(first):
-        return "its layers differ in shape"
-    return None
+def _hindrances(config: ModelConfig) -> Iterator[str]:
+    """See Native.serves; what comes later may take for granted that nothing came before."""
+    if not config.is_served:
+        yield "it is no language model whose layers look back by attention"
+    if config.positions is not None or config.embedding_norm is not None or config.num_token_types:
+        yield "more than a token's own row goes into its embedding"
+    head = config.head
+    if head is None or head.dense or head.norm or head.bias:
+        yield "its head is more than a matrix"
+    if config.final_norm is None or config.final_norm.kind != "rms":
+        yield "its last norm is not RMS"
+    for block in config.blocks:
+        mixer, ffn = block.mixer, block.ffn
+        if not isinstance(mixer, AttentionSpec) or block.cross is not None:
+            yield "not all of its layers are plain attention"
+        if not isinstance(ffn, FfnSpec) or ffn.kind != "glu" or ffn.activation not in ACTIVATIONS:
+            yield f"not all of its feed-forward parts are gated by one of {', '.join(ACTIVATIONS)}"
+        if (
+            block.norm.kind != "rms"
+            or block.norm_place not in ("before", "around")
+            or not block.has_mixer_norm
+        ):
+            yield "its norms are not RMS before each part"
+        if _shape(block) != _shape(config.blocks[0]):
+            yield "its layers differ in shape"
 
 
 def _shape(block: BlockSpec) -> tuple[int | str, ...]:

@@ -3,13 +3,14 @@
 Shapes: T tokens of the step (padded), D width, N rows that are scored, V vocabulary.
 """
 
-import itertools
 from collections.abc import Sequence
 
 import torch
+from torch.nn import functional
 
 from mainspring.adapt import base as adapters
 from mainspring.infer import sampling
+from mainspring.infer.backends.base import scored_rows
 from mainspring.infer.blocks import SCRATCH
 from mainspring.infer.kernel_plan import KernelPlan
 from mainspring.infer.kernels import ATTENTION_CHUNK
@@ -17,7 +18,7 @@ from mainspring.infer.layout import window_of
 from mainspring.infer.paged import Group, KvCache, PagedAttend
 from mainspring.infer.request import EngineConfig
 from mainspring.infer.scheduler import Work
-from mainspring.infer.states import Round, rounds
+from mainspring.infer.states import rounds
 from mainspring.models.model import Model
 
 
@@ -81,9 +82,7 @@ class TorchEager:
             pos_T[group.rows_NT] = group.last_NT
             slots_T[group.rows_NT] = group.slots_NS.gather(1, group.last_NT)
         self._switch(adapter)
-        through: list[Round] = []
-        if self.has_states:
-            through = list(rounds(works, self._block_size, self.state_chunk))
+        through = list(rounds(works, self._block_size, self.state_chunk)) if self.has_states else []
         hidden_TD = self._model(ids_T, pos_T, PagedAttend(self._cache, slots_T, groups, self._plan, through))
         return self._scores(works, hidden_TD)
 
@@ -91,30 +90,21 @@ class TorchEager:
         adapters.activate(self._model, adapter)
 
     def _scores(self, works: Sequence[Work], hidden_TD: torch.Tensor) -> torch.Tensor:
-        ends = itertools.accumulate(len(work.ids) for work in works)
-        rows = [
-            row for work, end in zip(works, ends, strict=True) for row in range(end - work.num_scored, end)
-        ]
-        parts = [
-            self._model.logits(hidden_TD[part + [part[0]] * (self._plan.pad(len(part)) - len(part))])[
-                : len(part)
-            ]
-            for part in _parts(rows, self._plan.limit)
-        ]
-        return torch.cat(parts) if parts else hidden_TD.new_empty(0, self._model.config.vocab_size)
+        parts = []
+        for rows_N in torch.tensor(scored_rows(works), dtype=torch.int64).split(self._plan.limit):
+            padded_N = functional.pad(rows_N, (0, self._plan.pad(len(rows_N)) - len(rows_N)))
+            parts.append(self._model.logits(hidden_TD[padded_N])[: len(rows_N)])
+        return torch.cat(parts)
 
     def _groups(self, works: Sequence[Work]) -> list[Group]:
-        """Sequences that decode go side by side; each prompt goes alone."""
+        """Sequences that decode go side by side; each prompt goes alone, where bits are to be its own."""
         members: dict[tuple[int, int], list[tuple[int, Work]]] = {}
         row = 0
         for work in works:
-            members.setdefault(self._group_key(work, row), []).append((row, work))
+            is_alone = self.is_exact and len(work.ids) > 1
+            members.setdefault((len(work.ids), row if is_alone else 0), []).append((row, work))
             row += len(work.ids)
         return [self._group(each) for each in members.values()]
-
-    def _group_key(self, work: Work, row: int) -> tuple[int, int]:
-        """Works of equal keys have equal numbers of tokens and go side by side."""
-        return len(work.ids), 0 if len(work.ids) == 1 else row
 
     def _group(self, members: list[tuple[int, Work]]) -> Group:
         num_tokens, size = len(members[0][1].ids), self._block_size
@@ -130,7 +120,3 @@ class TorchEager:
             slots_NS=slots_NS.where(torch.arange(width) < ends_N1, SCRATCH * size),
             last_NT=ends_N1 - num_tokens + steps_T,
         )
-
-
-def _parts(rows: list[int], size: int) -> list[list[int]]:
-    return [rows[start : start + size] for start in range(0, len(rows), size)]
