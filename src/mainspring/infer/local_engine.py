@@ -23,7 +23,6 @@ class LocalEngine(Engine):
         else:
             self._seat = TorchSeat(folder, reference, known, config)
         self.plan = self._seat.plan
-        self._adapters: set[str] = set()
         self._adapting = threading.Lock()
         tokenizer = Tokenizer.load(folder)
         draft = open_draft(folder, reference, tokenizer, config)
@@ -36,13 +35,11 @@ class LocalEngine(Engine):
     def load_adapter(self, reference: str, folder: Path) -> None:
         """See host.LoadedEngine."""
         with self._adapting:
-            if reference not in self._adapters:
+            if not self._backend.has_adapter(reference):
                 self._seat.take(self, reference, folder)
-                self._adapters.add(reference)
 
     def drop_adapter(self, reference: str) -> None:
         """See host.LoadedEngine."""
         with self._adapting:
-            if reference in self._adapters:
+            if self._backend.has_adapter(reference):
                 self._seat.drop(self, reference)
-                self._adapters.remove(reference)

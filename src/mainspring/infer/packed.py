@@ -26,18 +26,6 @@ MIN_NUMBERS = 1 << 16  # smaller weights stay in a cache, and their times are no
 DTYPES = (torch.float32, torch.bfloat16)
 
 
-class Packed(nn.Linear):
-    """A linear layer without a weight of its own: the head that multiplies with the embedding."""
-
-    def __init__(self, weight_OI: torch.Tensor, bias_O: torch.Tensor | None) -> None:
-        nn.Module.__init__(self)
-        self.out_features, self.in_features = weight_OI.shape
-        self._product = pack(weight_OI, bias_O)
-
-    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - torch calls it so
-        return self._product(input)
-
-
 def is_available() -> bool:
     """Whether this torch can pack."""
     return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
@@ -56,12 +44,14 @@ def pack(weight_OI: torch.Tensor, bias_O: torch.Tensor | None = None) -> Product
 
 def pack_model(model: Model, shapes: Sequence[str]) -> None:
     """Let the layers of these shapes, the head among them, answer by packed copies; the model learns no more."""
+    head, embedding = model.head, model.embedding
+    if head is not None and head.out is None and shape_name(embedding.weight) in shapes:
+        head.out = nn.Linear(embedding.embedding_dim, embedding.num_embeddings, device="meta")
+        head.out.weight = embedding.weight
+        head.out.register_parameter("bias", head.bias)
     for linear in _linears(model):
         if shape_name(linear.weight) in shapes:
             linear.forward = pack(linear.weight, linear.bias)  # type: ignore[method-assign]
-    head = model.head
-    if head is not None and head.out is None and shape_name(model.embedding.weight) in shapes:
-        head.out = Packed(model.embedding.weight, head.bias)
 
 
 def all_shapes(model: Model) -> dict[str, list[torch.Tensor]]:
