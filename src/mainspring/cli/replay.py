@@ -89,7 +89,7 @@ def _run(opened: "Workspace", recordings: "list[Recording]") -> list[dict[str, A
         {
             "equal": difference is None,
             "mode": recording.mode,
-            "said": str(difference or f"equal: {len(recording.ids)} ids and log-probabilities"),
+            "said": difference or f"equal: {len(recording.ids)} ids and log-probabilities",
         }
         for recording, difference in zip(recordings, differences, strict=True)
     ]

@@ -27,6 +27,7 @@ from mainspring.infer.backends.base import Backend
 from mainspring.infer.blocks import BlockPool
 from mainspring.infer.drafts import DraftModel, Guesser
 from mainspring.infer.grammar import Grammars
+from mainspring.infer.layout import window_of
 from mainspring.infer.request import EngineConfig, Output, OutputSink, Request, Sequence, hand_out
 from mainspring.infer.sampling import Seen
 from mainspring.infer.scheduler import Scheduler
@@ -69,13 +70,14 @@ class Engine:
         self._backend, self._config, self._grammars, self._draft = backend, config, grammars, draft
         self.backend_name, self.is_exact = backend.name, backend.is_exact
         self.fingerprint = backend.fingerprint
-        self.context = min(backend.context, (config.num_blocks - NUM_SCRATCH_BLOCKS) * config.block_size)
+        model = backend.model_config
+        self.context = min(model.context, (config.num_blocks - NUM_SCRATCH_BLOCKS) * config.block_size)
         most = min(config.max_step_tokens, backend.max_step_tokens)
         self._pool = BlockPool(config.num_blocks)
         self._scheduler = Scheduler(
             config.model_copy(update={"max_step_tokens": most}), self._pool, model=backend.fingerprint,
-            window=backend.window, grain=backend.grain,
-            guess=Guesser(draft) if config.speculation and not backend.has_states else None,
+            window=window_of(model), grain=backend.grain,
+            guess=Guesser(draft) if config.speculation and not model.has_states else None,
         )  # fmt: skip
         self._inbox: queue.SimpleQueue[Sequence | Callable[[], object] | None] = queue.SimpleQueue()
         self._num_open = 0
@@ -199,7 +201,7 @@ class Engine:
             raise NotFoundError(f"The adapter {request.adapter} is not loaded. Load it, or ask without it.")
         if not request.ids:
             raise ContextLengthError("The prompt is empty; at least one token is needed.")
-        ids, size = (*request.ids, *request.generated), self._backend.vocab_size
+        ids, size = (*request.ids, *request.generated), self._backend.model_config.vocab_size
         if not 0 <= min(ids) <= max(ids) < size:
             raise ConfigError(
                 f"The prompt has ids from {min(ids)} to {max(ids)}; the model knows 0 to {size - 1}."

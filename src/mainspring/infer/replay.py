@@ -32,19 +32,9 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True):
     end: tuple[int, float] | None = None
 
 
-class Difference(msgspec.Struct, frozen=True, kw_only=True):
-    """The first place, counted from the reply's first id, where id and log-probability are not what they were."""
-
-    position: int
-    recorded: tuple[int, float] | None
-    now: tuple[int, float] | None
-
-    def __str__(self) -> str:
-        return f"id {self.position}: recorded {_say(self.recorded)}, now {_say(self.now)}"
-
-
-def replay(recordings: Sequence[Recording], engine: AnyEngine) -> list[Difference | None]:
-    """Run recorded requests again, together; None for each that is equal to the bit.
+def replay(recordings: Sequence[Recording], engine: AnyEngine) -> list[str | None]:
+    """Run recorded requests again, together: the first place, counted from the reply's first id, where id and
+    log-probability are not what they were; None for each that is equal to the bit.
 
     Raises:
         MainspringError: the engine fails on one of them.
@@ -77,12 +67,12 @@ class _Listener:
             self._done.set_result(None)
         return is_enough
 
-    def difference(self) -> Difference | None:
+    def difference(self) -> str | None:
         self._done.result()
         found = self._found[: len(self._recorded)]
         for position, (before, now) in enumerate(itertools.zip_longest(self._recorded, found)):
             if before != now:
-                return Difference(position=position, recorded=before, now=now)
+                return f"id {position}: recorded {_say(before)}, now {_say(now)}"
         return None
 
 

@@ -28,10 +28,7 @@ class Worker:
         start = wire.Start.model_validate_json(connection.recv_bytes())
         self._engine = engine = LocalEngine(start.folder, start.reference, start.plan, start.config)
         engine.after_step = self._pass_on
-        ready = wire.Ready(
-            backend_name=engine.backend_name, fingerprint=engine.fingerprint, is_exact=engine.is_exact,
-            context=engine.context, plan=engine.plan,
-        )  # fmt: skip
+        ready = wire.Ready.model_validate(engine, from_attributes=True)
         connection.send_bytes(ready.model_dump_json().encode())
 
     def run(self) -> None:
@@ -47,22 +44,21 @@ class Worker:
         self._engine.close()
 
     def _answer(self, message: wire.Question) -> None:
+        stats = None
         try:
-            if isinstance(message, wire.Submit):
-                self._submit(message)
-            elif isinstance(message, wire.AskStats):
-                self._send(wire.Done(call=message.call, stats=self._engine.stats()))
-            else:
-                self._change(message)
+            match message:
+                case wire.Submit():
+                    self._submit(message)
+                    return
+                case wire.AskStats():
+                    stats = self._engine.stats()
+                case wire.Adapter(folder=str(folder)):
+                    self._engine.load_adapter(message.reference, Path(folder))
+                case wire.Adapter():
+                    self._engine.drop_adapter(message.reference)
+            self._send(wire.Done(call=message.call, stats=stats))
         except Exception as error:  # noqa: BLE001 - the caller is at the other end
             self._send(wire.refusal(message.call, error))
-
-    def _change(self, message: wire.Adapter) -> None:
-        if message.folder is None:
-            self._engine.drop_adapter(message.reference)
-        else:
-            self._engine.load_adapter(message.reference, Path(message.folder))
-        self._send(wire.Done(call=message.call))
 
     def _submit(self, message: wire.Submit) -> None:
         is_told = threading.Event()

@@ -8,26 +8,22 @@ import torch
 
 from mainspring.infer.sampling import Summary
 from mainspring.infer.scheduler import Work
+from mainspring.models.config import ModelConfig
 
 
 class Backend(Protocol):
     """Holds the weights and the cache. Called from the engine's thread alone.
 
     `is_exact`: a sequence's scores depend on its own ids alone. `fingerprint` names weights and kernels: equal ones
-    give equal bits. `window`: how far back the farthest-looking layer sees, None where one sees all. `grain`: pieces
-    of a prompt that have fewer tokens take no less time. `has_states`: what was computed cannot be taken back, so that
-    nothing is guessed.
+    give equal bits. `grain`: pieces of a prompt that have fewer tokens take no less time.
     """
 
     name: str
     is_exact: bool
     fingerprint: str
-    context: int
-    vocab_size: int
+    model_config: ModelConfig
     max_step_tokens: int
-    window: int | None
     grain: int
-    has_states: bool
 
     def step(self, works: Sequence[Work]) -> torch.Tensor:
         """Compute keys and values of all the works' ids.

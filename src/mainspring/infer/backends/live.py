@@ -28,9 +28,7 @@ class Live(TorchEager):
             mode="fast", multiple=1, limit=config.max_step_tokens, machine="any", torch=torch.__version__,
             threads=torch.get_num_threads(),
         )  # fmt: skip
-        is_training = model.training
         super().__init__(model, plan, config)
-        model.train(is_training)
 
     def has_adapter(self, name: str) -> bool:
         return False  # the owner of the model chooses

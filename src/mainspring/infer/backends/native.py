@@ -16,7 +16,6 @@ from mainspring.adapt.lora import LoraPair
 from mainspring.device import trim_memory
 from mainspring.errors import ConfigError
 from mainspring.infer.backends.base import scored_rows
-from mainspring.infer.layout import window_of
 from mainspring.infer.native.build import build
 from mainspring.infer.native.packing import FolderSource, Packing, Source, of_model
 from mainspring.infer.native.structs import ACTIVATIONS, LANES, NO_ADAPTER, Batch, Library, Sizes
@@ -49,7 +48,6 @@ class Native:
     name = "native"
     is_exact = True
     grain = 1
-    has_states = False
 
     def __init__(self, config: ModelConfig, source: Source, engine: EngineConfig) -> None:
         why_not = self.serves(config)
@@ -59,9 +57,7 @@ class Native:
                 f"`block_size` is {engine.block_size}; the native step keeps tokens by {LANES}. Set a multiple of it."
             )
         settings = engine.native
-        self.context, self.max_step_tokens = config.context, engine.max_step_tokens
-        self.window = window_of(config)
-        self.vocab_size = config.vocab_size
+        self.model_config, self.max_step_tokens = config, engine.max_step_tokens
         self._scores_NV = torch.empty(0, config.vocab_size)  # kept: new memory would be cleared in every step
         self._adapters: dict[str | None, int] = {None: NO_ADAPTER}
         self._numbers = itertools.count(1)
@@ -93,7 +89,7 @@ class Native:
         starts = np.cumsum([0, *(len(work.ids) for work in works)])
         scored = scored_rows(works)
         if len(scored) > len(self._scores_NV):
-            self._scores_NV = torch.empty(len(scored), self.vocab_size)
+            self._scores_NV = torch.empty(len(scored), self.model_config.vocab_size)
         scores_NV = self._scores_NV[: len(scored)]
         sequences = [work.sequence for work in works]
         arrays = {

@@ -14,7 +14,6 @@ from mainspring.infer.backends.base import scored_rows
 from mainspring.infer.blocks import SCRATCH
 from mainspring.infer.kernel_plan import KernelPlan
 from mainspring.infer.kernels import ATTENTION_CHUNK
-from mainspring.infer.layout import window_of
 from mainspring.infer.paged import Group, KvCache, PagedAttend
 from mainspring.infer.request import EngineConfig
 from mainspring.infer.scheduler import Work
@@ -39,15 +38,12 @@ class TorchEager:
     def __init__(
         self, model: Model, plan: KernelPlan, config: EngineConfig, *, fingerprint: str = ""
     ) -> None:
-        self._model, self._plan = model.eval(), plan
+        self._model, self._plan, self.model_config = model, plan, model.config
         self._block_size = config.block_size
         self._cache = KvCache(
             model.config, config.num_blocks, config.block_size, model.embedding.weight.dtype
         )
-        self.has_states = model.config.has_states
-        self.context, self.max_step_tokens = model.config.context, plan.limit
-        self.vocab_size = model.config.vocab_size
-        self.fingerprint, self.window = fingerprint or plan.fingerprint, window_of(model.config)
+        self.max_step_tokens, self.fingerprint = plan.limit, fingerprint or plan.fingerprint
 
     @torch.inference_mode()
     def step(self, works: Sequence[Work]) -> torch.Tensor:
@@ -82,7 +78,9 @@ class TorchEager:
             pos_T[group.rows_NT] = group.last_NT
             slots_T[group.rows_NT] = group.slots_NS.gather(1, group.last_NT)
         self._switch(adapter)
-        through = list(rounds(works, self._block_size, self.state_chunk)) if self.has_states else []
+        through = (
+            list(rounds(works, self._block_size, self.state_chunk)) if self.model_config.has_states else []
+        )
         hidden_TD = self._model(ids_T, pos_T, PagedAttend(self._cache, slots_T, groups, self._plan, through))
         return self._scores(works, hidden_TD)
 
