@@ -48,9 +48,7 @@ def test_a_request_is_told_to_be_taken_before_anything_of_it_is_given(worker):
 
     worker._engine.submit_all = slow
     worker._engine.after_step = lambda: (worker._pass_on(), has_given.set())
-    owner.send_bytes(
-        wire.encode(wire.Submit(call=7, numbers=(1,), requests=(make_request(5, max_tokens=2),)))
-    )
+    owner.send_bytes(wire.encode((7, wire.Submit(numbers=(1,), requests=(make_request(5, max_tokens=2),)))))
     first, *pieces = said(owner), said(owner), said(owner)
     assert (first.call, first.kind) == (7, "")
     assert [len(each.pieces) for each in pieces] == [1, 1]
@@ -61,8 +59,8 @@ def test_while_an_adapter_is_loaded_others_are_answered(worker):
     worker, owner = worker
     may_end = threading.Event()
     worker._engine.load_adapter = lambda reference, folder: may_end.wait(20)
-    owner.send_bytes(wire.encode(wire.Adapter(call=1, reference="adapter/a@1", folder="a")))
-    owner.send_bytes(wire.encode(wire.AskStats(call=2)))
+    owner.send_bytes(wire.encode((1, wire.Adapter(reference="adapter/a@1", folder="a"))))
+    owner.send_bytes(wire.encode((2, wire.AskStats())))
     assert said(owner).call == 2
     may_end.set()
     assert said(owner).call == 1
@@ -71,7 +69,7 @@ def test_while_an_adapter_is_loaded_others_are_answered(worker):
 def test_a_worker_whose_engine_fails_tells_of_it_and_ends(worker):
     worker, owner = worker
     worker._engine._backend.step = lambda works: 1 // 0
-    owner.send_bytes(wire.encode(wire.Submit(call=7, numbers=(1,), requests=(make_request(5),))))
+    owner.send_bytes(wire.encode((7, wire.Submit(numbers=(1,), requests=(make_request(5),)))))
     assert said(owner).kind == ""
     assert "ZeroDivisionError" in said(owner).pieces[0].output.error
     with pytest.raises(EOFError):

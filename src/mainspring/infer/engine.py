@@ -68,8 +68,7 @@ class Engine:
         draft: DraftModel | None = None,
     ) -> None:  # fmt: skip
         self._backend, self._config, self._grammars, self._draft = backend, config, grammars, draft
-        self.backend_name, self.is_exact = backend.name, backend.is_exact
-        self.fingerprint = backend.fingerprint
+        self.backend_name, self.fingerprint = backend.name, backend.fingerprint
         model = backend.model_config
         self.context = min(model.context, (config.num_blocks - NUM_SCRATCH_BLOCKS) * config.block_size)
         most = min(config.max_step_tokens, backend.max_step_tokens)

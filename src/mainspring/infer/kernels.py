@@ -60,11 +60,11 @@ def probe(model: Model, products: Products = "plain") -> KernelPlan:
 
     """
     say("kernel plan: measuring which products are exact and fast here, once for a model and a machine")
-    machine, shapes = device.describe(), dict.fromkeys((_packed(model, products), ()))
-    for chosen, (multiple, limit) in itertools.product(shapes, CLASSES):
+    machine, ways = device.describe(), dict.fromkeys((_packed(model, products), ()))
+    for shapes, (multiple, limit) in itertools.product(ways, CLASSES):
         plan = KernelPlan(
             multiple=multiple, limit=limit, machine=machine, torch=torch.__version__,
-            threads=torch.get_num_threads(), products=products, packed=chosen,
+            threads=torch.get_num_threads(), products=products, packed=shapes,
         )  # fmt: skip
         if all(rows_agree(*case) for case in _cases(model, plan)):
             return plan
@@ -220,10 +220,9 @@ def _absorbed_cases(module: LatentAttention, counts: Sequence[int]) -> Iterator[
 def _attention_cases(spec: MixerSpec, plan: KernelPlan) -> Iterator[Case]:
     """Scores and mixing of one chunk of keys, as paged attention makes them: many rows, many sequences."""
     layout = kv_layout(spec)
-    repeat = layout.repeat
-    most = plan.limit * repeat
-    counts = [most] if plan.is_fixed else sorted({*_counts(plan), plan.pad(repeat), most})
-    rows = most if plan.is_fixed else plan.pad(repeat)
+    most = plan.limit * layout.repeat
+    rows = most if plan.is_fixed else plan.pad(layout.repeat)
+    counts = [most] if plan.is_fixed else sorted({*_counts(plan), rows, most})
     keys_GCK = torch.randn(
         layout.num_kv_heads, ATTENTION_CHUNK, layout.key_size, generator=torch.Generator().manual_seed(1)
     )

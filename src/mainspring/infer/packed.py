@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from statistics import median
 
+import psutil
 import torch
 from torch import nn
 from torch.nn import functional
@@ -75,8 +76,6 @@ def faster(model: Model) -> list[str]:
 
 def free_bytes() -> int:
     """Memory that nothing else takes."""
-    import psutil
-
     return psutil.virtual_memory().available
 
 

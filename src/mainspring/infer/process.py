@@ -1,7 +1,7 @@
 """The engine in another process, seen from its owner: the same face as `Engine`.
 
-A process that dies is started again. Where the engine is exact, requests that were under way go on from the ids that
-had been given, and get the ids that they would have got; else they end with an error. Nothing waits for ever.
+A process that dies is started again. What runs in it is exact, so requests that were under way go on from the ids that
+had been given, and get the ids that they would have got; those that cannot end with an error. Nothing waits for ever.
 """
 
 import itertools
@@ -67,6 +67,7 @@ class _Life:
     def __init__(self) -> None:
         self.process, self.connection = spare.take()
         self.calls: dict[int, _Call] = {}
+        self._numbers = itertools.count(1)
         self.has_ended = False
         self._lock = threading.Lock()  # no call begins once it has ended
         self._outbox = queue.SimpleQueue[bytes | None]()
@@ -87,26 +88,26 @@ class _Life:
         threading.Thread(target=self._write, name="engine-writer", daemon=True).start()
         return ready
 
-    def tell(self, message: wire.Told) -> None:
-        self._outbox.put(wire.encode(message))
+    def tell(self, message: wire.Told, call: int = 0) -> None:
+        self._outbox.put(wire.encode((call, message)))
 
     def ask(
         self, message: wire.Question, tickets: Sequence[RemoteTicket] = (), limit_s: float = CALL_S
     ) -> wire.Done:
         """Tell it, and wait for its answer or refusal; that it does not answer in time counts as one."""
-        call = _Call(Future(), tickets)
+        number, call = next(self._numbers), _Call(Future(), tickets)
         with self._lock:
             if self.has_ended:
                 raise _DiedError(DIED)
-            self.calls[message.call] = call
-        self.tell(message)
+            self.calls[number] = call
+        self.tell(message, number)
         try:
             return call.done.result(limit_s)
         except TimeoutError:
             late = MainspringError(f"The engine's process has not answered for {limit_s:.2g} s.")
-            return wire.refusal(message.call, late)
+            return wire.refusal(number, late)
         finally:
-            self.calls.pop(message.call, None)
+            self.calls.pop(number, None)
 
     def end(self) -> None:
         """After it died: nobody waits for it any more."""
@@ -147,8 +148,9 @@ class EngineProcess:
             RemoteTicket(self, next(self._numbers), _with_seed(request), sink)
             for request, sink in zip(requests, sinks, strict=True)
         ]
+        numbers, wanted = tuple(each.number for each in tickets), tuple(each.request for each in tickets)
         try:
-            self._ask(self._submission(tickets, [each.request for each in tickets]), tickets)
+            self._ask(wire.Submit(numbers=numbers, requests=wanted), tickets)
         except BaseException:
             for ticket in tickets:  # it may have been taken, and the answer did not come in time
                 self._tickets.pop(ticket.number, None)
@@ -158,12 +160,12 @@ class EngineProcess:
 
     def load_adapter(self, reference: str, folder: Path) -> None:
         if reference not in self._adapters:
-            self._ask(self._adapter(reference, folder))
+            self._ask(wire.Adapter(reference=reference, folder=str(folder)))
             self._adapters[reference] = folder
 
     def drop_adapter(self, reference: str) -> None:
         if self._adapters.pop(reference, None) is not None:
-            self._ask(self._adapter(reference, None))
+            self._ask(wire.Adapter(reference=reference))
 
     def stats(self) -> EngineStats:
         """The worker's figures.
@@ -172,7 +174,7 @@ class EngineProcess:
             MainspringError: it does not answer: it is down, starting, or wedged.
 
         """
-        done = self._ask(wire.AskStats(call=next(self._numbers)), limit_s=STATS_S)
+        done = self._ask(wire.AskStats(), limit_s=STATS_S)
         assert done.stats is not None
         return done.stats
 
@@ -200,7 +202,7 @@ class EngineProcess:
             life.process.kill()
         ready = life.load(self._start)
         self.backend_name, self.fingerprint = ready.backend_name, ready.fingerprint
-        self.is_exact, self.context, self.plan = ready.is_exact, ready.context, ready.plan
+        self.context, self.plan = ready.context, ready.plan
         self._start = self._start.model_copy(update={"plan": ready.plan})
         threading.Thread(target=self._read, args=(life,), name="engine-reader", daemon=True).start()
         return life
@@ -216,16 +218,7 @@ class EngineProcess:
                 raise MainspringError(
                     f"The engine is not up: {self._failure or 'its process is being started again'}."
                 )
-        done = self._life.ask(message, tickets, max(deadline - time.monotonic(), 0.01))
-        done.check()
-        return done
-
-    def _submission(self, tickets: Sequence[RemoteTicket], requests: Sequence[Request]) -> wire.Submit:
-        numbers = tuple(each.number for each in tickets)
-        return wire.Submit(call=next(self._numbers), numbers=numbers, requests=tuple(requests))
-
-    def _adapter(self, reference: str, folder: Path | None) -> wire.Adapter:
-        return wire.Adapter(call=next(self._numbers), reference=reference, folder=folder and str(folder))
+        return self._life.ask(message, tickets, max(deadline - time.monotonic(), 0.01)).checked()
 
     def _read(self, life: _Life) -> None:
         for message in wire.heard(life.connection, wire.SAID):
@@ -277,7 +270,7 @@ class EngineProcess:
     def _resume(self, life: _Life, tickets: Sequence[RemoteTicket]) -> None:
         """Load the adapters again, let others ask, and go on with what an earlier start had taken."""
         for reference, folder in list(self._adapters.items()):
-            done = life.ask(self._adapter(reference, folder))
+            done = life.ask(wire.Adapter(reference=reference, folder=str(folder)))
             if done.kind:  # who asks with it is told that it is not loaded
                 logger.error("The adapter %s could not be loaded again: %s", reference, done.error)
                 self._adapters.pop(reference, None)
@@ -294,10 +287,10 @@ class EngineProcess:
         rest = msgspec.structs.replace(ticket.request, generated=tuple(ticket.generated), deadline_s=left_s)
         if ticket.is_cancelled:
             self._close(ticket, Output(finish_reason="cancelled"))
-        elif not self.is_exact or (rest.sampling.prompt_logprobs is not None and not rest.generated):
+        elif rest.sampling.prompt_logprobs is not None and not rest.generated:
             why = "The engine's process died, and this reply cannot be gone on with. Ask again."
             self._close(ticket, Output(error=why))
-        elif (done := life.ask(self._submission([ticket], [rest]))).kind:
+        elif (done := life.ask(wire.Submit(numbers=(ticket.number,), requests=(rest,)))).kind:
             self._close(ticket, Output(error=done.error, kind=done.kind))
         elif ticket.is_cancelled:  # meanwhile
             self.cancel(ticket.number)

@@ -56,8 +56,6 @@ class _Listener:
         self._done = Future[None]()
 
     def __call__(self, output: Output) -> bool:
-        if self._done.done():
-            return True
         chosen = output.chosen if output.end is None else (output.end,)
         self._found += [(each.id, each.logprob) for each in chosen]
         is_enough = len(self._found) >= len(self._recorded)

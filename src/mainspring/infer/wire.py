@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import msgspec
 
@@ -35,7 +35,6 @@ class Ready(Config):
 
     backend_name: str
     fingerprint: str
-    is_exact: bool
     context: int
     plan: KernelPlan
 
@@ -43,7 +42,6 @@ class Ready(Config):
 class Submit(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Requests for the same ids, each with the number that its outputs will bear."""
 
-    call: int
     numbers: tuple[int, ...]
     requests: tuple[Request, ...]
 
@@ -55,13 +53,12 @@ class Cancel(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 class Adapter(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Load an adapter, or drop it where there is no folder."""
 
-    call: int
     reference: str
     folder: str | None = None
 
 
 class AskStats(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    call: int
+    """How is the engine?"""
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -73,12 +70,13 @@ class Done(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     kind: str = ""
     retry_after_s: int = 1
 
-    def check(self) -> None:
-        """Raise the error that the worker's side raised."""
+    def checked(self) -> Self:
+        """Itself, or the error that the worker's side raised."""
         if self.kind == "OverloadedError":
             raise errors.OverloadedError(self.error, retry_after_s=self.retry_after_s)
         if self.kind:
             raise errors.named(self.kind, self.error)
+        return self
 
 
 class Piece(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,7 +98,9 @@ Told = Question | Cancel
 Said = Done | Given
 Message = TypeVar("Message")
 
-TOLD, SAID = msgspec.msgpack.Decoder(Told), msgspec.msgpack.Decoder(Said)
+TOLD, SAID = msgspec.msgpack.Decoder(tuple[int, Told]), msgspec.msgpack.Decoder(Said)
+"""What the owner tells bears the number of the call that is to be answered, 0 where nothing is."""
+
 encode = msgspec.msgpack.Encoder().encode
 
 

@@ -33,41 +33,33 @@ class Worker:
 
     def run(self) -> None:
         """Answer until the owner is gone."""
-        for message in wire.heard(self._connection, wire.TOLD):
+        for call, message in wire.heard(self._connection, wire.TOLD):
             if isinstance(message, wire.Cancel):
                 if (ticket := self._open.get(message.number)) is not None:
                     ticket.cancel()
             elif isinstance(message, wire.Adapter):  # takes a while, in which others are answered
-                threading.Thread(target=self._answer, args=(message,), daemon=True).start()
+                threading.Thread(target=self._answer, args=(call, message), daemon=True).start()
             else:
-                self._answer(message)
+                self._answer(call, message)
         self._engine.close()
 
-    def _answer(self, message: wire.Question) -> None:
-        stats = None
+    def _answer(self, call: int, message: wire.Question) -> None:
+        is_told, stats = threading.Event(), None
         try:
             match message:
-                case wire.Submit():
-                    self._submit(message)
-                    return
+                case wire.Submit(numbers=numbers, requests=requests):
+                    sinks = [self._sink(number, is_told) for number in numbers]
+                    self._open.update(zip(numbers, self._engine.submit_all(requests, sinks), strict=True))
                 case wire.AskStats():
                     stats = self._engine.stats()
                 case wire.Adapter(folder=str(folder)):
                     self._engine.load_adapter(message.reference, Path(folder))
                 case wire.Adapter():
                     self._engine.drop_adapter(message.reference)
-            self._send(wire.Done(call=message.call, stats=stats))
+            self._send(wire.Done(call=call, stats=stats))
+            is_told.set()
         except Exception as error:  # noqa: BLE001 - the caller is at the other end
-            self._send(wire.refusal(message.call, error))
-
-    def _submit(self, message: wire.Submit) -> None:
-        is_told = threading.Event()
-        tickets = self._engine.submit_all(
-            message.requests, [self._sink(each, is_told) for each in message.numbers]
-        )
-        self._open.update(zip(message.numbers, tickets, strict=True))
-        self._send(wire.Done(call=message.call))
-        is_told.set()
+            self._send(wire.refusal(call, error))
 
     def _sink(self, number: int, is_told: threading.Event) -> OutputSink:
         def sink(output: Output) -> bool:

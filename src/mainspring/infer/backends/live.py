@@ -32,6 +32,3 @@ class Live(TorchEager):
 
     def has_adapter(self, name: str) -> bool:
         return False  # the owner of the model chooses
-
-    def _switch(self, adapter: str | None) -> None:
-        assert adapter is None, "the owner of the model chooses the adapter"

@@ -112,11 +112,10 @@ class Native:
     def summarize(self, scores_NV: torch.Tensor, places: Sequence[int]) -> Summary:
         """See Backend.summarize; `scores_NV` as `step` returned it."""
         count = len(places)
-        rows_N, best_N = np.asarray(places, np.int32), np.empty(count, np.int32)
-        log_sums_N, entropies_N = np.empty(count), np.empty(count)
-        found = (best_N, log_sums_N, entropies_N)
+        rows_N = np.asarray(places, np.int32)
+        found = np.empty(count, np.int32), np.empty(count), np.empty(count)  # as they stand in a Summary
         self._library.call("summarize", count, scores_NV.shape[1], scores_NV, rows_N, *found)
-        return Summary(best_N.tolist(), log_sums_N.tolist(), entropies_N.tolist())
+        return Summary(*(each_N.tolist() for each_N in found))
 
     def has_adapter(self, name: str) -> bool:
         return name in self._adapters
@@ -196,11 +195,8 @@ def _hindrances(config: ModelConfig) -> Iterator[str]:
             yield "not all of its layers are plain attention"
         if not isinstance(ffn, FfnSpec) or ffn.kind != "glu" or ffn.activation not in ACTIVATIONS:
             yield f"not all of its feed-forward parts are gated by one of {', '.join(ACTIVATIONS)}"
-        if (
-            block.norm.kind != "rms"
-            or block.norm_place not in ("before", "around")
-            or not block.has_mixer_norm
-        ):
+        has_norms = block.has_mixer_norm and block.norm_place in ("before", "around")
+        if block.norm.kind != "rms" or not has_norms:
             yield "its norms are not RMS before each part"
         if _shape(block) != _shape(config.blocks[0]):
             yield "its layers differ in shape"

@@ -77,15 +77,13 @@ class TorchEager:
         for group in groups:
             pos_T[group.rows_NT] = group.last_NT
             slots_T[group.rows_NT] = group.slots_NS.gather(1, group.last_NT)
-        self._switch(adapter)
+        if self.is_exact:  # else somebody else owns the model, and chooses
+            adapters.activate(self._model, adapter)
         through = (
             list(rounds(works, self._block_size, self.state_chunk)) if self.model_config.has_states else []
         )
         hidden_TD = self._model(ids_T, pos_T, PagedAttend(self._cache, slots_T, groups, self._plan, through))
         return self._scores(works, hidden_TD)
-
-    def _switch(self, adapter: str | None) -> None:
-        adapters.activate(self._model, adapter)
 
     def _scores(self, works: Sequence[Work], hidden_TD: torch.Tensor) -> torch.Tensor:
         parts = []
