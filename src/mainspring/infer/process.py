@@ -7,27 +7,24 @@ had been given, and get the ids that they would have got; those that cannot end 
 import itertools
 import logging
 import queue
-import secrets
 import subprocess
 import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from mainspring.errors import MainspringError
 from mainspring.infer import spare, wire
+from mainspring.infer.generation import seed_of
 from mainspring.infer.kernel_plan import KernelPlan
 from mainspring.infer.request import EngineConfig, Output, OutputSink, Request, hand_out
 from mainspring.infer.stats import EngineStats
 
-START_S = 300
-CALL_S = 60
-STATS_S = 2
+START_S, CALL_S, STATS_S = 300, 60, 2
 MAX_DEATHS, DEATHS_IN_S = 5, 60
 DIED = "The engine's process died; it is started again. Ask again."
 logger = logging.getLogger(__name__)
@@ -53,12 +50,12 @@ class RemoteTicket:
         self._owner.cancel(self.number)
 
 
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """What waits for an answer, and the tickets that are taken by it."""
+class _Call(Future[wire.Done]):
+    """The answer that is to come, and the tickets that are taken by it."""
 
-    done: Future[wire.Done]
-    tickets: Sequence[RemoteTicket]
+    def __init__(self, tickets: Sequence[RemoteTicket]) -> None:
+        super().__init__()
+        self.tickets = tickets
 
 
 class _Life:
@@ -95,14 +92,14 @@ class _Life:
         self, message: wire.Question, tickets: Sequence[RemoteTicket] = (), limit_s: float = CALL_S
     ) -> wire.Done:
         """Tell it, and wait for its answer or refusal; that it does not answer in time counts as one."""
-        number, call = next(self._numbers), _Call(Future(), tickets)
+        number, call = next(self._numbers), _Call(tickets)
         with self._lock:
             if self.has_ended:
                 raise _DiedError(DIED)
             self.calls[number] = call
         self.tell(message, number)
         try:
-            return call.done.result(limit_s)
+            return call.result(limit_s)
         except TimeoutError:
             late = MainspringError(f"The engine's process has not answered for {limit_s:.2g} s.")
             return wire.refusal(number, late)
@@ -114,7 +111,7 @@ class _Life:
         with self._lock:
             self.has_ended = True
         for call in list(self.calls.values()):
-            call.done.set_exception(_DiedError(DIED))
+            call.set_exception(_DiedError(DIED))
         self._outbox.put(None)
 
     def _write(self) -> None:
@@ -228,9 +225,9 @@ class EngineProcess:
             elif (call := life.calls.pop(message.call, None)) is not None:
                 if not message.kind:  # from here on they are gone on with should the process die
                     self._tickets.update({ticket.number: ticket for ticket in call.tickets})
-                call.done.set_result(message)
-        life.end()
-        with self._lock:
+                call.set_result(message)
+        with self._lock:  # who asks again at once waits for the next start
+            life.end()
             self._is_up = False
         self._revive(list(self._tickets.values()))
 
@@ -310,7 +307,6 @@ class EngineProcess:
 
 
 def _with_seed(request: Request) -> Request:
-    if request.sampling.seed is not None:
-        return request
-    seeded = msgspec.structs.replace(request.sampling, seed=secrets.randbits(63))
+    """Of a seed that is known here, so that another start would draw the same."""
+    seeded = msgspec.structs.replace(request.sampling, seed=seed_of(request.sampling.seed, 0))
     return msgspec.structs.replace(request, sampling=seeded)

@@ -113,9 +113,9 @@ class Native:
         """See Backend.summarize; `scores_NV` as `step` returned it."""
         count = len(places)
         rows_N = np.asarray(places, np.int32)
-        found = np.empty(count, np.int32), np.empty(count), np.empty(count)  # as they stand in a Summary
+        best_N, log_sums_N, entropies_N = found = np.empty(count, np.int32), np.empty(count), np.empty(count)
         self._library.call("summarize", count, scores_NV.shape[1], scores_NV, rows_N, *found)
-        return Summary(*(each_N.tolist() for each_N in found))
+        return Summary(best_N.tolist(), log_sums_N.tolist(), entropies_N.tolist())
 
     def has_adapter(self, name: str) -> bool:
         return name in self._adapters

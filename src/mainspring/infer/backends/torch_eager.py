@@ -68,11 +68,8 @@ class TorchEager:
         self._cache.copy_block(source, target)
 
     def _step(self, works: Sequence[Work], adapter: str | None) -> torch.Tensor:
-        padded = self._plan.pad(sum(len(work.ids) for work in works))
-        ids_T, pos_T = torch.zeros(padded, dtype=torch.int64), torch.zeros(padded, dtype=torch.int64)
-        slots_T = torch.full((padded,), SCRATCH * self._block_size)
-        ids = [token_id for work in works for token_id in work.ids]
-        ids_T[: len(ids)] = torch.tensor(ids)
+        ids_T = self._padded(torch.tensor([token_id for work in works for token_id in work.ids]))
+        pos_T, slots_T = torch.zeros_like(ids_T), torch.full_like(ids_T, SCRATCH * self._block_size)
         groups = self._groups(works)
         for group in groups:
             pos_T[group.rows_NT] = group.last_NT
@@ -86,11 +83,13 @@ class TorchEager:
         return self._scores(works, hidden_TD)
 
     def _scores(self, works: Sequence[Work], hidden_TD: torch.Tensor) -> torch.Tensor:
-        parts = []
-        for rows_N in torch.tensor(scored_rows(works), dtype=torch.int64).split(self._plan.limit):
-            padded_N = functional.pad(rows_N, (0, self._plan.pad(len(rows_N)) - len(rows_N)))
-            parts.append(self._model.logits(hidden_TD[padded_N])[: len(rows_N)])
-        return torch.cat(parts)
+        pieces = torch.tensor(scored_rows(works), dtype=torch.int64).split(self._plan.limit)
+        return torch.cat(
+            [self._model.logits(hidden_TD[self._padded(rows_N)])[: len(rows_N)] for rows_N in pieces]
+        )
+
+    def _padded(self, x_T: torch.Tensor) -> torch.Tensor:
+        return functional.pad(x_T, (0, self._plan.pad(len(x_T)) - len(x_T)))
 
     def _groups(self, works: Sequence[Work]) -> list[Group]:
         """Sequences that decode go side by side; each prompt goes alone, where bits are to be its own."""
