@@ -18,7 +18,6 @@ from pathlib import Path
 import msgspec
 import torch
 
-from mainspring import device
 from mainspring.infer.backends.base import Backend
 from mainspring.infer.backends.live import Live
 from mainspring.infer.backends.native import Native
@@ -119,9 +118,7 @@ def open_backend(name: str, folder: Path, config: EngineConfig) -> Backend:
     if name == "native":
         return Native.load(folder, config)
     model = load(folder).requires_grad_(False)
-    return (
-        Live(model, config) if name == "fast" else TorchEager(model, probe(model, device.describe()), config)
-    )
+    return Live(model, config) if name == "fast" else TorchEager(model, probe(model), config)
 
 
 def rows_of(name: str, folder: Path, requests: Sequence[Request]) -> list[dict[str, object]]:

@@ -10,7 +10,9 @@ from mainspring.adapt import lora
 from mainspring.infer.backends.native import Native
 from mainspring.infer.backends.torch_eager import TorchEager
 from mainspring.infer.engine import Engine
+from mainspring.infer.host import Host
 from mainspring.infer.kernel_plan import KernelPlan
+from mainspring.infer.local_engine import LocalEngine
 from mainspring.infer.request import EngineConfig, Request
 from mainspring.models.families import llama
 from mainspring.models.families.base import family
@@ -82,6 +84,10 @@ def make_request(length, seed=None, max_tokens=8, adapter=None, **sampling):
     if seed is not None:
         sampling = {"temperature": 1.0, "seed": seed} | sampling
     return Request(ids=tuple(ids), sampling=Sampling(max_tokens=max_tokens, **sampling), adapter=adapter)
+
+
+def open_host(folder, config, known=PLAN, reference="model/tiny@1"):
+    return Host(folder, reference, config, LocalEngine(folder, reference, known, config))
 
 
 def open_backend(model, config, plan=PLAN):

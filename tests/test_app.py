@@ -55,15 +55,15 @@ def test_the_same_configuration_is_the_same_version(workspace):
 
 
 def test_a_kernel_plan_is_probed_once_a_machine(workspace, monkeypatch):
-    plan = workspace.host("model/smollm2").plan
+    plan = workspace.host("model/smollm2").engine.plan
     (reference,) = workspace.registry.list("kernel-plan")
     assert workspace.registry.get(reference).parents == {"model": "model/smollm2@1"}
     with Workspace(workspace.root) as again:
-        assert again.host("model/smollm2@1").plan == plan
+        assert again.host("model/smollm2@1").engine.plan == plan
         assert again.registry.list("kernel-plan") == [reference]
     monkeypatch.setattr("mainspring.device.describe", lambda: "another machine")
     with Workspace(workspace.root) as moved:
-        assert moved.host("model/smollm2").plan.machine == "another machine"
+        assert moved.host("model/smollm2").engine.plan.machine == "another machine"
         assert len(moved.registry.list("kernel-plan")) == 2
 
 
@@ -71,7 +71,7 @@ def test_a_kernel_plan_is_kept_for_every_way_to_multiply(workspace, capsys):
     packed = []
     for products in ("packed", "plain", "packed"):
         with Workspace(workspace.root, engine=EngineConfig(products=products)) as opened:
-            packed.append(opened.host("model/smollm2").plan.packed)
+            packed.append(opened.host("model/smollm2").engine.plan.packed)
     assert packed[0] == packed[2] != packed[1] == ()
     assert len(workspace.registry.list("kernel-plan")) == 2
     assert "packed weights: none" in capsys.readouterr().err
@@ -117,7 +117,7 @@ def test_versions_that_nobody_asks_for_any_more_take_their_adapters_along(worksp
                 spec.model_copy(update={"adapter": adapter, "k": len(names) + 1})
             ).reference
         )
-    loaded = adapters_of(workspace.host("model/smollm2").model).configs
+    loaded = adapters_of(workspace.host("model/smollm2").engine.model).configs
     told = []
     for name in (*names, names[0]):
         workspace.assistant(name)

@@ -10,7 +10,6 @@ workspace/
 
 import threading
 from collections.abc import Callable, Iterable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -38,9 +37,10 @@ from mainspring.trace import Tracer
 if TYPE_CHECKING:  # these bring torch, which a look into the log does not need
     from mainspring.infer.base import AnyEngine
     from mainspring.infer.chat_model import EngineChat
-    from mainspring.infer.host import Host
+    from mainspring.infer.host import Host, Loaded
     from mainspring.infer.kernel_plan import KernelPlan
-    from mainspring.infer.remote_host import RemoteHost
+    from mainspring.infer.local_engine import LocalEngine
+    from mainspring.infer.process import EngineProcess
     from mainspring.infer.request import EngineConfig
     from mainspring.infer.stats import EngineStats
     from mainspring.knowledge.answer import Assistant
@@ -48,7 +48,6 @@ if TYPE_CHECKING:  # these bring torch, which a look into the log does not need
     from mainspring.knowledge.store import Store
     from mainspring.knowledge.sync import IndexSettings, SyncReport
     from mainspring.models.embed import TextEmbedder
-    from mainspring.models.model import Model
     from mainspring.models.rerank import TextReranker
 
 ASSISTANT, CHAT_MODEL, EMBEDDER, KNOWLEDGE, PROMPT = "mainspring", "smollm2", "minilm", "default", "grounded"
@@ -101,8 +100,8 @@ class Workspace:
         self.tracer = Tracer(self.log)
         self.feedback = Feedback(self.log)
         self.drawer = Drawer(self._database, root / "files")
-        self._hosts: dict[str, Host] = {}
-        self._remote_hosts: dict[str, RemoteHost] = {}
+        self._hosts: dict[str, Host[LocalEngine]] = {}
+        self._remote_hosts: dict[str, Host[EngineProcess]] = {}
         self._stores: dict[str, Store] = {}
         self._retrievers: dict[str, Retriever] = {}
         self._assistants: dict[str, Assistant] = {}
@@ -112,39 +111,37 @@ class Workspace:
 
     # --- models -----------------------------------------------------------------------------------------
 
-    def host(self, reference: str) -> "Host":
+    def host(self, reference: str) -> "Host[LocalEngine]":
         """The model of a reference with its engine, loaded once (its files are checked then)."""
+        from mainspring.infer.local_engine import LocalEngine
+
+        return self._host(reference, self._hosts, LocalEngine)
+
+    def remote_host(self, reference: str) -> "Host[EngineProcess]":
+        """The same with the engine in a process of its own."""
+        from mainspring.infer.process import EngineProcess
+
+        return self._host(reference, self._remote_hosts, EngineProcess)
+
+    def _host(
+        self, reference: str, hosts: "dict[str, Host[Loaded]]", load: "Callable[..., Loaded]"
+    ) -> "Host[Loaded]":
         with self._lock:
             artifact = self.registry.get(reference)
-            if artifact.reference not in self._hosts:
+            if artifact.reference not in hosts:
                 from mainspring.infer.host import Host
+                from mainspring.infer.kernel_plan import find_plan
                 from mainspring.infer.request import EngineConfig, find_draft
 
                 artifacts.check(artifact, folder := self.registry.folder(artifact))
                 config = find_draft(self._engine or EngineConfig(), artifact, self.registry)
-                plan = partial(self.kernel_plan, artifact)
-                self._hosts[artifact.reference] = Host(folder, artifact.reference, plan, config)
-            return self._hosts[artifact.reference]
-
-    def remote_host(self, reference: str) -> "RemoteHost":
-        """The same with the engine in a process of its own."""
-        with self._lock:
-            artifact = self.registry.get(reference)
-            if artifact.reference not in self._remote_hosts:
-                from mainspring.infer import known_plans
-                from mainspring.infer.remote_host import RemoteHost
-                from mainspring.infer.request import find_draft
-
-                assert self._engine is not None, "settings have asked for a process"
-                artifacts.check(artifact, folder := self.registry.folder(artifact))
-                is_native = self._engine.backend == "native"
-                known = None if is_native else known_plans.find(self.registry, artifact, self._engine)
-                config = find_draft(self._engine, artifact, self.registry)
-                host = RemoteHost(folder, artifact.reference, known, config)
+                is_native = config.backend == "native"
+                known = None if is_native else find_plan(self.registry, artifact, config.products)
+                engine = load(folder, artifact.reference, known, config)
                 if known is None and not is_native:
-                    self._save_plan(artifact, host.plan)
-                self._remote_hosts[artifact.reference] = host
-            return self._remote_hosts[artifact.reference]
+                    self._save_plan(artifact, engine.plan)
+                hosts[artifact.reference] = Host(folder, artifact.reference, config, engine)
+            return hosts[artifact.reference]
 
     def chat_model(
         self, reference: str, adapter: str | None = None, *, name: str = "", as_published: bool = False
@@ -156,22 +153,14 @@ class Workspace:
         host = self.remote_host(reference) if is_remote else self.host(reference)
         return host.chat(name or reference, adapter=loaded, as_published=as_published)
 
-    def kernel_plan(self, artifact: Artifact, model: "Model") -> "KernelPlan":
-        """The kernel plan of a model on this machine: the stored one, or a new probe's."""
-        from mainspring.infer import known_plans
-
-        known = known_plans.find(self.registry, artifact, self._engine)
-        return known or self._save_plan(artifact, known_plans.make(model, self._engine))
-
-    def _save_plan(self, artifact: Artifact, plan: "KernelPlan") -> "KernelPlan":
+    def _save_plan(self, artifact: Artifact, plan: "KernelPlan") -> None:
         self.save("kernel-plan", artifact.name, plan.model_dump(mode="json"), {"model": artifact.reference})
         say(f"kernel plan of {artifact.reference}: {plan.describe()}")
-        return plan
 
     def engines(self) -> "dict[str, AnyEngine]":
         """The loaded engines by their model's reference."""
-        hosts: dict[str, Host | RemoteHost] = {**self._hosts, **self._remote_hosts}
-        return {reference: host.engine for reference, host in hosts.items()}
+        hosts = [*self._hosts.items(), *self._remote_hosts.items()]
+        return {reference: host.engine for reference, host in hosts}
 
     def engine_fault(self) -> str | None:
         """What is wrong with a loaded engine, None while all run."""
@@ -280,7 +269,7 @@ class Workspace:
         gone, used = self.spec(reference).adapter, {self.spec(each).adapter for each in self._assistants}
         if gone is not None and gone not in used:
             for host in [*self._hosts.values(), *self._remote_hosts.values()]:
-                host.drop_adapter(self.registry.get(gone).reference)
+                host.engine.drop_adapter(self.registry.get(gone).reference)
 
     def build_assistant(self, spec: AssistantSpec, reference: str) -> "Assistant":
         """An assistant from its parts, stored or not."""
@@ -319,7 +308,7 @@ class Workspace:
 
     def close(self) -> None:
         for host in (*self._hosts.values(), *self._remote_hosts.values()):
-            host.close()
+            host.engine.close()
         self.log.close()
         self._database.close()
 

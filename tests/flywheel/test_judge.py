@@ -53,7 +53,7 @@ def test_the_gate_keeps_every_answer_of_every_system(workspace, index, base, few
 def test_the_nll_of_gold_answers_is_that_of_a_model_that_knows_nothing_yet(workspace, base):
     pairs = ask_all(workspace.assistant(base.reference), gold_items(3))
     found = mean_nll(workspace, workspace.spec(base.reference), pairs)
-    assert abs(found - math.log(workspace.host("model/smollm2@1").model.config.vocab_size)) < 3
+    assert abs(found - math.log(workspace.host("model/smollm2@1").engine.model.config.vocab_size)) < 3
 
 
 def test_only_an_evaluation_that_this_version_passed_counts(workspace, index, base):

@@ -6,10 +6,9 @@ import msgspec
 import pytest
 
 from conftest import make_tokenizer
-from fakes_engine import PLAN, make_model
+from fakes_engine import make_model, open_host
 from mainspring.errors import WeightsError
 from mainspring.infer.defaults import default_sampling
-from mainspring.infer.host import Host
 from mainspring.infer.request import EngineConfig
 from mainspring.models.save import save
 from mainspring.schema import ALL_THAT_FIT, Message, Sampling
@@ -45,7 +44,7 @@ def folder(tmp_path):
 
 
 def test_a_model_as_published_is_sampled_as_its_files_say_and_goes_on_to_its_context(folder):
-    host = Host(folder, "model/tiny@1", lambda model: PLAN, EngineConfig(num_blocks=64))
+    host = open_host(folder, EngineConfig(num_blocks=64))
     try:
         published, ours = host.chat("tiny", as_published=True), host.chat("tiny")
         assert published.default_sampling == Sampling(temperature=1.0, top_k=1, max_tokens=ALL_THAT_FIT)
@@ -54,18 +53,16 @@ def test_a_model_as_published_is_sampled_as_its_files_say_and_goes_on_to_its_con
         assert whole.usage.prompt_tokens + whole.usage.completion_tokens == published.context
         assert whole.finish_reason == "length"
     finally:
-        host.close()
+        host.engine.close()
 
 
 @pytest.mark.parametrize(("bound", "length"), [(7, 7), (10_000, None)])
 def test_the_owner_may_bound_what_a_client_does_not_and_the_context_still_holds(folder, bound, length):
-    host = Host(
-        folder, "model/tiny@1", lambda model: PLAN, EngineConfig(num_blocks=8, default_max_tokens=bound)
-    )
+    host = open_host(folder, EngineConfig(num_blocks=8, default_max_tokens=bound))
     try:
         chat = host.chat("tiny", as_published=True)
         sampling = msgspec.structs.replace(chat.default_sampling, ignore_end=True)
         usage = chat.reply(ASK, sampling).usage
         assert usage.completion_tokens == (length or chat.context - usage.prompt_tokens)
     finally:
-        host.close()
+        host.engine.close()

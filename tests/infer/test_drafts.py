@@ -6,7 +6,15 @@ import msgspec
 import pytest
 
 from conftest import make_tokenizer
-from fakes_engine import PLAN, Received, make_model, make_request, open_backend, run_alone, run_together
+from fakes_engine import (
+    Received,
+    make_model,
+    make_request,
+    open_backend,
+    open_host,
+    run_alone,
+    run_together,
+)  # fmt: skip
 from fakes_workspace import add_model, word_tokenizer
 from mainspring.app import Workspace
 from mainspring.config import build
@@ -14,7 +22,6 @@ from mainspring.errors import ConfigError
 from mainspring.infer.backends.live import Live
 from mainspring.infer.drafts import DraftModel
 from mainspring.infer.engine import Engine
-from mainspring.infer.host import Host
 from mainspring.infer.replay import Recording, replay
 from mainspring.infer.request import EngineConfig
 from mainspring.infer.tempo import Tempo
@@ -128,14 +135,14 @@ def test_a_host_answers_with_a_draft_as_without_and_refuses_what_cannot_guess(tm
 
     def host(draft, **more):
         config = EngineConfig(num_blocks=64, draft_model=draft and str(draft), **more)
-        return Host(folder, "model/tiny@1", lambda model: PLAN, config)
+        return open_host(folder, config)
 
     replies = []
     for draft in (None, same):
         opened = host(draft)
         replies.append(opened.chat("tiny").reply(*asked))
         assert (opened.engine.stats().accepted_tokens > 10) == (draft is not None)
-        opened.close()
+        opened.engine.close()
     assert replies[0].ids == replies[1].ids
     with pytest.raises(ConfigError, match="`draft_model` is set and `speculation` is off"):
         host(same, speculation=False)

@@ -24,6 +24,7 @@ from mainspring.infer.engine import Engine
 from mainspring.infer.request import EngineConfig, Request
 from mainspring.infer.sampling import summarize
 from mainspring.models.attend import PackedAttend
+from mainspring.models.families import llama
 from mainspring.schema import Sampling
 
 LENGTHS = [1, 2, 5, 15, 16, 17, 31, 33, 47, 64, 90, 127, 129, 150, 180, 200]
@@ -51,9 +52,8 @@ def count_preemptions(engine):
 class Gate:
     """A backend that waits to be let through, then gives every id the same score."""
 
-    name, is_exact, fingerprint, context, max_step_tokens, window = "gate", True, "", 1000, 512, None
-    has_states = False
-    grain, vocab_size = 1, 288
+    name, is_exact, fingerprint, max_step_tokens, grain = "gate", True, "", 512, 1
+    model_config = llama.tiny().model_copy(update={"context": 1000})
     summarize = staticmethod(summarize)
 
     def __init__(self, error=None):

@@ -38,7 +38,7 @@ def test_greedy_ids_equal_those_of_whole_passes(name):
 @pytest.mark.parametrize("name", SERVED)
 def test_answers_are_the_same_alone_together_and_in_pieces(name):
     model = lively(name)
-    plan = probe(model, "test")
+    plan = probe(model)
     requests = [make_request(length) for length in LENGTHS] + [make_request(n, seed=n) for n in LENGTHS]
     alone = run_alone(model, requests, plan)
     for max_step_tokens in (512, 24):

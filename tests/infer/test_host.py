@@ -1,7 +1,7 @@
 import pytest
 
 from conftest import make_tokenizer
-from fakes_engine import PLAN, give_adapter, make_model
+from fakes_engine import give_adapter, make_model, open_host
 from mainspring.adapt import base as adapters
 from mainspring.adapt import store
 from mainspring.adapt.bottleneck import Bottleneck
@@ -9,7 +9,6 @@ from mainspring.adapt.ia3 import Ia3
 from mainspring.adapt.prefix import Prefix
 from mainspring.errors import ConfigError, MainspringError, WeightsError
 from mainspring.infer import seats
-from mainspring.infer.host import Host
 from mainspring.infer.request import EngineConfig
 from mainspring.models.save import save
 from mainspring.schema import Message, Sampling
@@ -26,9 +25,9 @@ def folder(tmp_path):
 
 @pytest.fixture
 def host(folder):
-    host = Host(folder, "model/tiny@1", lambda model: PLAN, EngineConfig(num_blocks=64))
+    host = open_host(folder, EngineConfig(num_blocks=64))
     yield host
-    host.close()
+    host.engine.close()
 
 
 def save_adapter(folder, seed):
@@ -51,7 +50,7 @@ def test_an_adapter_whose_products_are_not_exact_is_refused_and_taken_off(host, 
     monkeypatch.setattr(seats, "linears_agree", lambda weights, plan: False)
     with pytest.raises(MainspringError, match="adapter/one@1 has the rank 8"):
         host.chat("tuned", adapter=("adapter/one@1", save_adapter(tmp_path / "one", 1)))
-    assert adapters.adapters_of(host.model).configs == {}
+    assert adapters.adapters_of(host.engine.model).configs == {}
     monkeypatch.undo()
     assert host.chat("tuned", adapter=("adapter/one@1", tmp_path / "one")).reply(ASK, Sampling(max_tokens=2))
 
@@ -65,7 +64,7 @@ def test_an_adapter_that_the_engine_cannot_serve_is_refused_and_taken_off(host, 
         ConfigError, match=f"adapter/one@1 is of kind '{config.kind}'; the engine answers with"
     ):
         host.chat("tuned", adapter=("adapter/one@1", tmp_path / "one"))
-    assert adapters.adapters_of(host.model).configs == {}
+    assert adapters.adapters_of(host.engine.model).configs == {}
     assert host.chat("plain").reply(ASK, Sampling(max_tokens=2)).finish_reason
 
 

@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional
 
 from fakes_engine import FIXED, PLAN, make_model
+from mainspring import device
 from mainspring.errors import MainspringError
 from mainspring.infer import kernels
 from mainspring.infer.kernels import ATTENTION_CHUNK, linears_agree, probe, rows_agree
@@ -200,9 +201,9 @@ def test_a_sequence_keeps_its_bits_beside_any_number_of_others(rows):
 
 
 def test_the_probe_finds_a_plan_for_this_machine(model):
-    plan = probe(model, "here")
+    plan = probe(model)
     assert plan.limit % plan.multiple == 0
-    assert (plan.machine, plan.threads, plan.mode) == ("here", torch.get_num_threads(), "exact")
+    assert (plan.machine, plan.threads, plan.mode) == (device.describe(), torch.get_num_threads(), "exact")
     assert plan.fingerprint != plan.model_copy(update={"limit": 8, "multiple": 8}).fingerprint
 
 
@@ -213,19 +214,19 @@ def by_rows(most):
 
 def test_the_probe_falls_back_to_the_row_counts_that_agree(monkeypatch):
     monkeypatch.setitem(kernels.ACTIVATIONS, "silu", by_rows(100))
-    assert probe(make_model(), "here").limit == 64
+    assert probe(make_model()).limit == 64
 
 
 def test_the_probe_falls_back_to_one_fixed_size(monkeypatch):
     monkeypatch.setitem(kernels.ACTIVATIONS, "silu", lambda x: functional.silu(x) * (1 + len(x) * 2**-20))
-    plan = probe(make_model(), "here")
+    plan = probe(make_model())
     assert plan.is_fixed
 
 
 def test_the_probe_raises_where_rows_mix_at_every_size(monkeypatch):
     monkeypatch.setitem(kernels.ACTIVATIONS, "silu", lambda x: x + torch.arange(len(x)).unsqueeze(1))
     with pytest.raises(MainspringError, match="repeated exactly"):
-        probe(make_model(), "here")
+        probe(make_model())
 
 
 def test_a_neighbor_that_leaks_is_noticed():

@@ -24,7 +24,7 @@ MIXED = [make_request(n) for n in (1, 15, 16, 40)] + [make_request(n, seed=n) fo
 
 
 def packed_plan(model):
-    return probe(model, "test", "packed")
+    return probe(model, "packed")
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -65,9 +65,9 @@ def test_the_head_is_packed_as_well(name, is_tied):
 
 def test_small_weights_stay_as_they_are_and_what_is_told_is_done():
     model = lively("llama")
-    assert probe(model, "test", "measured").packed == ()
-    assert probe(model, "test", "plain").packed == ()
-    assert set(probe(model, "test", "packed").packed) == set(packed.all_shapes(model))
+    assert probe(model, "measured").packed == ()
+    assert probe(model, "plain").packed == ()
+    assert set(probe(model, "packed").packed) == set(packed.all_shapes(model))
 
 
 def test_a_shape_is_packed_where_that_is_faster(monkeypatch):
@@ -89,9 +89,9 @@ def test_a_machine_without_room_for_a_copy_keeps_the_weights_as_they_are(monkeyp
 
 def test_a_torch_that_cannot_pack_says_so(monkeypatch):
     monkeypatch.setattr(packed, "is_available", lambda: False)
-    assert probe(lively("llama"), "test", "measured").packed == ()
+    assert probe(lively("llama"), "measured").packed == ()
     with pytest.raises(ConfigError, match=r"engine\.products.*measured or plain"):
-        probe(lively("llama"), "test", "packed")
+        probe(lively("llama"), "packed")
 
 
 def test_adapters_sit_on_packed_weights(tmp_path):
@@ -100,7 +100,7 @@ def test_adapters_sit_on_packed_weights(tmp_path):
     store.save(trained, "trained", tmp_path / "adapter")
     save(lively("llama"), tmp_path / "model")
     answers = []
-    for plan in (lambda model: PLAN, packed_plan):
+    for plan in (PLAN, packed_plan(lively("llama"))):
         config = EngineConfig(num_blocks=64)
         seat = TorchSeat(tmp_path / "model", "model/m@1", plan, config)
         with Engine(seat.backend, config) as engine:
@@ -120,10 +120,10 @@ def test_an_engine_in_its_own_process_packs_by_the_plan_and_answers_the_same(tmp
     packed.pack_model(model, plan.packed)
     config = EngineConfig(num_blocks=256, products="packed")
     for known in (plan, None):
-        engine = EngineProcess(tmp_path, "model/m@1", config, known)
+        engine = EngineProcess(tmp_path, "model/m@1", known, config)
         try:
             received = Received()
-            engine.submit(MIXED[-1], received)
+            engine.submit_all([MIXED[-1]], [received])
             assert received.result == run_alone(model, MIXED[-1:], plan)[0]
         finally:
             engine.close()

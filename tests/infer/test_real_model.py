@@ -2,10 +2,7 @@
 
 import pytest
 
-from fakes_engine import Received
-from mainspring import device
-from mainspring.infer.host import Host
-from mainspring.infer.kernels import probe
+from fakes_engine import Received, open_host
 from mainspring.infer.request import EngineConfig, Request
 from mainspring.schema import Message, Sampling
 from mainspring.train import teacher
@@ -20,9 +17,9 @@ PROSE = (
 @pytest.fixture(scope="module")
 def host(smollm2_folder):
     config = EngineConfig(num_blocks=700)
-    hosts = Host(smollm2_folder, "model/smollm2@1", lambda model: probe(model, device.describe()), config)
-    yield hosts
-    hosts.close()
+    opened = open_host(smollm2_folder, config, known=None, reference="model/smollm2@1")
+    yield opened
+    opened.engine.close()
 
 
 def make_requests(host):
@@ -70,6 +67,6 @@ def test_greedy_text_is_that_of_whole_forwards_without_an_engine(host):
     questions = ["What is the capital of France?", "Name three colors.", PROSE + "What stores the energy?"]
     for question in questions:
         reply = host.chat("smollm2").reply([Message("user", question)], Sampling(max_tokens=12))
-        oracle = teacher.greedy(host.model, reply.prompt_ids, 12, host.tokenizer.end_ids)
+        oracle = teacher.greedy(host.engine.model, reply.prompt_ids, 12, host.tokenizer.end_ids)
         assert list(reply.ids) == oracle
         assert reply.text == host.tokenizer.decode(oracle)

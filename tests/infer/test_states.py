@@ -36,7 +36,7 @@ def test_tokens_go_through_states_in_order_and_none_across_a_border():
 @pytest.mark.parametrize("name", STATEFUL)
 def test_answers_are_those_of_the_plain_cache_and_the_same_in_any_company(name):
     model = lively(name)
-    plan = probe(model, "test")
+    plan = probe(model)
     alone = run_alone(model, MIXED, plan)
     assert [ids for ids, *_ in alone[: len(LENGTHS)]] == [
         tuple(generate(model, request.ids, 8)) for request in MIXED[: len(LENGTHS)]
@@ -56,7 +56,7 @@ def test_answers_are_those_of_the_plain_cache_and_the_same_in_any_company(name):
 @pytest.mark.parametrize("name", STATEFUL)
 def test_a_cached_prefix_gives_the_same_ids_and_log_probabilities(name):
     model = lively(name)
-    plan = probe(model, "test")
+    plan = probe(model)
     prefix = make_request(40).ids
     asked = [
         Request(ids=(*prefix, *range(10, 10 + more)), sampling=make_request(1, seed=more).sampling)
@@ -73,7 +73,7 @@ def test_a_cached_prefix_gives_the_same_ids_and_log_probabilities(name):
 @pytest.mark.parametrize("name", STATEFUL)
 def test_answers_that_share_a_prompt_go_on_from_its_state_each_by_itself(name):
     model = lively(name)
-    plan = probe(model, "test")
+    plan = probe(model)
     requests = [make_request(37, seed=seed) for seed in range(4)]
     expected = run_alone(model, requests, plan)
     with running(model, plan) as engine:
@@ -86,4 +86,4 @@ def test_answers_that_share_a_prompt_go_on_from_its_state_each_by_itself(name):
 def test_states_that_memory_cannot_hold_are_refused_with_what_to_set(tmp_path):
     save(lively("mamba2"), tmp_path)
     with pytest.raises(ConfigError, match="Set fewer and longer blocks"):
-        TorchSeat(tmp_path, "model/m@1", lambda model: PLAN, EngineConfig(num_blocks=10**9))
+        TorchSeat(tmp_path, "model/m@1", PLAN, EngineConfig(num_blocks=10**9))

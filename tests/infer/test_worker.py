@@ -30,7 +30,6 @@ def worker(tmp_path):
     yield worker, ours
     ours.close()
     thread.join(20)
-    worker.close()
 
 
 def said(connection):
@@ -40,18 +39,16 @@ def said(connection):
 
 def test_a_request_is_told_to_be_taken_before_anything_of_it_is_given(worker):
     worker, owner = worker
-    submit, has_given = worker._host.engine.submit_all, threading.Event()
+    submit, has_given = worker._engine.submit_all, threading.Event()
 
     def slow(requests, sinks):
         tickets = submit(requests, sinks)
         has_given.wait(0.5)  # the engine is free to be faster than the thread that submits
         return tickets
 
-    worker._host.engine.submit_all = slow
-    worker._host.engine.after_step = lambda: (worker._pass_on(), has_given.set())
-    owner.send_bytes(
-        wire.encode(wire.Submit(call=7, numbers=(1,), requests=(make_request(5, max_tokens=2),)))
-    )
+    worker._engine.submit_all = slow
+    worker._engine.after_step = lambda: (worker._pass_on(), has_given.set())
+    owner.send_bytes(wire.encode((7, wire.Submit(numbers=(1,), requests=(make_request(5, max_tokens=2),)))))
     first, *pieces = said(owner), said(owner), said(owner)
     assert (first.call, first.kind) == (7, "")
     assert [len(each.pieces) for each in pieces] == [1, 1]
@@ -61,9 +58,9 @@ def test_a_request_is_told_to_be_taken_before_anything_of_it_is_given(worker):
 def test_while_an_adapter_is_loaded_others_are_answered(worker):
     worker, owner = worker
     may_end = threading.Event()
-    worker._host.load_adapter = lambda reference, folder: may_end.wait(20)
-    owner.send_bytes(wire.encode(wire.Adapter(call=1, reference="adapter/a@1", folder="a")))
-    owner.send_bytes(wire.encode(wire.AskStats(call=2)))
+    worker._engine.load_adapter = lambda reference, folder: may_end.wait(20)
+    owner.send_bytes(wire.encode((1, wire.Adapter(reference="adapter/a@1", folder="a"))))
+    owner.send_bytes(wire.encode((2, wire.AskStats())))
     assert said(owner).call == 2
     may_end.set()
     assert said(owner).call == 1
@@ -71,8 +68,8 @@ def test_while_an_adapter_is_loaded_others_are_answered(worker):
 
 def test_a_worker_whose_engine_fails_tells_of_it_and_ends(worker):
     worker, owner = worker
-    worker._host.engine._backend.step = lambda works: 1 // 0
-    owner.send_bytes(wire.encode(wire.Submit(call=7, numbers=(1,), requests=(make_request(5),))))
+    worker._engine._backend.step = lambda works: 1 // 0
+    owner.send_bytes(wire.encode((7, wire.Submit(numbers=(1,), requests=(make_request(5),)))))
     assert said(owner).kind == ""
     assert "ZeroDivisionError" in said(owner).pieces[0].output.error
     with pytest.raises(EOFError):

@@ -84,8 +84,8 @@ def mean_nll(workspace: Workspace, spec: AssistantSpec, pairs: Sequence[tuple[Go
     values: list[float] = []
 
     def run() -> None:
-        adapters.activate(host.model, spec.adapter)
-        values.extend(answer_nll(host.model, segments, max_tokens=MAX_NLL_TOKENS))
+        adapters.activate(host.engine.model, spec.adapter)
+        values.extend(answer_nll(host.engine.model, segments, max_tokens=MAX_NLL_TOKENS))
 
     host.engine.between_steps(run)
     return sum(values) / len(values)

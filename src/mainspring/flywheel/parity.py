@@ -20,6 +20,7 @@ from mainspring.flywheel import curate
 from mainspring.flywheel.harvest import Lesson
 from mainspring.flywheel.judge import ANSWERS, EVALUATION
 from mainspring.infer.host import Host
+from mainspring.infer.local_engine import LocalEngine
 from mainspring.infer.stops import StopFilter
 from mainspring.schema import Message, Sampling
 from mainspring.tokenizer.base import Tokenizer
@@ -111,13 +112,15 @@ def check_texts(workspace: Workspace, url: str | None, num_texts: int) -> tuple[
     return len(rows), differences
 
 
-def _plain_forward(host: Host, adapter: str | None, prompt: Sequence[int], limit: int) -> list[int]:
+def _plain_forward(
+    host: Host[LocalEngine], adapter: str | None, prompt: Sequence[int], limit: int
+) -> list[int]:
     """Greedy ids by the trainer's forward on these weights, while the engine stands still."""
     found: list[int] = []
 
     def run() -> None:
-        adapters.activate(host.model, adapter)
-        found.extend(greedy(host.model, prompt, limit, host.tokenizer.end_ids))
+        adapters.activate(host.engine.model, adapter)
+        found.extend(greedy(host.engine.model, prompt, limit, host.tokenizer.end_ids))
 
     host.engine.between_steps(run)
     return found

@@ -22,7 +22,6 @@ class AnyEngine(Protocol):
 
     backend_name: str
     fingerprint: str
-    is_exact: bool
     context: int
 
     def submit_all(self, requests: Sequence[Request], sinks: Sequence[OutputSink]) -> Sequence[AnyTicket]: ...

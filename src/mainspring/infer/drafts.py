@@ -93,7 +93,7 @@ class DraftModel:
         room = self._backend.max_step_tokens
         going: list[Trail] = []
         for index, (sequence, most) in enumerate(wanted):
-            limit = min(most, self._backend.context - len(sequence.ids))
+            limit = min(most, self._backend.model_config.context - len(sequence.ids))
             if room > 0 and limit > 0:
                 trail = self._trail(sequence, limit, index, room)
                 if max(trail.new) < self._vocab_size:  # else it knows less than the engine's model

@@ -20,6 +20,7 @@ from mainspring.infer.backends.base import Backend
 from mainspring.infer.base import AnyTicket
 from mainspring.infer.drafts import DraftModel, guess_all
 from mainspring.infer.grammar import Grammars
+from mainspring.infer.layout import window_of
 from mainspring.infer.request import EngineConfig, Output, OutputSink, Request, Sequence, hand_out
 from mainspring.infer.sampling import Seen
 from mainspring.infer.scheduler import Scheduler
@@ -41,16 +42,16 @@ class Engine(AbstractContextManager["Engine"]):
         draft: DraftModel | None = None,
     ) -> None:  # fmt: skip
         self._backend, self._config, self._grammars, self._draft = backend, config, grammars, draft
-        self.backend_name, self.is_exact = backend.name, backend.is_exact
-        self.fingerprint = backend.fingerprint
+        self.backend_name, self.fingerprint = backend.name, backend.fingerprint
+        model = backend.model_config
         most = min(config.max_step_tokens, backend.max_step_tokens)
         self._scheduler = Scheduler(
             config.model_copy(update={"max_step_tokens": most}), model=backend.fingerprint,
-            window=backend.window, grain=backend.grain,
-            guess=partial(guess_all, draft) if config.speculation and not backend.has_states else None,
+            window=window_of(model), grain=backend.grain,
+            guess=partial(guess_all, draft) if config.speculation and not model.has_states else None,
         )  # fmt: skip
         self._choose = Chooser(self._scheduler, self._end, backend.summarize)
-        self.context = min(backend.context, self._scheduler.pool.num_blocks * config.block_size)
+        self.context = min(model.context, self._scheduler.pool.num_blocks * config.block_size)
         self._inbox: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
         """What the engine's thread is to do between two steps."""
         self._num_open = 0
@@ -155,7 +156,7 @@ class Engine(AbstractContextManager["Engine"]):
         if request.adapter is not None and not self._backend.has_adapter(request.adapter):
             raise NotFoundError(f"The adapter {request.adapter} is not loaded. Load it, or ask without it.")
         request.check_fits(self.context)
-        ids, size = (*request.ids, *request.generated), self._backend.vocab_size
+        ids, size = (*request.ids, *request.generated), self._backend.model_config.vocab_size
         if not 0 <= min(ids) <= max(ids) < size:
             raise ConfigError(
                 f"The prompt has ids from {min(ids)} to {max(ids)}; the model knows 0 to {size - 1}."

@@ -2,8 +2,10 @@
 
 from typing import Literal
 
-from mainspring.artifact import fingerprint_of
-from mainspring.config import Config
+from mainspring import device
+from mainspring.artifact import Artifact, fingerprint_of
+from mainspring.config import Config, build
+from mainspring.registry import Registry
 
 Products = Literal["measured", "plain", "packed"]
 
@@ -41,3 +43,17 @@ class KernelPlan(Config):
     def pad(self, num_rows: int) -> int:
         """The number of rows to compute for `num_rows`."""
         return -(-num_rows // self.multiple) * self.multiple
+
+
+def find_plan(registry: Registry, artifact: Artifact, products: Products) -> KernelPlan | None:
+    """The newest plan of a model for this machine, torch, number of threads and way to multiply."""
+    import torch
+
+    here = (device.describe(), torch.__version__, torch.get_num_threads(), products)
+    for reference in reversed(registry.list("kernel-plan")):
+        stored = registry.get(reference)
+        plan = build(KernelPlan, stored.config)
+        is_of_model = stored.parents.get("model") == artifact.reference
+        if is_of_model and (plan.machine, plan.torch, plan.threads, plan.products) == here:
+            return plan
+    return None

@@ -9,18 +9,20 @@ an artifact and named in every trace. The whole claim (1 to
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 
 import torch
 from torch import nn
 from torch.nn import functional
 
+from mainspring import device
 from mainspring.errors import ConfigError, MainspringError
 from mainspring.infer import packed
 from mainspring.infer.kernel_plan import KernelPlan, Products
 from mainspring.infer.layout import kv_layout
+from mainspring.infer.packed import Product
 from mainspring.models.attend import Run
 from mainspring.models.cache import CachedAttend
 from mainspring.models.config import AttentionSpec, FfnSpec, MixerSpec, MoeSpec
@@ -31,6 +33,7 @@ from mainspring.models.parts.ffn import ACTIVATIONS
 from mainspring.models.parts.latent import LatentAttention
 from mainspring.models.parts.moe import route
 from mainspring.models.parts.norm import build_norm
+from mainspring.progress import say
 
 CLASSES = ((8, 512), (8, 256), (8, 128), (8, 64), (8, 32), (32, 512), (32, 32), (8, 8))
 """Multiples and most rows, the best first."""
@@ -45,33 +48,25 @@ NUM_STATES = (1, 2, 3, 4, 5, 8, 9, 16, 33, 64)
 """Sequences that go through a state side by side are not filled up: a state may be large."""
 NO_TABLES = (torch.empty(0), torch.empty(0))
 
-Product = Callable[[torch.Tensor], torch.Tensor]
+Case = tuple[Product, int, Sequence[int]]
+"""One kernel, the width of the rows it takes and the numbers of rows it will meet."""
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
-    """One kernel, the width of the rows it takes and the numbers of rows it will meet."""
-
-    product: Product
-    width: int
-    counts: Sequence[int]
-
-
-def probe(model: Model, machine: str, products: Products = "plain") -> KernelPlan:
+def probe(model: Model, products: Products = "plain") -> KernelPlan:
     """Find which weights are to be packed, and the widest class of row counts whose bits agree for every kernel.
 
     Raises:
         MainspringError: not even products of one fixed size keep rows apart on this machine.
 
     """
-    for chosen, (multiple, limit) in itertools.product(
-        dict.fromkeys((_packed(model, products), ())), CLASSES
-    ):
+    say("kernel plan: measuring which products are exact and fast here, once for a model and a machine")
+    machine, ways = device.describe(), dict.fromkeys((_packed(model, products), ()))
+    for shapes, (multiple, limit) in itertools.product(ways, CLASSES):
         plan = KernelPlan(
             multiple=multiple, limit=limit, machine=machine, torch=torch.__version__,
-            threads=torch.get_num_threads(), products=products, packed=chosen,
+            threads=torch.get_num_threads(), products=products, packed=shapes,
         )  # fmt: skip
-        if all(rows_agree(case.product, case.width, case.counts) for case in _cases(model, plan)):
+        if all(rows_agree(*case) for case in _cases(model, plan)):
             return plan
     raise MainspringError(
         f"None of {COUNTS} rows keeps the rows of a product apart with torch {torch.__version__} and "
@@ -82,13 +77,13 @@ def probe(model: Model, machine: str, products: Products = "plain") -> KernelPla
 
 def _packed(model: Model, products: Products) -> tuple[str, ...]:
     """The shapes of weights to pack."""
-    if products == "plain" or (products == "measured" and not packed.is_available()):
-        return ()
-    if not packed.is_available():
+    if products != "plain" and packed.is_available():
+        return tuple(packed.all_shapes(model) if products == "packed" else packed.faster(model))
+    if products == "packed":
         raise ConfigError(
             "`engine.products` is packed, but this torch has no oneDNN for processors. Set it to measured or plain."
         )
-    return tuple(packed.all_shapes(model) if products == "packed" else packed.faster(model))
+    return ()
 
 
 def linears_agree(weights: Iterable[torch.Tensor], plan: KernelPlan) -> bool:
@@ -123,58 +118,54 @@ def _added(x_RW: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     return torch.ones(len(x_RW), len(weight)).addmm_(x_RW, weight.t())
 
 
+def _every_count(plan: KernelPlan) -> Sequence[int]:
+    return range(plan.multiple, plan.limit + 1, plan.multiple)
+
+
 def _counts(plan: KernelPlan) -> list[int]:
-    return [count for count in COUNTS if count % plan.multiple == 0 and count <= plan.limit]
+    return [count for count in COUNTS if count in _every_count(plan)]
 
 
 def _cases(model: Model, plan: KernelPlan) -> Iterator[Case]:
     """One for every distinct shape; the cheap ones first."""
-    every_count = range(plan.multiple, plan.limit + 1, plan.multiple)
-    for ffn in dict.fromkeys(block.ffn for block in model.config.blocks if block.ffn):
-        yield from _ffn_cases(ffn, every_count)
-    for norm in dict.fromkeys(block.norm for block in model.config.blocks):
-        yield Case(build_norm(norm, model.config.width), model.config.width, every_count)
-    for mixer in dict.fromkeys(block.mixer for block in model.config.blocks if not block.mixer.state_numbers):
-        yield from _attention_cases(mixer, plan)
-    if model.config.head is not None and model.config.head.softcap is not None:
-        yield Case(torch.tanh, model.config.vocab_size, _counts(plan))
-    weights: dict[torch.Size, torch.Tensor] = {}
-    for module in model.modules():
-        if isinstance(module, (nn.Linear, nn.Embedding)):
-            weights.setdefault(module.weight.shape, module.weight)
-    for weight in weights.values():
-        yield Case(partial(functional.linear, weight=weight), weight.shape[1], _counts(plan))
+    config, width = model.config, model.config.width
+    for ffn in dict.fromkeys(block.ffn for block in config.blocks if block.ffn):
+        yield from _ffn_cases(ffn, _every_count(plan))
+    for norm in dict.fromkeys(block.norm for block in config.blocks):
+        yield build_norm(norm, width), width, _every_count(plan)
+    if config.head is not None and config.head.softcap is not None:
+        yield torch.tanh, config.vocab_size, _counts(plan)
+    parts = [block.get_submodule("mixer") for block in model.blocks]
+    for spec, mixer in {block.mixer: part for block, part in zip(config.blocks, parts, strict=True)}.items():
+        if spec.state_numbers:
+            yield partial(_some_tokens, mixer=mixer, plan=plan), 2 * width, NUM_STATES
+            yield from _state_cases(spec, plan)
+        else:
+            yield from _attention_cases(spec, plan)
+        if isinstance(mixer, LatentAttention):
+            yield from _absorbed_cases(mixer, _counts(plan))
+    products = [module.weight for module in model.modules() if isinstance(module, (nn.Linear, nn.Embedding))]
+    for weight in {each.shape: each for each in products}.values():
+        yield partial(functional.linear, weight=weight), weight.shape[1], _counts(plan)
         if packed.shape_name(weight) in plan.packed:
-            yield Case(packed.pack(weight), weight.shape[1], _counts(plan))
-    yield from _state_cases(model, plan)
-    latent = {module.spec: module for module in model.modules() if isinstance(module, LatentAttention)}
-    for module in latent.values():
-        yield from _absorbed_cases(module, _counts(plan))
+            yield packed.pack(weight), weight.shape[1], _counts(plan)
 
 
-def _state_cases(model: Model, plan: KernelPlan) -> Iterator[Case]:
-    """One for every kind of mixer with a state, and what it does to its few numbers a head."""
-    stateful = {
-        spec.mixer: block.get_submodule("mixer")
-        for spec, block in zip(model.config.blocks, model.blocks, strict=True)
-        if spec.mixer.state_numbers
-    }
-    every_count = range(plan.multiple, plan.limit + 1, plan.multiple)
-    for spec, module in stateful.items():
-        yield Case(partial(_some_tokens, mixer=module, plan=plan), 2 * model.config.width, NUM_STATES)
-        if isinstance(spec, Mamba2Spec | DeltaSpec):
-            for function, counts in (
-                (functional.softplus, every_count), (torch.sigmoid, every_count), (torch.exp, NUM_STATES),
-            ):  # fmt: skip
-                product = partial(_narrow, function=function, width=spec.num_heads)
-                yield Case(product, NUM_NARROW * spec.num_heads, counts)
+def _state_cases(spec: MixerSpec, plan: KernelPlan) -> Iterator[Case]:
+    """What a mixer with a state does to its few numbers a head."""
+    if isinstance(spec, Mamba2Spec | DeltaSpec):
+        for function, counts in (
+            (functional.softplus, _every_count(plan)), (torch.sigmoid, _every_count(plan)), (torch.exp, NUM_STATES),
+        ):  # fmt: skip
+            narrow = partial(_narrow, function=function, width=spec.num_heads)
+            yield narrow, NUM_NARROW * spec.num_heads, counts
 
 
 def _ffn_cases(ffn: FfnSpec | MoeSpec, counts: Sequence[int]) -> Iterator[Case]:
     if isinstance(ffn, FfnSpec):
-        yield Case(ACTIVATIONS[ffn.activation], ffn.hidden, counts)
+        yield ACTIVATIONS[ffn.activation], ffn.hidden, counts
         return
-    yield Case(partial(_routed, spec=ffn), ffn.num_experts, counts)
+    yield partial(_routed, spec=ffn), ffn.num_experts, counts
     for part in (ffn.expert, ffn.shared):
         if part is not None:
             yield from _ffn_cases(part, counts)
@@ -221,30 +212,29 @@ def _absorbed_cases(module: LatentAttention, counts: Sequence[int]) -> Iterator[
     spec = module.spec
     to_keys_HNC, to_values_HVC = module.absorbed()
     for other in (to_keys_HNC, to_values_HVC.transpose(1, 2)):
-        yield Case(partial(_many_rows, other=other), other.shape[1], counts)
+        yield partial(_many_rows, other=other), other.shape[1], counts
     for size in filter(None, (spec.q_rank, spec.kv_rank)):
-        yield Case(build_norm(spec.norm, size), size, counts)
+        yield build_norm(spec.norm, size), size, counts
 
 
 def _attention_cases(spec: MixerSpec, plan: KernelPlan) -> Iterator[Case]:
     """Scores and mixing of one chunk of keys, as paged attention makes them: many rows, many sequences."""
     layout = kv_layout(spec)
-    repeat = layout.repeat
-    most = plan.limit * repeat
-    counts = [most] if plan.is_fixed else sorted({*_counts(plan), plan.pad(repeat), most})
-    rows = most if plan.is_fixed else plan.pad(repeat)
+    most = plan.limit * layout.repeat
+    rows = most if plan.is_fixed else plan.pad(layout.repeat)
+    counts = [most] if plan.is_fixed else sorted({*_counts(plan), rows, most})
     keys_GCK = torch.randn(
         layout.num_kv_heads, ATTENTION_CHUNK, layout.key_size, generator=torch.Generator().manual_seed(1)
     )
     if isinstance(spec, AttentionSpec) and spec.softcap is not None:
-        yield Case(torch.tanh, ATTENTION_CHUNK, counts)
+        yield torch.tanh, ATTENTION_CHUNK, counts
     if isinstance(spec, AttentionSpec) and spec.head_norm is not None:
-        yield Case(build_norm(spec.head_norm, spec.head_size), spec.head_size, counts)
+        yield build_norm(spec.head_norm, spec.head_size), spec.head_size, counts
     if isinstance(spec, AttentionSpec) and spec.has_gate:
-        yield Case(partial(_gates, spec=spec), 2 * spec.num_heads * spec.head_size, _counts(plan))
+        yield partial(_gates, spec=spec), 2 * spec.num_heads * spec.head_size, _counts(plan)
     for other in (keys_GCK.transpose(1, 2), keys_GCK[..., : layout.value_size].contiguous()):
-        yield Case(partial(_many_rows, other=other), other.shape[1], counts)
-        yield Case(partial(_many_sequences, other=other, rows=rows), other.shape[1], NUM_SEQUENCES)
+        yield partial(_many_rows, other=other), other.shape[1], counts
+        yield partial(_many_sequences, other=other, rows=rows), other.shape[1], NUM_SEQUENCES
 
 
 def _many_rows(x_RW: torch.Tensor, other: torch.Tensor) -> torch.Tensor:

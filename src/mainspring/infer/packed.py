@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from statistics import median
 
+import psutil
 import torch
 from torch import nn
 from torch.nn import functional
@@ -24,18 +25,6 @@ ROUNDS, MAX_TIMED = 5, 32
 ROOM = 0.25  # of the free memory, for the copies
 MIN_NUMBERS = 1 << 16  # smaller weights stay in a cache, and their times are noise
 DTYPES = (torch.float32, torch.bfloat16)
-
-
-class Packed(nn.Linear):
-    """A linear layer without a weight of its own: the head that multiplies with the embedding."""
-
-    def __init__(self, weight_OI: torch.Tensor, bias_O: torch.Tensor | None) -> None:
-        nn.Module.__init__(self)
-        self.out_features, self.in_features = weight_OI.shape
-        self._product = pack(weight_OI, bias_O)
-
-    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - torch calls it so
-        return self._product(input)
 
 
 def is_available() -> bool:
@@ -56,12 +45,14 @@ def pack(weight_OI: torch.Tensor, bias_O: torch.Tensor | None = None) -> Product
 
 def pack_model(model: Model, shapes: Sequence[str]) -> None:
     """Let the layers of these shapes, the head among them, answer by packed copies; the model learns no more."""
+    head, embedding = model.head, model.embedding
+    if head is not None and head.out is None and shape_name(embedding.weight) in shapes:
+        head.out = nn.Linear(embedding.embedding_dim, embedding.num_embeddings, device="meta")
+        head.out.weight = embedding.weight
+        head.out.register_parameter("bias", head.bias)
     for linear in _linears(model):
         if shape_name(linear.weight) in shapes:
             linear.forward = pack(linear.weight, linear.bias)  # type: ignore[method-assign]
-    head = model.head
-    if head is not None and head.out is None and shape_name(model.embedding.weight) in shapes:
-        head.out = Packed(model.embedding.weight, head.bias)
 
 
 def all_shapes(model: Model) -> dict[str, list[torch.Tensor]]:
@@ -77,13 +68,15 @@ def all_shapes(model: Model) -> dict[str, list[torch.Tensor]]:
 @torch.inference_mode()
 def faster(model: Model) -> list[str]:
     """The shapes whose products are faster packed, by a short measurement on the model's own weights."""
-    import psutil
-
     shapes = {name: each for name, each in all_shapes(model).items() if each[0].numel() >= MIN_NUMBERS}
-    needed = sum(weight.nbytes for weights in shapes.values() for weight in weights)
-    if needed > ROOM * psutil.virtual_memory().available:
+    if sum(weight.nbytes for weights in shapes.values() for weight in weights) > ROOM * free_bytes():
         return []
     return [name for name, weights in shapes.items() if _is_faster(weights[:MAX_TIMED])]
+
+
+def free_bytes() -> int:
+    """Memory that nothing else takes."""
+    return psutil.virtual_memory().available
 
 
 def _is_faster(weights: Sequence[torch.Tensor]) -> bool:

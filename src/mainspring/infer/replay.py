@@ -33,7 +33,8 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def replay(recordings: Sequence[Recording], engine: AnyEngine) -> list[str | None]:
-    """Run recorded requests again, together; None for each that is equal to the bit, else where it differs first.
+    """Run recorded requests again, together: the first place, counted from the reply's first id, where id and
+    log-probability are not what they were; None for each that is equal to the bit.
 
     Raises:
         MainspringError: the engine fails on one of them.
@@ -55,8 +56,6 @@ class _Listener:
         self._done = Future[None]()
 
     def __call__(self, output: Output) -> bool:
-        if self._done.done():
-            return True
         chosen = output.chosen if output.end is None else (output.end,)
         self._found += [(each.id, each.logprob) for each in chosen]
         is_enough = len(self._found) >= len(self._recorded)
@@ -67,7 +66,6 @@ class _Listener:
         return is_enough
 
     def difference(self) -> str | None:
-        """The first place, counted from the reply's first id, where id and log-probability are not what they were."""
         self._done.result()
         found = self._found[: len(self._recorded)]
         for position, (before, now) in enumerate(itertools.zip_longest(self._recorded, found)):

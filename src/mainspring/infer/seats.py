@@ -4,7 +4,6 @@ A seat's `model` is the one that torch knows: the weights that answer, or those 
 """
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 from mainspring.adapt import base as adapters
@@ -17,7 +16,7 @@ from mainspring.infer.backends.torch_eager import TorchEager
 from mainspring.infer.drafts import DraftModel
 from mainspring.infer.engine import Engine
 from mainspring.infer.kernel_plan import KernelPlan
-from mainspring.infer.kernels import linears_agree
+from mainspring.infer.kernels import linears_agree, probe
 from mainspring.infer.packed import pack_model
 from mainspring.infer.request import EngineConfig
 from mainspring.models.config import ModelConfig
@@ -36,12 +35,10 @@ class TorchSeat:
 
     """
 
-    def __init__(
-        self, folder: Path, reference: str, plan: Callable[[Model], KernelPlan], config: EngineConfig
-    ) -> None:
+    def __init__(self, folder: Path, reference: str, known: KernelPlan | None, config: EngineConfig) -> None:
         self.model = load(folder).requires_grad_(False)
         _check_served(self.model.config, reference, config)
-        self.plan = plan(self.model)
+        self.plan = known or probe(self.model, config.products)
         pack_model(self.model, self.plan.packed)
         fingerprint = f"{adapters.base_fingerprint(self.model)}-{self.plan.fingerprint}"
         self.backend = TorchEager(self.model, self.plan, config, fingerprint=fingerprint)
@@ -57,7 +54,7 @@ class TorchSeat:
         engine.between_steps(lambda: store.load(self.model, folder, reference))
         try:
             _check_exact(_factors(self.model, reference), self.plan, reference)
-        except MainspringError:
+        except BaseException:  # whatever it is: the adapter has not been found to be exact
             self.drop(engine, reference)
             raise
 

@@ -5,8 +5,11 @@ The first message of each holds configuration, and so is JSON.
 
 import os
 import socket
+from collections.abc import Iterator
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Self, TypeVar
 
 import msgspec
 
@@ -32,7 +35,6 @@ class Ready(Config):
 
     backend_name: str
     fingerprint: str
-    is_exact: bool
     context: int
     plan: KernelPlan
 
@@ -40,7 +42,6 @@ class Ready(Config):
 class Submit(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Requests for the same ids, each with the number that its outputs will bear."""
 
-    call: int
     numbers: tuple[int, ...]
     requests: tuple[Request, ...]
 
@@ -52,13 +53,12 @@ class Cancel(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 class Adapter(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Load an adapter, or drop it where there is no folder."""
 
-    call: int
     reference: str
     folder: str | None = None
 
 
 class AskStats(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    call: int
+    """How is the engine?"""
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -70,12 +70,13 @@ class Done(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     kind: str = ""
     retry_after_s: int = 1
 
-    def check(self) -> None:
-        """Raise the error that the worker's side raised."""
+    def checked(self) -> Self:
+        """Itself, or the error that the worker's side raised."""
         if self.kind == "OverloadedError":
             raise errors.OverloadedError(self.error, retry_after_s=self.retry_after_s)
         if self.kind:
             raise errors.named(self.kind, self.error)
+        return self
 
 
 class Piece(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,15 +92,27 @@ class Given(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     pieces: list[Piece]
 
 
-Told = Submit | Cancel | Adapter | AskStats
+Question = Submit | Adapter | AskStats
+Told = Question | Cancel
 Said = Done | Given
+Message = TypeVar("Message")
+
+TOLD, SAID = msgspec.msgpack.Decoder(tuple[int, Told]), msgspec.msgpack.Decoder(Said)
+"""What the owner tells bears the number of the call that is to be answered, 0 where nothing is."""
 
 encode = msgspec.msgpack.Encoder().encode
 
 
+def heard(connection: Connection, decoder: msgspec.msgpack.Decoder[Message]) -> Iterator[Message]:
+    """What the other side says, until it ends."""
+    with suppress(EOFError, OSError):
+        while True:
+            yield decoder.decode(connection.recv_bytes())
+
+
 def shut(connection: Connection) -> None:
     """End it for both sides; to close it would not do: it stays open while a thread waits in it."""
-    with socket.socket(fileno=os.dup(connection.fileno())) as ours:
+    with suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as ours:
         ours.shutdown(socket.SHUT_RDWR)
 
 

@@ -7,19 +7,14 @@ import gc
 import signal
 import sys
 import threading
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-import msgspec
-
-from mainspring import device
 from mainspring.infer import wire
 from mainspring.infer.base import AnyTicket
-from mainspring.infer.host import Host
-from mainspring.infer.kernel_plan import KernelPlan
-from mainspring.infer.kernels import probe
+from mainspring.infer.local_engine import LocalEngine
 from mainspring.infer.request import Output, OutputSink
-from mainspring.models.model import Model
 
 
 class Worker:
@@ -31,65 +26,40 @@ class Worker:
         self._open: dict[int, AnyTicket] = {}
         self._given: list[wire.Piece] = []  # by the step that is under way
         start = wire.Start.model_validate_json(connection.recv_bytes())
-
-        def plan(model: Model) -> KernelPlan:
-            return start.plan or probe(model, device.describe(), start.config.products)
-
-        self._host = Host(start.folder, start.reference, plan, start.config)
-        engine = self._host.engine
+        self._engine = engine = LocalEngine(start.folder, start.reference, start.plan, start.config)
         engine.after_step = self._pass_on
-        ready = wire.Ready(
-            backend_name=engine.backend_name, fingerprint=engine.fingerprint, is_exact=engine.is_exact,
-            context=engine.context, plan=self._host.plan,
-        )  # fmt: skip
+        ready = wire.Ready.model_validate(engine, from_attributes=True)
         connection.send_bytes(ready.model_dump_json().encode())
 
     def run(self) -> None:
-        decoder = msgspec.msgpack.Decoder(wire.Told)
-        while True:
-            try:
-                message = decoder.decode(self._connection.recv_bytes())
-            except (EOFError, OSError):
-                return
+        """Answer until the owner is gone."""
+        for call, message in wire.heard(self._connection, wire.TOLD):
             if isinstance(message, wire.Cancel):
-                ticket = self._open.get(message.number)
-                if ticket is not None:
+                if (ticket := self._open.get(message.number)) is not None:
                     ticket.cancel()
             elif isinstance(message, wire.Adapter):  # takes a while, in which others are answered
-                threading.Thread(target=self._answer_or_refuse, args=(message,), daemon=True).start()
+                threading.Thread(target=self._answer, args=(call, message), daemon=True).start()
             else:
-                self._answer_or_refuse(message)
+                self._answer(call, message)
+        self._engine.close()
 
-    def close(self) -> None:
-        self._host.close()
-
-    def _answer_or_refuse(self, message: wire.Submit | wire.Adapter | wire.AskStats) -> None:
+    def _answer(self, call: int, message: wire.Question) -> None:
+        is_told, stats = threading.Event(), None
         try:
-            self._answer(message)
+            match message:
+                case wire.Submit(numbers=numbers, requests=requests):
+                    sinks = [self._sink(number, is_told) for number in numbers]
+                    self._open.update(zip(numbers, self._engine.submit_all(requests, sinks), strict=True))
+                case wire.AskStats():
+                    stats = self._engine.stats()
+                case wire.Adapter(folder=str(folder)):
+                    self._engine.load_adapter(message.reference, Path(folder))
+                case wire.Adapter():
+                    self._engine.drop_adapter(message.reference)
+            self._send(wire.Done(call=call, stats=stats))
+            is_told.set()
         except Exception as error:  # noqa: BLE001 - the caller is at the other end
-            self._send(wire.refusal(message.call, error))
-
-    def _answer(self, message: wire.Submit | wire.Adapter | wire.AskStats) -> None:
-        stats = None
-        if isinstance(message, wire.Submit):
-            self._submit(message)
-            return
-        if isinstance(message, wire.AskStats):
-            stats = self._host.engine.stats()
-        elif message.folder is not None:
-            self._host.load_adapter(message.reference, Path(message.folder))
-        else:
-            self._host.drop_adapter(message.reference)
-        self._send(wire.Done(call=message.call, stats=stats))
-
-    def _submit(self, message: wire.Submit) -> None:
-        is_told = threading.Event()
-        tickets = self._host.engine.submit_all(
-            message.requests, [self._sink(each, is_told) for each in message.numbers]
-        )
-        self._open.update(zip(message.numbers, tickets, strict=True))
-        self._send(wire.Done(call=message.call))
-        is_told.set()
+            self._send(wire.refusal(call, error))
 
     def _sink(self, number: int, is_told: threading.Event) -> OutputSink:
         def sink(output: Output) -> bool:
@@ -106,28 +76,23 @@ class Worker:
         if self._given:
             self._send(wire.Given(pieces=self._given))
             self._given.clear()
-        if not self._host.engine.is_alive():
+        if not self._engine.is_alive():
             wire.shut(self._connection)  # so that run() ends, and the owner starts another
 
     def _send(self, message: wire.Said) -> None:
-        with self._lock:
-            try:
-                self._connection.send_bytes(wire.encode(message))
-            except OSError:
-                pass  # the owner is gone; run() hears of it as well
+        with self._lock, suppress(OSError):  # the owner is gone; run() hears of it as well
+            self._connection.send_bytes(wire.encode(message))
 
 
 def main() -> None:
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl+C is the owner's to hear; it lets answers finish first
+    # Ctrl+C is the owner's to hear; it lets answers finish first
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         worker = Worker(Connection(int(sys.argv[1])))
     except (EOFError, ConnectionError):
         return  # the owner ended before it needed an engine
     gc.freeze()  # what has been loaded stays; looking through it again and again costs a step's hundredth part
     worker.run()
-    worker.close()
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What a backend does: run one step of the scheduler."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -7,26 +8,22 @@ import torch
 
 from mainspring.infer.sampling import Summary
 from mainspring.infer.scheduler import Work
+from mainspring.models.config import ModelConfig
 
 
 class Backend(Protocol):
     """Holds the weights and the cache. Called from the engine's thread alone.
 
     `is_exact`: a sequence's scores depend on its own ids alone. `fingerprint` names weights and kernels: equal ones
-    give equal bits. `window`: how far back the farthest-looking layer sees, None where one sees all. `grain`: pieces
-    of a prompt that have fewer tokens take no less time. `has_states`: what was computed cannot be taken back, so that
-    nothing is guessed.
+    give equal bits. `grain`: pieces of a prompt that have fewer tokens take no less time.
     """
 
     name: str
     is_exact: bool
     fingerprint: str
-    context: int
-    vocab_size: int
+    model_config: ModelConfig
     max_step_tokens: int
-    window: int | None
     grain: int
-    has_states: bool
 
     def step(self, works: Sequence[Work]) -> torch.Tensor:
         """Compute keys and values of all the works' ids.
@@ -48,3 +45,9 @@ class Backend(Protocol):
     def copy_block(self, source: int, target: int) -> None:
         """Copy the keys and values of a block (copy on write)."""
         ...
+
+
+def scored_rows(works: Sequence[Work]) -> list[int]:
+    """Which of all the works' ids, in order, are scored."""
+    ends = itertools.accumulate(len(work.ids) for work in works)
+    return [row for work, end in zip(works, ends, strict=True) for row in range(end - work.num_scored, end)]

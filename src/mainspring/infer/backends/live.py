@@ -11,7 +11,6 @@ from mainspring.adapt.virtual import check_served
 from mainspring.infer.backends.torch_eager import TorchEager
 from mainspring.infer.kernel_plan import KernelPlan
 from mainspring.infer.request import EngineConfig
-from mainspring.infer.scheduler import Work
 from mainspring.models.model import Model
 
 
@@ -29,16 +28,7 @@ class Live(TorchEager):
             mode="fast", multiple=1, limit=config.max_step_tokens, machine="any", torch=torch.__version__,
             threads=torch.get_num_threads(),
         )  # fmt: skip
-        is_training = model.training
         super().__init__(model, plan, config)
-        model.train(is_training)
 
     def has_adapter(self, name: str) -> bool:
         return False  # the owner of the model chooses
-
-    def _switch(self, adapter: str | None) -> None:
-        assert adapter is None, "the owner of the model chooses the adapter"
-
-    def _group_key(self, work: Work, row: int) -> tuple[int, int]:
-        """Prompts of one length go side by side as well."""
-        return len(work.ids), 0

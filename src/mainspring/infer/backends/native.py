@@ -5,7 +5,7 @@ Shapes: N rows of scores, V vocabulary.
 
 import hashlib
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -15,7 +15,7 @@ import torch
 from mainspring.adapt.lora import LoraPair
 from mainspring.device import trim_memory
 from mainspring.errors import ConfigError
-from mainspring.infer.layout import window_of
+from mainspring.infer.backends.base import scored_rows
 from mainspring.infer.native.build import build
 from mainspring.infer.native.packing import FolderSource, Packing, Source, of_model
 from mainspring.infer.native.structs import ACTIVATIONS, LANES, NO_ADAPTER, SUMMARY, Batch, Library, Sizes
@@ -37,7 +37,7 @@ class Native:
     Args:
         config: the model; `serves` says which ones there can be.
         source: its weights. They are copied, so that a model may be let go.
-        engine: sizes of the cache and of a step, and what the numbers are kept in.
+        engine: sizes of the cache and of a step, and `native`.
 
     Raises:
         NoCompilerError: the step cannot be compiled here.
@@ -48,7 +48,6 @@ class Native:
     name = "native"
     is_exact = True
     grain = 1
-    has_states = False
 
     def __init__(self, config: ModelConfig, source: Source, engine: EngineConfig) -> None:
         why_not = self.serves(config)
@@ -58,12 +57,10 @@ class Native:
                 f"`block_size` is {engine.block_size}; the native step keeps tokens by {LANES}. Set a multiple of it."
             )
         settings = engine.native
-        self.context, self.max_step_tokens = config.context, engine.max_step_tokens
-        self.window = window_of(config)
-        self.vocab_size = config.vocab_size
+        self.model_config, self.max_step_tokens = config, engine.max_step_tokens
         self._scores_NV = torch.empty(0, config.vocab_size)  # kept: new memory would be cleared in every step
         self._adapters: dict[str | None, int] = {None: NO_ADAPTER}
-        self._next_adapter = itertools.count(1)
+        self._numbers = itertools.count(1)
         self._library = Library(_sizes(config, engine), settings.march)
         digest = hashlib.sha256(f"{build(settings.march).name} {settings.model_dump_json()}".encode())
         self._packing = Packing(self._library, config, settings.bits)
@@ -86,24 +83,13 @@ class Native:
     @staticmethod
     def serves(config: ModelConfig) -> str | None:
         """Why the native step cannot run such a model; None if it can."""
-        if not config.is_served:
-            return "it is no language model whose layers look back by attention"
-        if config.positions is not None or config.embedding_norm is not None or config.num_token_types:
-            return "more than a token's own row goes into its embedding"
-        head, first = config.head, config.blocks[0]
-        if head is None or head.dense or head.norm or head.bias:
-            return "its head is more than a matrix"
-        if config.final_norm is None or config.final_norm.kind != "rms":
-            return "its last norm is not RMS"
-        reasons = (reason for block in config.blocks if (reason := _why_not(block, first)))
-        return next(reasons, None)
+        return next(_hindrances(config), None)
 
     def step(self, works: Sequence[Work]) -> torch.Tensor:
         starts = np.cumsum([0, *(len(work.ids) for work in works)])
-        ends = zip(works, starts[1:].tolist(), strict=True)
-        scored = [row for work, end in ends for row in range(end - work.num_scored, end)]
+        scored = scored_rows(works)
         if len(scored) > len(self._scores_NV):
-            self._scores_NV = torch.empty(len(scored), self.vocab_size)
+            self._scores_NV = torch.empty(len(scored), self.model_config.vocab_size)
         scores_NV = self._scores_NV[: len(scored)]
         sequences = [work.sequence for work in works]
         arrays = {
@@ -153,9 +139,9 @@ class Native:
                 f"The adapter '{name}' learns the rows' lengths (`dora`), which the native step does not apply. "
                 "Train one without, or serve it on the torch backend."
             )
-        index = next(self._next_adapter)
-        self._packing.set_adapter(index, pairs)
-        self._adapters[name] = index
+        number = next(self._numbers)
+        self._packing.set_adapter(number, pairs)
+        self._adapters[name] = number
 
     def drop_adapter(self, name: str) -> None:
         """Let go of an adapter's factors. Between two steps only."""
@@ -190,17 +176,28 @@ def _sizes(config: ModelConfig, engine: EngineConfig) -> Sizes:
     )  # fmt: skip
 
 
-def _why_not(block: BlockSpec, first: BlockSpec) -> str | None:
-    mixer, ffn = block.mixer, block.ffn
-    if not isinstance(mixer, AttentionSpec) or block.cross is not None:
-        return "not all of its layers are plain attention"
-    if not isinstance(ffn, FfnSpec) or ffn.kind != "glu" or ffn.activation not in ACTIVATIONS:
-        return f"not all of its feed-forward parts are gated by one of {', '.join(ACTIVATIONS)}"
-    if block.norm.kind != "rms" or block.norm_place not in ("before", "around") or not block.has_mixer_norm:
-        return "its norms are not RMS before each part"
-    if _shape(block) != _shape(first):
-        return "its layers differ in shape"
-    return None
+def _hindrances(config: ModelConfig) -> Iterator[str]:
+    """See Native.serves; what comes later may take for granted that nothing came before."""
+    if not config.is_served:
+        yield "it is no language model whose layers look back by attention"
+    if config.positions is not None or config.embedding_norm is not None or config.num_token_types:
+        yield "more than a token's own row goes into its embedding"
+    head = config.head
+    if head is None or head.dense or head.norm or head.bias:
+        yield "its head is more than a matrix"
+    if config.final_norm is None or config.final_norm.kind != "rms":
+        yield "its last norm is not RMS"
+    for block in config.blocks:
+        mixer, ffn = block.mixer, block.ffn
+        if not isinstance(mixer, AttentionSpec) or block.cross is not None:
+            yield "not all of its layers are plain attention"
+        if not isinstance(ffn, FfnSpec) or ffn.kind != "glu" or ffn.activation not in ACTIVATIONS:
+            yield f"not all of its feed-forward parts are gated by one of {', '.join(ACTIVATIONS)}"
+        has_norms = block.has_mixer_norm and block.norm_place in ("before", "around")
+        if block.norm.kind != "rms" or not has_norms:
+            yield "its norms are not RMS before each part"
+        if _shape(block) != _shape(config.blocks[0]):
+            yield "its layers differ in shape"
 
 
 def _shape(block: BlockSpec) -> tuple[int | str, ...]:

@@ -3,21 +3,21 @@
 Shapes: T tokens of the step (padded), D width, N rows that are scored, V vocabulary.
 """
 
-import itertools
 from collections.abc import Sequence
 
 import torch
+from torch.nn import functional
 
 from mainspring.adapt import base as adapters
 from mainspring.infer import sampling
+from mainspring.infer.backends.base import scored_rows
 from mainspring.infer.blocks import SCRATCH
 from mainspring.infer.kernel_plan import KernelPlan
 from mainspring.infer.kernels import ATTENTION_CHUNK
-from mainspring.infer.layout import window_of
 from mainspring.infer.paged import Group, KvCache, PagedAttend
 from mainspring.infer.request import EngineConfig
 from mainspring.infer.scheduler import Work
-from mainspring.infer.states import Round, rounds
+from mainspring.infer.states import rounds
 from mainspring.models.model import Model
 
 
@@ -38,15 +38,12 @@ class TorchEager:
     def __init__(
         self, model: Model, plan: KernelPlan, config: EngineConfig, *, fingerprint: str = ""
     ) -> None:
-        self._model, self._plan = model.eval(), plan
+        self._model, self._plan, self.model_config = model, plan, model.config
         self._block_size = config.block_size
         self._cache = KvCache(
             model.config, config.num_blocks, config.block_size, model.embedding.weight.dtype
         )
-        self.has_states = model.config.has_states
-        self.context, self.max_step_tokens = model.config.context, plan.limit
-        self.vocab_size = model.config.vocab_size
-        self.fingerprint, self.window = fingerprint or plan.fingerprint, window_of(model.config)
+        self.max_step_tokens, self.fingerprint = plan.limit, fingerprint or plan.fingerprint
 
     @torch.inference_mode()
     def step(self, works: Sequence[Work]) -> torch.Tensor:
@@ -71,50 +68,38 @@ class TorchEager:
         self._cache.copy_block(source, target)
 
     def _step(self, works: Sequence[Work], adapter: str | None) -> torch.Tensor:
-        padded = self._plan.pad(sum(len(work.ids) for work in works))
-        ids_T, pos_T = torch.zeros(padded, dtype=torch.int64), torch.zeros(padded, dtype=torch.int64)
-        slots_T = torch.full((padded,), SCRATCH * self._block_size)
-        ids = [token_id for work in works for token_id in work.ids]
-        ids_T[: len(ids)] = torch.tensor(ids)
+        ids_T = self._padded(torch.tensor([token_id for work in works for token_id in work.ids]))
+        pos_T, slots_T = torch.zeros_like(ids_T), torch.full_like(ids_T, SCRATCH * self._block_size)
         groups = self._groups(works)
         for group in groups:
             pos_T[group.rows_NT] = group.last_NT
             slots_T[group.rows_NT] = group.slots_NS.gather(1, group.last_NT)
-        self._switch(adapter)
-        through: list[Round] = []
-        if self.has_states:
-            through = list(rounds(works, self._block_size, self.state_chunk))
+        if self.is_exact:  # else somebody else owns the model, and chooses
+            adapters.activate(self._model, adapter)
+        through = (
+            list(rounds(works, self._block_size, self.state_chunk)) if self.model_config.has_states else []
+        )
         hidden_TD = self._model(ids_T, pos_T, PagedAttend(self._cache, slots_T, groups, self._plan, through))
         return self._scores(works, hidden_TD)
 
-    def _switch(self, adapter: str | None) -> None:
-        adapters.activate(self._model, adapter)
-
     def _scores(self, works: Sequence[Work], hidden_TD: torch.Tensor) -> torch.Tensor:
-        ends = itertools.accumulate(len(work.ids) for work in works)
-        rows = [
-            row for work, end in zip(works, ends, strict=True) for row in range(end - work.num_scored, end)
-        ]
-        parts = [
-            self._model.logits(hidden_TD[part + [part[0]] * (self._plan.pad(len(part)) - len(part))])[
-                : len(part)
-            ]
-            for part in _parts(rows, self._plan.limit)
-        ]
-        return torch.cat(parts) if parts else hidden_TD.new_empty(0, self._model.config.vocab_size)
+        pieces = torch.tensor(scored_rows(works), dtype=torch.int64).split(self._plan.limit)
+        return torch.cat(
+            [self._model.logits(hidden_TD[self._padded(rows_N)])[: len(rows_N)] for rows_N in pieces]
+        )
+
+    def _padded(self, x_T: torch.Tensor) -> torch.Tensor:
+        return functional.pad(x_T, (0, self._plan.pad(len(x_T)) - len(x_T)))
 
     def _groups(self, works: Sequence[Work]) -> list[Group]:
-        """Sequences that decode go side by side; each prompt goes alone."""
+        """Sequences that decode go side by side; each prompt goes alone, where bits are to be its own."""
         members: dict[tuple[int, int], list[tuple[int, Work]]] = {}
         row = 0
         for work in works:
-            members.setdefault(self._group_key(work, row), []).append((row, work))
+            is_alone = self.is_exact and len(work.ids) > 1
+            members.setdefault((len(work.ids), row if is_alone else 0), []).append((row, work))
             row += len(work.ids)
         return [self._group(each) for each in members.values()]
-
-    def _group_key(self, work: Work, row: int) -> tuple[int, int]:
-        """Works of equal keys have equal numbers of tokens and go side by side."""
-        return len(work.ids), 0 if len(work.ids) == 1 else row
 
     def _group(self, members: list[tuple[int, Work]]) -> Group:
         num_tokens, size = len(members[0][1].ids), self._block_size
@@ -130,7 +115,3 @@ class TorchEager:
             slots_NS=slots_NS.where(torch.arange(width) < ends_N1, SCRATCH * size),
             last_NT=ends_N1 - num_tokens + steps_T,
         )
-
-
-def _parts(rows: list[int], size: int) -> list[list[int]]:
-    return [rows[start : start + size] for start in range(0, len(rows), size)]
