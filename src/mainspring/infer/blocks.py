@@ -89,7 +89,5 @@ class BlockPool:
             assert self._references[block] >= 0, f"block {block} was released twice"
             if self._references[block] == 0:
                 self._idle[block] = None
-                if (
-                    block not in self._name_of
-                ):  # nobody can find it, so it goes before those that hold something
+                if block not in self._name_of:  # nobody can find it: it goes before what holds something
                     self._idle.move_to_end(block, last=False)

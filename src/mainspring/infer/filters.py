@@ -68,9 +68,7 @@ def fewest(far_V: Floats, weight_V: Floats, part: float) -> Ids:
 def nearest(far_V: Floats, count: int) -> Ids:
     """The `count` places with the least distance (0 or more, inf allowed), nearest first, lowest first among equals."""
     bound, num_groups = np.float32(np.inf), len(far_V) // STRIDE
-    if (
-        count <= num_groups
-    ):  # as many groups have a least one within this bound, so as many places lie within it
+    if count <= num_groups:  # as many groups have a least one within the bound, so as many places lie in it
         least = far_V[: num_groups * STRIDE].reshape(STRIDE, num_groups).min(0)
         bound = np.partition(least, count - 1)[count - 1]
     elif count < len(far_V):

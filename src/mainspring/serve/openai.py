@@ -168,11 +168,10 @@ class ChatTeller(Teller[ChatBody]):
         self, index: int, delta: Json, reply: Reply | None = None, *, logprobs: Any = None, **more: Any
     ) -> bytes:  # fmt: skip
         choice = {"index": index, "delta": delta, "logprobs": logprobs, **_ends(reply)}
-        if self._body.stream_options.include_usage:
+        asked = self._body.stream_options
+        if asked.include_usage:
             more["usage"] = None
-        if (
-            self._body.stream_options.include_obfuscation
-        ):  # its length hides that of the text from who counts bytes
+        if asked.include_obfuscation:  # its length hides that of the text from who counts bytes
             more["obfuscation"] = secrets.token_urlsafe(32)[: secrets.randbelow(32)]
         return self._event([choice], **more)
 
