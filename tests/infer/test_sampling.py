@@ -190,6 +190,14 @@ def test_where_nothing_can_be_chosen_the_log_probability_is_no_number(temperatur
     assert math.isnan(choose(one, sampling).logprob)
 
 
+def test_penalties_pass_over_ids_that_a_draft_model_does_not_know():
+    seen, scores_V = Seen([1, 9]), np.ones(4, np.float32)
+    for token_id in (2, 8):
+        seen.add(token_id)
+    seen.penalize(scores_V, Sampling(presence_penalty=0.5, frequency_penalty=0.25, repetition_penalty=2.0))
+    assert scores_V.tolist() == [1.0, 0.5, -0.25, 1.0]
+
+
 def test_presence_and_frequency_count_generated_ids_alone():
     scores = torch.tensor([2.0, 1.9, 1.0, -5.0])
     seen = Seen([0, 0])

@@ -48,20 +48,22 @@ class Seen:
 
         repetition_penalty divides positive and multiplies negative scores of all ids seen (CTRL, arXiv:1909.05858,
         section 4.1); presence and frequency are subtracted once and by count, for generated ids alone (OpenAI's
-        formula).
+        formula). A draft model may know fewer ids than were seen.
         """
-        num = len(self._generated)
-        ids_K = np.fromiter(self._generated, np.int64, num)
+        size, num = len(scores_V), len(self._generated)
+        ids_K, times_K = (
+            np.fromiter(each, np.int64, num) for each in (self._generated, self._generated.values())
+        )
         if sampling.repetition_penalty != 1:
             all_ids = np.union1d(self._prompt, ids_K)
-            all_ids = all_ids[all_ids < len(scores_V)]
+            all_ids = all_ids[all_ids < size]
             factor = np.float32(sampling.repetition_penalty)
             found = scores_V[all_ids]
             scores_V[all_ids] = np.where(found > 0, found / factor, found * factor)
         if sampling.presence_penalty or sampling.frequency_penalty:
-            penalty_K = np.fromiter(self._generated.values(), np.float32, num)
-            penalty_K *= np.float32(sampling.frequency_penalty)
-            scores_V[ids_K] -= penalty_K + np.float32(sampling.presence_penalty)
+            penalty_K = times_K.astype(np.float32) * np.float32(sampling.frequency_penalty)
+            penalty_K += np.float32(sampling.presence_penalty)
+            scores_V[ids_K[ids_K < size]] -= penalty_K[ids_K < size]
 
 
 @dataclass(slots=True)
