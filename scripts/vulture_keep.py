@@ -36,7 +36,6 @@ _.difference  # Comparison
 _.grad_norm  # the metrics of a step
 _.pid  # Run
 _.unchanged  # SyncReport
-_.include_obfuscation  # accepted from OpenAI's clients, without effect
 
 # Columns of a row that is decoded by position.
 _.since

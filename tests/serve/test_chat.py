@@ -44,6 +44,21 @@ def test_several_replies_come_through_one_stream(ai):
     assert usage.completion_tokens == 9
 
 
+@pytest.mark.parametrize("dialect", ["chat", "completions", "responses"])
+def test_pieces_of_a_stream_are_padded_where_their_length_is_to_be_hidden(ai, dialect):
+    ask = {
+        "chat": lambda **more: ai.chat.completions.create(model="gpt", messages=SKY, **more),
+        "completions": lambda **more: ai.completions.create(model="gpt", prompt="The", **more),
+        "responses": lambda **more: ai.responses.create(model="gpt", input="The", **more),
+    }[dialect]
+    padded = {"stream_options": {"include_obfuscation": True}}
+    for more, is_there in (({}, False), (padded, True)):
+        pieces = [each.to_dict() for each in ask(stream=True, **more)]
+        pieces = [each for each in pieces if "choices" in each or each["type"].endswith(".delta")]
+        assert pieces
+        assert all(("obfuscation" in each) == is_there for each in pieces)
+
+
 def test_logprobs_come_with_alternatives_whole_and_streamed(ai):
     more = {"model": "gpt", "messages": SKY, "logprobs": True, "top_logprobs": 2}
     whole = ai.chat.completions.create(**more).choices[0].logprobs.content

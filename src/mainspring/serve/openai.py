@@ -6,7 +6,6 @@ Several raw prompts give choices in the prompts' order, n of each; `text_offset`
 own text.
 """
 
-import secrets
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -113,6 +112,12 @@ class Teller(sse.Teller, Generic[B]):
     def fail(self, error: Exception) -> Iterator[bytes]:
         yield sse.event({"error": fault_of(error)})
 
+    def _asides(self) -> Json:
+        """What the chunk of a choice carries beside it."""
+        asked = self._body.stream_options
+        usage = {"usage": None} if asked.include_usage else {}
+        return usage | sse.padding(is_asked=asked.include_obfuscation)
+
     def _event(self, choices: list[Json], **more: Any) -> bytes:
         return sse.event({**self._head, "choices": choices, **more})
 
@@ -168,12 +173,7 @@ class ChatTeller(Teller[ChatBody]):
         self, index: int, delta: Json, reply: Reply | None = None, *, logprobs: Any = None, **more: Any
     ) -> bytes:  # fmt: skip
         choice = {"index": index, "delta": delta, "logprobs": logprobs, **_ends(reply)}
-        asked = self._body.stream_options
-        if asked.include_usage:
-            more["usage"] = None
-        if asked.include_obfuscation:  # its length hides that of the text from who counts bytes
-            more["obfuscation"] = secrets.token_urlsafe(32)[: secrets.randbelow(32)]
-        return self._event([choice], **more)
+        return self._event([choice], **self._asides(), **more)
 
 
 class CompletionTeller(Teller[CompletionBody]):
@@ -206,7 +206,8 @@ class CompletionTeller(Teller[CompletionBody]):
     def _chunk(self, index: int, text: str, logprobs: Logprobs = (), reply: Reply | None = None) -> bytes:
         columns = self._columns(logprobs, self._offsets[index]) if logprobs else None
         self._offsets[index] += len(text)
-        return self._event([{"index": index, "text": text, "logprobs": columns, **_ends(reply)}])
+        choice = {"index": index, "text": text, "logprobs": columns, **_ends(reply)}
+        return self._event([choice], **self._asides())
 
     def _choice(self, index: int, reply: Reply) -> Json:
         asked, logprobs = self._body, list(reply.logprobs)

@@ -74,6 +74,7 @@ class Responses:
         request_id, sampling = bridge.exchange.id, bridge.exchange.sampling
         assert sampling is not None, "it is known when a model has begun"
         response = told.opening(identity, body, model, sampling)
+        teller = partial(told.Teller, response, request_id, is_padded=body.stream_options.include_obfuscation)
 
         def keep(done: Json) -> None:
             if body.store:
@@ -86,12 +87,12 @@ class Responses:
             except BaseException:
                 bridge.close()
                 raise
-            run = _Run(response, bridge, self._drawer, tenant, is_stream=body.stream)
+            run = _Run(response, bridge, teller, self._drawer, tenant, is_stream=body.stream)
             self._running[identity] = run
             run.task.add_done_callback(lambda _: self._running.pop(identity, None))
             return run.respond(0) if body.stream else respond(response)
         if body.stream:
-            return await sse.respond(bridge, told.Teller(response, request_id, keep))
+            return await sse.respond(bridge, teller(keep))
         done = told.closing(response, (await bridge.whole())[0], request_id)
         await run_in_threadpool(keep, done)
         return respond(done)
@@ -189,24 +190,26 @@ class Responses:
 class _Run:
     """A response that is made in the background, whoever listens, and its events so far, for who follows it."""
 
-    def __init__(self, response: Json, bridge: Bridge, drawer: Drawer, tenant: str, is_stream: bool) -> None:
+    def __init__(
+        self, response: Json, bridge: Bridge, teller: Callable[[Callable[[Json], None]], told.Teller],
+        drawer: Drawer, tenant: str, *, is_stream: bool,
+    ) -> None:  # fmt: skip
         self._response, self._drawer, self._tenant = response, drawer, tenant
         self._events: list[bytes] = []
         self._woken = asyncio.Future[None]()
-        self.task = asyncio.create_task(self._work(bridge, is_stream=is_stream))
+        said = teller(lambda done: self._change(partial(_settle, **done)))
+        self.task = asyncio.create_task(self._work(bridge, said, is_stream=is_stream))
         self.task.add_done_callback(lambda _: self._woken.set_result(None))
 
-    async def _work(self, bridge: Bridge, *, is_stream: bool) -> None:
+    async def _work(self, bridge: Bridge, teller: told.Teller, *, is_stream: bool) -> None:
         """Say all events; the response is kept before its last one."""
-        request = bridge.exchange.id
-        teller = told.Teller(self._response, request, lambda done: self._change(partial(_settle, **done)))
         try:
             async for events in sse.tell(bridge, teller):
                 self._events += events
                 self._woken.set_result(None)
                 self._woken = asyncio.Future()
         except Exception:
-            logger.exception("The request %s failed in the background", request)
+            logger.exception("The request %s failed in the background", bridge.exchange.id)
         if is_stream:  # its client may come back for what it has not seen
             await run_in_threadpool(self._change, partial(_remember, events=self._events))
 

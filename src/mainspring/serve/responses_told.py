@@ -79,11 +79,13 @@ def _usage(usage: Usage) -> Json:
 class Teller:
     """The stream: the response begun, each of its items begun, filled and ended, the response ended.
 
-    `keep` is given the response when it is whole, before the client hears of it.
+    `keep` is given the response when it is whole, before the client hears of it. For `is_padded` see sse.padding.
     """
 
-    def __init__(self, response: Json, request: str, keep: Callable[[Json], None]) -> None:
-        self._response, self._request, self._keep = response, request, keep
+    def __init__(
+        self, response: Json, request: str, keep: Callable[[Json], None], *, is_padded: bool = False
+    ) -> None:
+        self._response, self._request, self._keep, self._is_padded = response, request, keep, is_padded
         self._text = _text_item(response["id"], [])
         self._number = -1
         self._places: dict[str, Json] = {}  # of the items that have begun, by their ids
@@ -117,7 +119,7 @@ class Teller:
         if not isinstance(error, MainspringError):
             yield self._event("error", **fault, param=None)
 
-    def _fill(self, item: Json, piece: str, **more: list[Json]) -> Iterator[bytes]:
+    def _fill(self, item: Json, piece: str, **more: Any) -> Iterator[bytes]:
         """A piece of an item, which begins with its first; of `item` is told what it is, not what is in it."""
         identity, is_text = item["id"], item["type"] == "message"
         if identity not in self._places:
@@ -129,6 +131,7 @@ class Teller:
                 place["content_index"] = 0
                 yield self._event("response.content_part.added", **place, part=_part("", []))
         kind = "output_text" if is_text else "function_call_arguments"
+        more |= sse.padding(is_asked=self._is_padded)
         yield self._event(f"response.{kind}.delta", **self._places[identity], delta=piece, **more)
 
     def close(self, done: Json) -> Iterator[bytes]:

@@ -1,6 +1,7 @@
 """Server-sent events: one loop for every dialect, which tells what the events are."""
 
 import contextlib
+import secrets
 from collections.abc import AsyncGenerator, Iterator
 from typing import Protocol
 
@@ -36,6 +37,11 @@ class Teller(Protocol):
 def event(value: object, name: str | None = None) -> bytes:
     head = b"" if name is None else f"event: {name}\n".encode()
     return head + b"data: " + msgspec.json.encode(value) + b"\n\n"
+
+
+def padding(*, is_asked: bool) -> dict[str, str]:
+    """A field whose length hides that of an event's text from who counts bytes (OpenAI's `include_obfuscation`)."""
+    return {"obfuscation": secrets.token_urlsafe(32)[: secrets.randbelow(32)]} if is_asked else {}
 
 
 class EventStream(StreamingResponse):
