@@ -1,11 +1,10 @@
 """Which numbers of rows a matrix product may have so that a row's bits depend on that row alone.
 
-The exact mode stands on this. On CPUs a product's bits change with its number of rows, because libraries
-choose other kernels for other shapes; but within a class of row counts they agree. Activations can differ
-too: the last values of a thread's share are computed without vector instructions, and with five threads or
-more a share may end within a row. The class is found by a probe, on the shapes of the model itself, kept as
-an artifact and named in every trace. The whole claim (1 to
-512 rows, hostile neighbors) is tested in tests/infer/test_kernels.py.
+The exact mode stands on this. On CPUs a product's bits change with its number of rows, because libraries choose other
+kernels for other shapes; but within a class of row counts they agree. Activations can differ too: the last values of a
+thread's share are computed without vector instructions, and with five threads or more a share may end within a row.
+The class is found by a probe, on the shapes of the model itself, kept as an artifact and named in every trace. The
+whole claim (1 to 512 rows, hostile neighbors) is tested in tests/infer/test_kernels.py.
 """
 
 import itertools
