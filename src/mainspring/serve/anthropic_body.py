@@ -55,7 +55,7 @@ class RedactedThinking(_Block, frozen=True, tag="redacted_thinking"):
     pass
 
 
-class Turn(bodies.Part, frozen=True):
+class Turn(bodies.BodyPart, frozen=True):
     role: Literal["user", "assistant", "system"]
     content: str | list[TextBlock | ToolUse | ToolResult | Thinking | RedactedThinking]
 
@@ -70,23 +70,23 @@ class CustomTool(bodies.Body, frozen=True, kw_only=True):
     type: Literal["custom"] = "custom"
 
 
-class ToolChoice(bodies.Part, frozen=True):
+class ToolChoice(bodies.BodyPart, frozen=True):
     type: Literal["auto", "any", "tool", "none"]
     name: Name = ""
     disable_parallel_tool_use: bool = False
 
 
-class Format(bodies.Part, frozen=True):
+class Format(bodies.BodyPart, frozen=True):
     type: Literal["json_schema"]
     schema: dict[str, Any]
 
 
-class OutputConfig(bodies.Part, frozen=True):
+class OutputConfig(bodies.BodyPart, frozen=True):
     effort: str | None = None
     format: Format | None = None
 
 
-class ThinkingConfig(bodies.Part, frozen=True):
+class ThinkingConfig(bodies.BodyPart, frozen=True):
     type: Literal["disabled", "adaptive"]
     display: str | None = None
 

@@ -25,7 +25,7 @@ class Body(msgspec.Struct, frozen=True, kw_only=True):
     harmless: ClassVar[frozenset[str]] = frozenset()
 
 
-class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class BodyPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A part of a body; a field that it does not name is refused."""
 
 

@@ -15,7 +15,7 @@ from msgspec import Meta, field
 
 from mainspring.schema import Ask, Constraint, Sampling, TokenLogprob, Tool
 from mainspring.serve.base import FieldError
-from mainspring.serve.body import Body, Part, missing
+from mainspring.serve.body import Body, BodyPart, missing
 
 Count = Annotated[int, Meta(ge=0, le=1_000_000)]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
@@ -38,7 +38,7 @@ CONSTRAINTS: dict[str, Literal["json_schema", "regex", "choice", "lark"]] = {
 LEAST_LOGPROB = -9999.0  # what OpenAI writes for what can't come: JSON has no infinity
 
 
-class StructuredOutputs(Part, frozen=True):
+class StructuredOutputs(BodyPart, frozen=True):
     """One of these says what the text must match."""
 
     json: str | dict[str, Any] | None = None
@@ -48,19 +48,19 @@ class StructuredOutputs(Part, frozen=True):
     json_object: bool | None = None
 
 
-class JsonSchema(Part, frozen=True):
+class JsonSchema(BodyPart, frozen=True):
     name: str
     schema: dict[str, Any] | None = None
     description: str | None = None
     strict: bool | None = None
 
 
-class ResponseFormat(Part, frozen=True):
+class ResponseFormat(BodyPart, frozen=True):
     type: Literal["text", "json_object", "json_schema"]
     json_schema: JsonSchema | None = None
 
 
-class StreamOptions(Part, frozen=True):
+class StreamOptions(BodyPart, frozen=True):
     include_usage: bool = False
     include_obfuscation: bool = False
 

@@ -44,21 +44,21 @@ MAX_PROMPTS = 128
 DEFAULT_TOKENS = 16  # what OpenAI gives who sets no `max_tokens` of a raw prompt
 
 
-class TextPart(bodies.Part, frozen=True, tag_field="type", tag="text"):
+class TextPart(bodies.BodyPart, frozen=True, tag_field="type", tag="text"):
     text: str
     prompt_cache_breakpoint: Any = None
 
 
-class RefusalPart(bodies.Part, frozen=True, tag_field="type", tag="refusal"):
+class RefusalPart(bodies.BodyPart, frozen=True, tag_field="type", tag="refusal"):
     text: str = field(name="refusal")
 
 
-class CalledFunction(bodies.Part, frozen=True):
+class CalledFunction(bodies.BodyPart, frozen=True):
     name: str
     arguments: str
 
 
-class Call(bodies.Part, frozen=True):
+class Call(bodies.BodyPart, frozen=True):
     id: str
     function: CalledFunction
     type: Literal["function"] = "function"
@@ -73,14 +73,14 @@ class WireMessage(bodies.Body, frozen=True, kw_only=True, forbid_unknown_fields=
     refusal: str | None = None
 
 
-class Function(bodies.Part, frozen=True):
+class Function(bodies.BodyPart, frozen=True):
     name: Name
     description: str = ""
     parameters: dict[str, Any] = field(default_factory=dict)
     strict: bool | None = None
 
 
-class FunctionTool(bodies.Part, frozen=True):
+class FunctionTool(bodies.BodyPart, frozen=True):
     type: Literal["function"]
     function: Function
 
@@ -89,16 +89,16 @@ class Named(msgspec.Struct, frozen=True):
     name: Name
 
 
-class ChosenTool(bodies.Part, frozen=True, tag_field="type", tag="function"):
+class ChosenTool(bodies.BodyPart, frozen=True, tag_field="type", tag="function"):
     function: Named
 
 
-class AllowedTools(bodies.Part, frozen=True):
+class AllowedTools(bodies.BodyPart, frozen=True):
     mode: Literal["auto", "required"]
     tools: list[ChosenTool]
 
 
-class AllowedChoice(bodies.Part, frozen=True, tag_field="type", tag="allowed_tools"):
+class AllowedChoice(bodies.BodyPart, frozen=True, tag_field="type", tag="allowed_tools"):
     allowed_tools: AllowedTools
 
 

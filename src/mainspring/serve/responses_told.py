@@ -22,7 +22,8 @@ UNSAID = {"strict": None, "parameters": {}, "description": None}  # fields of a 
 def opening(identity: str, body: ResponseBody, model: str, sampling: Sampling) -> Json:
     """A response of which nothing has been said yet."""
     form = body.text.format
-    shown = ("type", "name", "schema", "strict") if form.type == "json_schema" else ("type",)
+    is_schema = form.type == "json_schema"
+    more = {"name": form.name, "schema": form.schema, "strict": form.strict} if is_schema else {}
     moderation = {"moderation": {"input": UNMODERATED, "output": UNMODERATED}} if body.moderation else {}
     return {
         "id": identity, "object": "response", "created_at": int(time.time()), "status": "in_progress",
@@ -31,7 +32,7 @@ def opening(identity: str, body: ResponseBody, model: str, sampling: Sampling) -
         "output": [], "parallel_tool_calls": body.parallel_tool_calls,
         "previous_response_id": body.previous_response_id, "reasoning": {"effort": None, "summary": None},
         "service_tier": "default", "store": body.store, "temperature": sampling.temperature,
-        "text": {"format": {field: getattr(form, field) for field in shown}, "verbosity": body.text.verbosity},
+        "text": {"format": {"type": form.type, **more}, "verbosity": body.text.verbosity},
         "tool_choice": msgspec.to_builtins(body.tool_choice), "tools": [UNSAID | tool for tool in body.tools],
         "top_logprobs": body.top_logprobs, "top_p": sampling.top_p, "truncation": body.truncation, "usage": None,
         "user": body.user, "metadata": body.metadata or {}, **moderation,
