@@ -324,12 +324,15 @@ def test_a_text_behind_a_call_has_a_place_of_its_own():
     call = ToolCall(id="a", name="look", arguments="{}")
     usage = Usage(prompt_tokens=1, completion_tokens=9)
     reply = Reply(text="So.", ids=(), prompt_ids=(), finish_reason="stop", usage=usage, tool_calls=(call,))
-    teller = Teller({"id": "resp_1"}, "req-1", lambda done: None)
+    kept = []
+    teller = Teller({"id": "resp_1"}, "req-1", kept.append)
     piece = ToolCallDelta(index=0, id="a", name="look", arguments="{}")
     deltas = [Delta(tool_calls=(piece,)), Delta(text="So."), Delta(reply=reply)]
     said = [json.loads(event.split(b"data: ")[1]) for delta in deltas for event in teller.take(delta)]
     places = {(one.get("item_id") or one["item"]["id"], one["output_index"]) for one in said}
     assert places == {("fc_1_0", 0), ("msg_1", 1)}
+    assert list(teller.end())
+    assert [item["id"] for item in kept[0]["output"]] == ["fc_1_0", "msg_1"]
 
 
 @pytest.mark.parametrize(

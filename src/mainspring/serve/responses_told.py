@@ -147,6 +147,7 @@ class Teller:
                     yield from self._fill(item, missing, logprobs=part["logprobs"] if is_new else [])
             elif is_new:
                 yield from self._fill(item, item["arguments"])
+        done["output"].sort(key=lambda item: self._places[item["id"]]["output_index"])
         for item in done["output"]:
             place = self._places[item["id"]]
             if item["type"] == "message":
