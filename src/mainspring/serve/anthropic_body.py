@@ -77,8 +77,8 @@ class ToolChoice(bodies.BodyPart, frozen=True):
 
 
 class Format(bodies.BodyPart, frozen=True):
-    type: Literal["json_schema"]
     schema: dict[str, Any]
+    type: Literal["json_schema"] = "json_schema"
 
 
 class OutputConfig(bodies.BodyPart, frozen=True):

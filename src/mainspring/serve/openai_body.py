@@ -81,8 +81,8 @@ class Function(bodies.BodyPart, frozen=True):
 
 
 class FunctionTool(bodies.BodyPart, frozen=True):
-    type: Literal["function"]
     function: Function
+    type: Literal["function"] = "function"
 
 
 class Named(msgspec.Struct, frozen=True):

@@ -74,7 +74,7 @@ Item = MessageItem | CallItem | ResultItem | ReasoningItem | CompactionItem
 
 class FunctionTool(bodies.Body, frozen=True, kw_only=True):
     harmless = frozenset({"allowed_callers", "defer_loading", "output_schema"})
-    type: Literal["function"]
+    type: Literal["function"] = "function"
     name: fields.Name
     description: str | None = None
     parameters: Json | None = None
