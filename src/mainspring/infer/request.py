@@ -57,7 +57,7 @@ class EngineConfig(Config):
         description="Most tokens of a plain model's reply where its client says nothing; 0: what the context holds.",
     )
     max_slowdown: float = Field(
-        default=2.5, gt=1, description="How many times longer prompts may make a step in which others decode."
+        default=3.0, gt=1, description="How many times longer prompts may make a step in which others decode."
     )
     isolate: bool = Field(
         default=False, description="Run the engine in a process of its own, started again when it dies."
