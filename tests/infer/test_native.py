@@ -19,13 +19,15 @@ from fakes_native import (
     sequence,
 )
 from mainspring.adapt import base as adapters
-from mainspring.adapt import lora
-from mainspring.errors import ConfigError, MainspringError
+from mainspring.adapt import lora, store
+from mainspring.errors import ConfigError, MainspringError, WeightsError
 from mainspring.infer.backends.native import Native
 from mainspring.infer.sampling import summarize
+from mainspring.infer.seats import NativeSeat
 from mainspring.models.attend import PackedAttend
 from mainspring.models.families.base import FAMILIES, family
 from mainspring.models.model import Model
+from mainspring.models.save import save
 
 IDS = random_ids(150)
 MARCHES = ("x86-64", "x86-64-v3")
@@ -135,6 +137,33 @@ def test_adapters_answer_side_by_side(name):
     with pytest.raises(KeyError):
         run(backend, (sequence(0, "one"), IDS))
     assert torch.equal(run(backend, (sequence(0, "two"), IDS)), alone["two"])
+
+
+@pytest.mark.parametrize("name", SERVED)
+def test_an_adapter_is_read_without_the_weights_below_it(name, tmp_path):
+    model = random_model(name)
+    save(model, tmp_path / "model")
+    give_adapter(model, "one", 1)
+    store.save(model, "one", tmp_path / "one")
+    seat = NativeSeat(tmp_path / "model", "model/one@1", CONFIG)
+    seat.take(Idle(), "adapter/one@1", tmp_path / "one")
+    backend = native(model)
+    backend.load_adapter("adapter/one@1", lora.pairs(model, "one"))
+    found, wanted = (run(each, (sequence(0, "adapter/one@1"), IDS)) for each in (seat.backend, backend))
+    assert torch.equal(found, wanted)
+    assert {each.untyped_storage().nbytes() for each in seat._bare.parameters()} == {4}
+    other = random_model(name, seed=1)
+    give_adapter(other, "one", 1)
+    store.save(other, "one", tmp_path / "other")
+    with pytest.raises(WeightsError, match="was trained on the base"):
+        seat.take(Idle(), "adapter/other@1", tmp_path / "other")
+
+
+class Idle:
+    """An engine between two steps."""
+
+    def between_steps(self, change):
+        change()
 
 
 def test_an_adapter_that_learns_lengths_is_refused():

@@ -8,7 +8,7 @@ wrapped module is what it was.
 
 import fnmatch
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -142,18 +142,23 @@ def base_fingerprint(model: nn.Module) -> str:
     """A hash over names and values of all weights but the adapters', whatever file they came from."""
     adapters = adapters_of(model)
     if adapters.fingerprint is None:
-        digest = hashlib.sha256()
         tensors = [*model.named_parameters(), *model.named_buffers()]  # a router's balance is a buffer
         own = [
             (path, each) for path, each in tensors if ".parts." not in path and not path.startswith(BESIDE)
         ]
         weights = {_plain(path): weight for path, weight in own}
-        for path in sorted(weights):
-            weight = weights[path].detach().cpu().contiguous()
-            digest.update(f"{path} {weight.dtype} {tuple(weight.shape)}\n".encode())
-            digest.update(weight.view(torch.uint8).numpy().data)
-        adapters.fingerprint = digest.hexdigest()
+        adapters.fingerprint = fingerprint_of((path, weights[path]) for path in sorted(weights))
     return adapters.fingerprint
+
+
+def fingerprint_of(weights: Iterable[tuple[str, torch.Tensor]]) -> str:
+    """The same of weights that come one by one, by their paths in order; each is let go before the next."""
+    digest = hashlib.sha256()
+    for path, given in weights:
+        weight = given.detach().cpu().contiguous()
+        digest.update(f"{path} {weight.dtype} {tuple(weight.shape)}\n".encode())
+        digest.update(weight.view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def target_paths(model: nn.Module, targets: Sequence[str]) -> list[str]:

@@ -4,7 +4,10 @@ A seat's `model` is the one that torch knows: the weights that answer, or those 
 """
 
 import os
+from functools import cached_property
 from pathlib import Path
+
+import torch
 
 from mainspring.adapt import base as adapters
 from mainspring.adapt import lora, store
@@ -17,6 +20,7 @@ from mainspring.infer.drafts import DraftModel
 from mainspring.infer.engine import Engine
 from mainspring.infer.kernel_plan import KernelPlan
 from mainspring.infer.kernels import linears_agree, probe
+from mainspring.infer.native.packing import FolderSource, needed
 from mainspring.infer.packed import pack_model
 from mainspring.infer.request import EngineConfig
 from mainspring.models.config import ModelConfig
@@ -82,11 +86,31 @@ class NativeSeat:
         """The weights before they were packed, loaded for whoever asks."""
         return load(self._folder).requires_grad_(False)
 
+    @cached_property
+    def _bare(self) -> Model:
+        """The modules for adapters to be read onto: their weights are one zero, and whose they are is known."""
+        config = read_config(self._folder)
+        with torch.device("meta"):
+            bare = Model(config)
+        shapes = {name: weight.shape for name, weight in bare.state_dict().items()}
+        bare.load_state_dict(
+            {name: torch.zeros(()).expand(shape) for name, shape in shapes.items()}, assign=True
+        )
+        names, source = sorted(dict(bare.named_parameters())), FolderSource(self._folder, config)
+        one_by_one = ((name, needed(source, name)) for name in names)
+        adapters.adapters_of(bare).fingerprint = (
+            adapters.fingerprint_of(one_by_one) if source.is_whole else adapters.base_fingerprint(self.model)
+        )
+        return bare.eval().requires_grad_(False)
+
     def take(self, engine: Engine, reference: str, folder: Path) -> None:
-        model = self.model
-        store.load(model, folder, reference)
-        factors = _factors(model, reference)
-        engine.between_steps(lambda: self.backend.load_adapter(reference, factors))
+        """Copy an adapter's factors to the packed weights while the engine runs; see TorchSeat.take."""
+        store.load(self._bare, folder, reference)
+        try:
+            factors = _factors(self._bare, reference)
+            engine.between_steps(lambda: self.backend.load_adapter(reference, factors))
+        finally:
+            adapters.remove(self._bare, reference)
 
     def drop(self, engine: Engine, reference: str) -> None:
         engine.between_steps(lambda: self.backend.drop_adapter(reference))

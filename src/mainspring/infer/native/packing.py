@@ -82,6 +82,13 @@ class FolderSource:
         return self._files.read(self._published[key].format(i=layer and layer[1]))
 
 
+def needed(source: Source, name: str) -> torch.Tensor:
+    """A weight that every model of its kind has, in fp32."""
+    weight = source(name)
+    assert weight is not None, f"the model has no {name}; serves() looks at its config"
+    return weight.detach().float()
+
+
 class Packing:
     """Gives one model to the library; adapters come to it later."""
 
@@ -143,9 +150,7 @@ class Packing:
         return self._ropes[spec]
 
     def _need(self, name: str) -> torch.Tensor:
-        weight = self._source(name)
-        assert weight is not None, f"the model has no {name}; serves() looks at its config"
-        return weight.detach().float()
+        return needed(self._source, name)
 
     def set_adapter(self, index: int, pairs: Mapping[str, LoraPair]) -> None:
         """Give an adapter's factors: ranks of joined linears one behind the other."""
