@@ -181,6 +181,7 @@ def check(sampling: Sampling, *, vocab_size: int = 2**31) -> None:
     s, size, most = sampling, vocab_size, MAX_ALTERNATIVES
     named, counts = {*s.logit_bias, *s.stop_ids}, (None, *range(most + 1))
     wrong = {
+        "seed": (s.seed, "from -2**63 to 2**63 - 1", -(2**63) <= (s.seed or 0) < 2**63),
         "temperature": (s.temperature, "0 or more", 0 <= s.temperature < math.inf),
         "top_k": (s.top_k, "0 (all) or more", s.top_k >= 0),
         "top_p": (s.top_p, "above 0 and at most 1", 0 < s.top_p <= 1),
