@@ -1,6 +1,7 @@
 """Conversations and stored prompts, spoken by the official client to a real server."""
 
 import threading
+import time
 from functools import partial
 from types import SimpleNamespace
 
@@ -25,6 +26,15 @@ SAID = ["What of the sky?", "The sky is blue."]
 def texts(ai, conversation):
     items = list(ai.conversations.items.list(conversation, order="asc"))
     return [item.content[0].text for item in items]
+
+
+def ended(ai, response):
+    """A response in the background, when it has ended."""
+    end = time.monotonic() + 5
+    while response.status == "in_progress":
+        assert time.monotonic() < end, "it did not end in time"
+        response = ai.responses.retrieve(response.id)
+    return response
 
 
 def asked(house, model="gpt"):
@@ -115,9 +125,7 @@ def test_an_item_that_is_there_already_is_not_added_again(ai, conversation):
 def test_a_response_goes_on_from_a_conversation_and_adds_to_it(ai, spoken, conversation, more):
     done = ai.responses.create(model="gpt", input="And?", conversation=conversation, **more)
     done = list(done)[-1].response if more.get("stream") else done
-    while done.status == "in_progress":
-        done = ai.responses.retrieve(done.id)
-    assert done.conversation.id == conversation
+    assert ended(ai, done).conversation.id == conversation
     assert asked(spoken) == (
         Message("user", "What of the sky?"), Message("assistant", "Blue."), Message("user", "And?"),
     )  # fmt: skip
@@ -146,10 +154,7 @@ def test_a_response_that_failed_adds_nothing(ai, conversation, more):
     elif "stream" in more:
         assert list(ai.responses.create(**asking))[-1].response.status == "failed"
     else:
-        done = ai.responses.create(**asking)
-        while done.status == "in_progress":
-            done = ai.responses.retrieve(done.id)
-        assert done.status == "failed"
+        assert ended(ai, ai.responses.create(**asking)).status == "failed"
     assert len(texts(ai, conversation)) == 2
 
 
@@ -185,8 +190,7 @@ def test_what_was_said_is_there_when_a_response_in_the_background_is_whole(
 
     monkeypatch.setattr(spoken.drawer, "change", look_behind)
     done = ai.responses.create(model="gpt", input="x", background=True, conversation=conversation)
-    while done.status == "in_progress":
-        done = ai.responses.retrieve(done.id)
+    ended(ai, done)
     assert seen == [4]
 
 
