@@ -8,7 +8,8 @@ tests use is an alias of the one that is served. The tests of the resources that
 
 The suites were written for a mock that knows every id. A server knows what it has been given, so this script lets
 ours make one object of each kind, and before every test it puts copies of them under the ids that the suite makes
-up, through the server's own store. The server itself knows nothing of it.
+up, through the server's own store: the responses say that they belong to a conversation, for the suite names both
+at once. A prompt is saved in the workspace, as `mainspring prompt save` does. The server itself knows nothing of it.
 """
 
 import argparse
@@ -31,7 +32,7 @@ from mainspring.gateway.drawer import Drawer
 SERVED = {
     "openai": (
         "chat", "test_completions.py", "test_embeddings.py", "test_models.py", "test_files.py", "test_batches.py",
-        "test_responses.py", "responses",
+        "test_responses.py", "responses", "test_conversations.py", "conversations",
     ),
     "anthropic": ("test_messages.py", "test_models.py"),
 }  # fmt: skip
@@ -39,9 +40,12 @@ IDS = {
     "file": ("file_id", "input_file_id"),
     "batch": ("batch_id",),
     "chat completion": ("completion_id",),
+    "conversation": ("string", "conv_123"),
     "response": ("response_id", "previous_response_id", "resp_123", "resp_677efb5139a88190b512bc3fef8e535d"),
 }
 CHAT = {"model": "any", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 4, "store": True}
+TALK = {"items": [{"role": "user", "content": "Hello", "id": "msg_abc"}]}
+PROMPT = {"messages": [{"role": "system", "content": "Be {{foo}}."}]}
 RESPONSE = {"input": "Hello", "max_output_tokens": 16, "background": True}
 LINE = {"custom_id": "one", "method": "POST", "url": "/v1/responses", "body": {"input": "Hello"}}
 START_S = 120
@@ -90,17 +94,20 @@ def _run(args: argparse.Namespace, suite: Path, kind: str, paths: list[str], scr
 
 def _lay_out(url: str, workspace: Path, scratch: Path) -> str:
     """Make one object of each kind; the address at which the plugin asks for their copies."""
+    with Workspace(workspace) as opened:
+        opened.registry.label(opened.save("prompt", "id", PROMPT, {}), "version", "the suite asks for it")
     with httpx2.Client(base_url=f"{url}/v1", timeout=60) as client:
         files = {"file": ("lines.jsonl", json.dumps(LINE))}
         file = client.post("/files", files=files, data={"purpose": "batch"}).json()["id"]
         batch = {"input_file_id": file, "endpoint": LINE["url"], "completion_window": "24h"}
         bodies = {"batch": ("/batches", batch), "chat completion": ("/chat/completions", CHAT)}
-        bodies["response"] = ("/responses", RESPONSE)
+        talk = client.post("/conversations", json=TALK).json()["id"]
+        bodies["response"] = ("/responses", {**RESPONSE, "conversation": talk})
         made = {kind: client.post(path, json=body).json()["id"] for kind, (path, body) in bodies.items()}
         for path in (f"/batches/{made['batch']}", f"/responses/{made['response']}"):
             while client.get(path).json()["status"] in {"validating", "in_progress", "finalizing"}:
                 time.sleep(0.1)
-    made["file"] = file
+    made |= {"file": file, "conversation": talk}
     listener = Listener(str(scratch / "asked"))
 
     def answer() -> None:
@@ -113,6 +120,7 @@ def _lay_out(url: str, workspace: Path, scratch: Path) -> str:
 
 def _copy_when_asked(drawer: Drawer, made: dict[str, str], asked: Connection) -> None:
     rows = {kind: json.dumps(drawer.get(kind, identity, "local")) for kind, identity in made.items()}
+    rows["response"] = rows["response"].replace(made["conversation"], IDS["conversation"][0])
     content = drawer.path(made["file"]).read_bytes()
     try:
         while True:

@@ -164,6 +164,7 @@ class Shelf:
         self.models = {model.name: model for model in models}
         self.documents = {name: (title, text) for name, title, text in documents}
         self.fault = None
+        self.prompts = {}
 
     def names(self):
         return list(self.models)
@@ -194,6 +195,11 @@ class Shelf:
         if id not in self.documents or scope.tenant != "local":
             raise NotFoundError(f"There is no document '{id}'.")
         return self.documents[id]
+
+    def prompt(self, name, version):
+        if (name, version) not in self.prompts:
+            raise NotFoundError(f"There is no prompt '{name}'; there is {list(self.prompts)}.")
+        return f"prompt/{name}@1", self.prompts[name, version]
 
     def health(self):
         return self.fault

@@ -49,6 +49,7 @@ if TYPE_CHECKING:  # these bring torch, which a look into the log does not need
     from mainspring.knowledge.sync import IndexSettings, SyncReport
     from mainspring.models.embed import TextEmbedder
     from mainspring.models.rerank import TextReranker
+    from mainspring.prompts.chat_prompt import ChatPrompt
 
 ASSISTANT, CHAT_MODEL, EMBEDDER, KNOWLEDGE, PROMPT = "mainspring", "smollm2", "minilm", "default", "grounded"
 PRODUCTION = "production"
@@ -374,6 +375,11 @@ class Door:
         seen = Scope(tenant=scope.tenant, version=index.config["version"])
         document = self._workspace.store(index.name).document(id, seen)
         return document.title, document.text
+
+    def prompt(self, name: str, version: str | None) -> "tuple[str, ChatPrompt]":
+        from mainspring.prompts.chat_prompt import find
+
+        return find(self._workspace.registry, name, version)
 
     def health(self) -> str | None:
         return self._workspace.engine_fault()

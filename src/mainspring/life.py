@@ -36,7 +36,7 @@ STAGES = (
     Stage(
         room="knowledge", purpose="documents to chunks, search and cited answers", commands=("index", "ask")
     ),
-    Stage(room="prompts", purpose="what the model is told, with examples", commands=()),
+    Stage(room="prompts", purpose="what the model is told, with examples", commands=("prompt",)),
     Stage(
         room="evaluate", purpose="metrics, paired comparison, gates", commands=("eval", "calibrate", "gate")
     ),

@@ -238,12 +238,14 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What comes in at the door, whatever the dialect it was spoken in.
 
     Either `messages` or a raw `prompt`: text, or token ids. `overrides` are the sampling fields that the client
-    set; the model's own defaults fill the rest.
+    set; the model's own defaults fill the rest. `prompt_artifact` is the reference of the stored prompt that
+    `messages` begin with.
     """
 
     model: str
     messages: tuple[Message, ...] = ()
     prompt: str | tuple[int, ...] | None = None
+    prompt_artifact: str | None = None
     ask: Ask = Ask()
     overrides: dict[str, Any] = {}
     stream: bool = False

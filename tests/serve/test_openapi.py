@@ -95,6 +95,7 @@ def test_the_schemas_are_those_of_the_structs_and_name_all_that_is_accepted(docu
         ("POST /v1/chat/completions", {"model": "gpt", "messages": [{"role": "user", "content": "x"}]}),
         ("POST /v1/completions", {"model": "gpt", "prompt": "x"}),
         ("POST /v1/responses", {"model": "gpt", "input": "x"}),
+        ("POST /v1/conversations", {"items": [{"role": "user", "content": "x"}]}),
         ("POST /v1/messages", {"model": "gpt", "max_tokens": 5, "messages": [{"role": "user", "content": "x"}]}),
         ("POST /v1/embeddings", {"model": "bytes", "input": "x"}),
         ("POST /v1/rerank", {"model": "overlap", "query": "x", "documents": ["x"]}),

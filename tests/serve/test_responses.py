@@ -244,8 +244,8 @@ def test_a_failure_is_kept_where_it_came_too_late_for_a_status(ai):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"conversation": "c"}, "`conversation`"),
-        ({"prompt": {"id": "p"}}, "`prompt`"),
+        ({"conversation": {"id": "c", "name": "c"}}, "`conversation.name`"),
+        ({"prompt": {}}, "`prompt.id`"),
         ({"input": [{"type": "image"}]}, "'image'"),
         (
             {"input": [{"role": "user", "content": [{"type": "input_image"}]}]},

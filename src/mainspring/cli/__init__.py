@@ -25,6 +25,7 @@ from mainspring.cli import (
     models,
     parity,
     promote,
+    prompt,
     replay,
     runs,
     scale,
@@ -81,6 +82,7 @@ app.command("serve")(serve.serve)
 app.add_typer(bench.app, name="bench")
 app.command("index")(index.index)
 app.command("ask")(ask.ask)
+app.add_typer(prompt.app, name="prompt")
 app.command("eval")(evaluate.evaluate)
 app.command("calibrate")(calibrate.calibrate)
 app.command("gate")(gate.gate)

@@ -49,7 +49,7 @@ class Drawer:
     def __init__(self, database: Database, folder: Path) -> None:
         self._database = database
         self._folder = folder
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a change may change another object within its step
 
     def put(
         self, kind: str, identity: str, data: dict[str, Any], *, tenant: str, expires: float | None = None

@@ -41,6 +41,8 @@ class Exchange:
             self.id,
             **{trace.OPERATION: operation, trace.MODEL: request.model},
         )
+        if request.prompt_artifact is not None:
+            self.span.update({trace.PROMPT: request.prompt_artifact})
         if CLIENT_REQUEST.get() is not None:
             self.span.set(client_request=CLIENT_REQUEST.get())
         self.scope: Scope | None = None

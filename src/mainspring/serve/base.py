@@ -13,6 +13,7 @@ from mainspring.gateway.base import Directory
 from mainspring.gateway.drawer import LostError
 from mainspring.infer.stats import EngineStats
 from mainspring.knowledge.scope import Scope
+from mainspring.prompts.chat_prompt import ChatPrompt
 
 
 class Served(Directory, Protocol):
@@ -20,6 +21,13 @@ class Served(Directory, Protocol):
 
     def document(self, id: str, scope: Scope) -> tuple[str, str]:  # noqa: A002 - the field's own name
         """Title and text of a document that `scope` may see; NotFoundError for any other."""
+        ...
+
+    def prompt(self, name: str, version: str | None) -> tuple[str, ChatPrompt]:
+        """The reference and the messages of a stored prompt; NotFoundError, which lists the known ones, for any other.
+
+        `version` is a number, a label, or None for the newest.
+        """
         ...
 
     def health(self) -> str | None:

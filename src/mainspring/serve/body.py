@@ -152,7 +152,7 @@ def _explain(reason: str, given: Mapping[str, Any]) -> FieldError:
     """Say a validation error as: the field, what it is, what was expected."""
     expected, _, place = reason.partition(" - at ")
     named = re.search(r"`\$\.?([^`]*)`$", place)  # before it may stand that it is of a key
-    path = named[1].replace("[...]", "") if named else ""
+    path = named[1].partition("[...]")[0] if named else ""  # which of several keys it is, nobody says
     if field := re.fullmatch(r"Object (missing required|contains unknown) field `(.*)`", expected):
         path = f"{path}.{field[2]}" if path else field[2]
         if field[1] == "contains unknown":

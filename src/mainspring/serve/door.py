@@ -21,6 +21,7 @@ from mainspring.observe.feedback import Feedback
 from mainspring.serve import openapi
 from mainspring.serve.anthropic import Anthropic
 from mainspring.serve.base import Fault, Served, fault_of, respond_fault
+from mainspring.serve.conversations import Conversations
 from mainspring.serve.files import Files, ask_inward
 from mainspring.serve.limits import Limits
 from mainspring.serve.models import Models
@@ -46,14 +47,15 @@ def create(
 ) -> Starlette:
     """The application that a server runs; `app.state.batches` works while it does."""
     batches = Batches(drawer, lambda path, body: ask_inward(app, path, body))
-    stored = Stored(drawer)
+    stored, conversations = Stored(drawer), Conversations(drawer)
     app = Starlette(
         routes=[
             *stored.routes(),
             *OpenAI(pipeline, stored).routes(),
             *Anthropic(pipeline).routes(),
             *Files(drawer, batches).routes(),
-            *Responses(pipeline, served, drawer).routes(),
+            *Responses(pipeline, served, drawer, conversations).routes(),
+            *conversations.routes(),
             *Models(pipeline, served).routes(),
             *Own(pipeline.meter, feedback, served).routes(),
             Route("/openapi.json", openapi.show, methods=["GET"]),

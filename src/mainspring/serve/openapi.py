@@ -17,7 +17,16 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 
 from mainspring import __version__
-from mainspring.serve import anthropic_body, files, models, openai_body, own, responses_body, stored
+from mainspring.serve import (
+    anthropic_body,
+    conversations,
+    files,
+    models,
+    openai_body,
+    own,
+    responses_body,
+    stored,
+)
 from mainspring.serve.base import Fault, respond
 from mainspring.serve.body import Body
 
@@ -30,6 +39,9 @@ BODIES: dict[str, type[Body]] = {
     "/v1/responses": responses_body.ResponseBody,
     "/v1/responses/input_tokens": responses_body.InputBody,
     "/v1/responses/compact": responses_body.CompactBody,
+    "/v1/conversations": conversations.ConversationBody,
+    "/v1/conversations/{conversation}": stored.UpdateBody,
+    "/v1/conversations/{conversation}/items": conversations.ItemsBody,
     "/v1/messages": anthropic_body.MessagesBody,
     "/v1/messages/count_tokens": anthropic_body.CountBody,
     "/v1/embeddings": models.EmbeddingBody,

@@ -2,6 +2,9 @@
 
 A response is kept for KEEP_S seconds unless `store` is false. One that runs in the background belongs to the
 process that began it: after a restart it is found to have failed.
+
+What a response in a conversation was asked and said is added to that when the response is whole, and before its
+client can see that it is, so that the next request goes on from it. One that failed or was cancelled adds nothing.
 """
 
 import asyncio
@@ -10,6 +13,7 @@ import logging
 import re
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -18,22 +22,22 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from mainspring.errors import NotFoundError
-from mainspring.gateway.base import Directory
-from mainspring.gateway.drawer import Drawer, new_id
+from mainspring.errors import ConfigError, NotFoundError
+from mainspring.gateway.drawer import Drawer, LostError, new_id
 from mainspring.gateway.pipeline import Pipeline
 from mainspring.schema import ChatRequest, Message
 from mainspring.serve import body as bodies
 from mainspring.serve import responses_body as asked
 from mainspring.serve import responses_told as told
 from mainspring.serve import sse
-from mainspring.serve.base import FieldError, bearer, page_of, respond, tenant_of
+from mainspring.serve.base import FieldError, Served, bearer, page_of, respond, tenant_of
 from mainspring.serve.bridge import Bridge, never
+from mainspring.serve.conversations import Conversations, check_new
 from mainspring.serve.fields import KEEP_S
 from mainspring.serve.responses_body import Json
 
 KIND = "response"
-RUNNING = "in_progress"
+RUNNING, WHOLE = "in_progress", ("completed", "incomplete")
 LOST = "The server was restarted while this response was in the background. Send it again."
 logger = logging.getLogger(__name__)
 
@@ -41,8 +45,11 @@ logger = logging.getLogger(__name__)
 class Responses:
     """The endpoints of responses."""
 
-    def __init__(self, pipeline: Pipeline, directory: Directory, drawer: Drawer) -> None:
-        self._pipeline, self._directory, self._drawer = pipeline, directory, drawer
+    def __init__(
+        self, pipeline: Pipeline, served: Served, drawer: Drawer, conversations: Conversations
+    ) -> None:
+        self._pipeline, self._served, self._drawer = pipeline, served, drawer
+        self._conversations = conversations
         self._running: dict[str, _Run] = {}
 
     def routes(self) -> list[Route]:
@@ -63,22 +70,27 @@ class Responses:
         if body.background and not body.store:
             raise FieldError("`background` needs `store`; a response that is not kept is lost.")
         tenant, identity = tenant_of(request), new_id("resp_")
-        items = asked.items_of(body, identity)
-        model, history = await run_in_threadpool(self._before, body, tenant)
+        turn = await run_in_threadpool(self._read, body, identity, tenant)
         chat = ChatRequest(
-            model=model, messages=asked.messages_of(body.instructions, [*history, *items]), ask=asked.ask_of(body),
+            model=turn.model, messages=turn.messages, prompt_artifact=turn.prompt, ask=asked.ask_of(body),
             overrides=asked.sampling_of(body), stream=body.stream, key=bearer(request),
         )  # fmt: skip
         bridge = Bridge(self._pipeline, [chat], never if body.background else request.receive)
         await bridge.start()
         request_id, sampling = bridge.exchange.id, bridge.exchange.sampling
         assert sampling is not None, "it is known when a model has begun"
-        response = told.opening(identity, body, model, sampling)
+        response = told.opening(identity, body, turn.model, sampling)
         teller = partial(told.Teller, response, request_id, is_padded=body.stream_options.include_obfuscation)
 
+        def add(done: Json) -> None:
+            if done["conversation"] and done["status"] in WHOLE:
+                items = [*turn.items, *done["output"]]
+                self._conversations.add(done["conversation"]["id"], tenant, items)
+
         def keep(done: Json) -> None:
+            add(done)
             if body.store:
-                kept = {"response": done, "items": items}
+                kept = {"response": done, "items": turn.items, "before": turn.before}
                 self._drawer.put(KIND, identity, kept, tenant=tenant, expires=time.time() + KEEP_S)
 
         if body.background:
@@ -87,7 +99,7 @@ class Responses:
             except BaseException:
                 bridge.close()
                 raise
-            run = _Run(response, bridge, teller, self._drawer, tenant, is_stream=body.stream)
+            run = _Run(response, bridge, teller, self._drawer, tenant, add=add, is_stream=body.stream)
             self._running[identity] = run
             run.task.add_done_callback(lambda _: self._running.pop(identity, None))
             return run.respond(0) if body.stream else respond(response)
@@ -100,10 +112,9 @@ class Responses:
     async def count(self, request: Request) -> Response:
         """How many tokens an input is."""
         body = await bodies.read(request, asked.InputBody)
-        model, history = await run_in_threadpool(self._before, body, tenant_of(request))
-        messages = asked.messages_of(body.instructions, [*history, *asked.items_of(body, "resp_")])
-        text = await run_in_threadpool(self._pipeline.text_model, model, bearer(request))
-        ids = await run_in_threadpool(text.prompt_ids, messages, asked.ask_of(body))
+        turn = await run_in_threadpool(self._read, body, "resp_", tenant_of(request))
+        text = await run_in_threadpool(self._pipeline.text_model, turn.model, bearer(request))
+        ids = await run_in_threadpool(text.prompt_ids, turn.messages, asked.ask_of(body))
         return respond({"object": "response.input_tokens", "input_tokens": len(ids)})
 
     async def compact(self, request: Request) -> Response:
@@ -111,7 +122,7 @@ class Responses:
         body = await bodies.read(request, asked.CompactBody)
         model, history = await run_in_threadpool(self._before, body, tenant_of(request))
         identity = new_id("resp_")
-        items = [*history, *(asked.items_of(body, identity) if body.input else [])]
+        items = [*history, *(asked.items_of(body.input, identity) if body.input else [])]
         first = (Message("system", body.instructions),) if body.instructions else ()
         messages = (*first, Message("user", told.transcript(items)))
         chat = ChatRequest(model=model, messages=messages, key=bearer(request))
@@ -156,7 +167,36 @@ class Responses:
         kept = await self._kept(request)
         return respond(page_of(request, kept["items"]))
 
-    def _before(self, body: asked.CompactBody, tenant: str) -> tuple[str, list[Json]]:
+    def _read(self, body: asked.InputBody, identity: str, tenant: str) -> "_Turn":
+        """What a body asks, with all that it names."""
+        conversation = asked.conversation_of(body)
+        is_silent = body.input == "" and (conversation is not None or body.prompt is not None)
+        items = asked.items_of([] if is_silent else body.input, identity)
+        model, history = self._before(body, tenant, conversation)
+        before = []
+        if conversation is not None:
+            check_new(items, history, "input")
+            before = [item["id"] for item in history]
+        prompt, first = self._prompt(body.prompt) if body.prompt else (None, ())
+        messages = asked.messages_of(body.instructions, [*history, *items], first)
+        return _Turn(model=model, items=items, before=before, messages=messages, prompt=prompt)
+
+    def _prompt(self, named: asked.PromptName) -> tuple[str, tuple[Message, ...]]:
+        """The reference of a stored prompt, and its messages."""
+        given = (named.variables or {}).items()
+        try:
+            reference, prompt = self._served.prompt(named.id, named.version)
+            return reference, prompt.fill(
+                {name: one if isinstance(one, str) else one.text for name, one in given}
+            )
+        except NotFoundError as error:
+            raise LostError(str(error)) from None
+        except ConfigError as error:
+            raise FieldError(str(error)).within("prompt") from None
+
+    def _before(
+        self, body: asked.CompactBody, tenant: str, conversation: str | None = None
+    ) -> tuple[str, list[Json]]:
         """The model that answers, and all that was said before, the oldest first."""
         model, previous, history = body.model, body.previous_response_id, []
         while previous is not None:
@@ -166,10 +206,23 @@ class Responses:
                 raise FieldError(
                     f"The response '{previous}' is not whole yet; wait for it.", param="previous_response_id"
                 )
+            home = (response.get("conversation") or {}).get("id")
+            if conversation not in (None, home):
+                raise FieldError(
+                    f"`previous_response_id` is '{previous}', which does not belong to the conversation "
+                    f"'{conversation}': each names another history. Leave one of them out.",
+                    code="invalid_value",
+                )
             model = model or response["model"]
             history = [*kept["items"], *response["output"], *history]
             previous = response["previous_response_id"]
-        names = self._directory.names() if model is None else [model]
+            if home is not None:  # what was said before it stands there
+                seen, previous = set(kept["before"]), None
+                earlier = self._conversations.items(home, tenant)
+                history = [*(item for item in earlier if item["id"] in seen), *history]
+        if conversation is not None:
+            history = self._conversations.items(conversation, tenant)
+        names = self._served.names() if model is None else [model]
         if not names:
             raise NotFoundError("No model is served, and `model` names none.")
         return names[0], history
@@ -187,17 +240,28 @@ class Responses:
             run.task.cancel()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Turn:
+    """What is asked: `before` are the ids of the conversation's items, `prompt` is a stored prompt's reference."""
+
+    model: str
+    items: list[Json]
+    before: list[str]
+    messages: tuple[Message, ...]
+    prompt: str | None
+
+
 class _Run:
     """A response that is made in the background, whoever listens, and its events so far, for who follows it."""
 
     def __init__(
         self, response: Json, bridge: Bridge, teller: Callable[[Callable[[Json], None]], told.Teller],
-        drawer: Drawer, tenant: str, *, is_stream: bool,
+        drawer: Drawer, tenant: str, *, add: Callable[[Json], None], is_stream: bool,
     ) -> None:  # fmt: skip
-        self._response, self._drawer, self._tenant = response, drawer, tenant
+        self._response, self._add, self._drawer, self._tenant = response, add, drawer, tenant
         self._events: list[bytes] = []
         self._woken = asyncio.Future[None]()
-        said = teller(lambda done: self._change(partial(_settle, **done)))
+        said = teller(lambda done: self._change(partial(self._end, done)))
         self.task = asyncio.create_task(self._work(bridge, said, is_stream=is_stream))
         self.task.add_done_callback(lambda _: self._woken.set_result(None))
 
@@ -212,6 +276,11 @@ class _Run:
             logger.exception("The request %s failed in the background", bridge.exchange.id)
         if is_stream:  # its client may come back for what it has not seen
             await run_in_threadpool(self._change, partial(_remember, events=self._events))
+
+    def _end(self, done: Json, kept: Json) -> None:
+        if kept["response"]["status"] == RUNNING:
+            self._add(done)
+        _settle(kept, **done)
 
     def _change(self, how: Callable[[Json], None]) -> None:
         with contextlib.suppress(NotFoundError):  # its client has deleted it

@@ -8,11 +8,13 @@ though they change nothing here, because they change nothing about what the answ
   shown to the model;
 - context_management, truncation: a prompt over the context is refused with both numbers, never cut in silence;
 - max_tool_calls and the parts of `include` that speak of tools a provider runs: none is offered.
-Refused, because ignoring them would change what the answer means: conversation, prompt (a template kept by a
-provider), image, moderation that blocks, tools other than functions, items and parts that are not text.
-Anything else is refused by name.
+Refused, because ignoring them would change what the answer means: image, moderation that blocks, tools other
+than functions, items, parts and variables of a prompt that are not text. `conversation` and
+`previous_response_id` each name a history, so both are taken only where they name the same one: the response
+belongs to the conversation. Anything else is refused by name.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -72,6 +74,20 @@ class CompactionItem(msgspec.Struct, frozen=True, tag_field="type", tag="compact
 Item = MessageItem | CallItem | ResultItem | ReasoningItem | CompactionItem
 
 
+class ItemId(msgspec.Struct, frozen=True):
+    id: str | None = None
+
+
+class ConversationName(bodies.BodyPart, frozen=True):
+    id: str
+
+
+class PromptName(bodies.BodyPart, frozen=True):
+    id: str
+    version: Annotated[str, Meta(pattern="^[a-zA-Z0-9_.-]{1,64}$")] | None = None
+    variables: dict[str, str | InputText] | None = None
+
+
 class FunctionTool(bodies.Body, frozen=True, kw_only=True):
     harmless = frozenset({"allowed_callers", "defer_loading", "output_schema"})
     type: Literal["function"] = "function"
@@ -112,6 +128,8 @@ class CompactBody(bodies.Body, frozen=True, kw_only=True):
 
 
 class InputBody(CompactBody, frozen=True, kw_only=True):
+    conversation: str | ConversationName | None = None
+    prompt: PromptName | None = None
     tools: tuple[Json, ...] = ()
     tool_choice: Literal["auto", "none", "required"] | ChosenTool | AllowedTools = "auto"
     parallel_tool_calls: bool = True
@@ -162,13 +180,18 @@ def ask_of(body: InputBody) -> Ask:
     )  # fmt: skip
 
 
-def items_of(body: CompactBody, identity: str) -> list[Json]:
+def conversation_of(body: InputBody) -> str | None:
+    """The id of the conversation that a body names."""
+    return body.conversation.id if isinstance(body.conversation, ConversationName) else body.conversation
+
+
+def items_of(given: str | Sequence[Json], identity: str, place: str = "input") -> list[Json]:
     """The input of a response as items that are kept and listed: each with a type, an id and whole parts."""
-    given = [{"role": "user", "content": body.input}] if isinstance(body.input, str) else body.input
+    given = [{"role": "user", "content": given}] if isinstance(given, str) else given
     prefix, items = identity.replace("resp_", "msg_in_"), []
     for index, one in enumerate(given):
         item: Json = {"type": "message", **one}
-        parsed = parse_item(item, index)
+        parsed = parse_item(item, f"{place}[{index}]")
         item |= {"id": item.get("id") or f"{prefix}_{index}", "status": item.get("status") or "completed"}
         if isinstance(parsed, MessageItem) and isinstance(parsed.content, str):
             is_reply = parsed.role == "assistant"
@@ -178,22 +201,25 @@ def items_of(body: CompactBody, identity: str) -> list[Json]:
     return items
 
 
-def parse_item(item: Json, index: int) -> Item:
+def parse_item(item: Json, place: str) -> Item:
     """An item, or a FieldError that names its place."""
     try:
+        msgspec.convert(item, ItemId)
         return msgspec.convert(item, Item)
     except msgspec.ValidationError as error:
-        reason, _, place = str(error).partition(" - at ")
-        path = f"input[{index}]{place.strip('`').removeprefix('$')}"
+        reason, _, within = str(error).partition(" - at ")
+        path = f"{place}{within.strip('`').removeprefix('$')}"
         raise FieldError(f"`{path}`: {reason}. Change it.", param=path, code="invalid_value") from None
 
 
-def messages_of(instructions: str | None, items: list[Json]) -> tuple[Message, ...]:
+def messages_of(
+    instructions: str | None, items: list[Json], prompt: Sequence[Message] = ()
+) -> tuple[Message, ...]:
     """The conversation of items of items_of; calls that follow each other are one turn of the assistant.
 
-    A compaction stands for all that is before it.
+    A compaction stands for all items that are before it.
     """
-    first = [Message("system", instructions)] if instructions else []
+    first = [*([Message("system", instructions)] if instructions else []), *prompt]
     messages = list(first)
     for item in msgspec.convert(items, list[Item]):
         if isinstance(item, MessageItem):

@@ -14,7 +14,7 @@ from mainspring.serve.base import fault_of
 from mainspring.serve.extension import extension, text_of
 from mainspring.serve.fields import logprob_row
 from mainspring.serve.openai import UNMODERATED
-from mainspring.serve.responses_body import Json, ResponseBody, messages_of
+from mainspring.serve.responses_body import Json, ResponseBody, conversation_of, messages_of
 
 UNSAID = {"strict": None, "parameters": {}, "description": None}  # fields of a tool that every answer has
 
@@ -24,10 +24,12 @@ def opening(identity: str, body: ResponseBody, model: str, sampling: Sampling) -
     form = body.text.format
     is_schema = form.type == "json_schema"
     more = {"name": form.name, "schema": form.schema, "strict": form.strict} if is_schema else {}
+    named = conversation_of(body)
     moderation = {"moderation": {"input": UNMODERATED, "output": UNMODERATED}} if body.moderation else {}
     return {
         "id": identity, "object": "response", "created_at": int(time.time()), "status": "in_progress",
         "background": body.background, "completed_at": None, "error": None, "incomplete_details": None,
+        "conversation": named and {"id": named}, "prompt": msgspec.to_builtins(body.prompt),
         "instructions": body.instructions, "max_output_tokens": body.max_output_tokens, "model": model,
         "output": [], "parallel_tool_calls": body.parallel_tool_calls,
         "previous_response_id": body.previous_response_id, "reasoning": {"effort": None, "summary": None},
