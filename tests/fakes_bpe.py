@@ -13,14 +13,14 @@ CHATML = (
 )
 
 
-def make_tokenizer(template: str = CHATML) -> Tokenizer:
-    """A byte-level tokenizer of 288 ids: three special tokens, all bytes, some merges."""
+def make_tokenizer(template: str = CHATML, more: tuple[str, ...] = ()) -> Tokenizer:
+    """A byte-level tokenizer of 288 ids: three special tokens and `more`, all bytes, some merges."""
     backend = tokenizers.Tokenizer(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=288,
-        special_tokens=["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
+        special_tokens=["<|endoftext|>", "<|im_start|>", "<|im_end|>", *more],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )

@@ -13,6 +13,7 @@ import tokenizers
 
 from mainspring.artifact import fingerprint_of
 from mainspring.errors import WeightsError
+from mainspring.tokenizer import fill
 from mainspring.tokenizer.pieces import bytes_of
 
 # Names under which models end a turn where that is not their eos token.
@@ -23,7 +24,7 @@ class Tokenizer:
     """A tokenizer, its chat template and its special tokens; satisfies chat.ChatTokenizer.
 
     Args:
-        backend: the compiled tokenizer; its special tokens are those it marks as such.
+        backend: the compiled tokenizer; its special tokens are those it marks as such, and those of fill.py.
         bos: what begins a text, "" for nothing; `[CLS]` for BERT.
         eos: what ends a text or a turn, "" for nothing; `[SEP]` for BERT.
         chat_template: the model's Jinja text, "" for a model that does not chat.
@@ -45,6 +46,9 @@ class Tokenizer:
         backend.encode_special_tokens = True
         self._backend = backend
         self.bos, self.eos, self.chat_template, self.max_length = bos, eos, chat_template, max_length
+        added = backend.get_added_tokens_decoder()
+        # Qwen and DeepSeek publish theirs as plain ones, which text would forge and answers would show.
+        backend.add_special_tokens([each.content for each in added.values() if each.content in fill.NAMES])
         added = backend.get_added_tokens_decoder()
         self.special: dict[str, int] = {
             token.content: token_id for token_id, token in added.items() if token.special
