@@ -98,7 +98,10 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TokenLogprob(msgspec.Struct, frozen=True, kw_only=True):
-    """An id, the text it stands for, its natural log-probability and those of the best ids at its place."""
+    """An id, the text it stands for, its natural log-probability and those of the best ids at its place.
+
+    `bytes` are those of the text; a special token has a name as `text`, and none.
+    """
 
     id: int
     text: str

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from starlette.testclient import TestClient
 
-from fakes_bpe import make_tokenizer
+from fakes_bpe import make_tokenizer, sentencepiece
 from fakes_engine import PLAN, make_model, open_backend
 from fakes_model import House, Shelf
 from mainspring import trace
@@ -15,7 +15,8 @@ from mainspring.infer.chat_model import EngineChat
 from mainspring.infer.engine import Engine
 from mainspring.infer.process import EngineProcess
 from mainspring.infer.replay import Recording, replay
-from mainspring.infer.request import EngineConfig
+from mainspring.infer.request import EngineConfig, Output
+from mainspring.infer.sampling import Chosen
 from mainspring.models.save import save
 
 TOKENS = ("<fim_prefix>", "<fim_suffix>", "<fim_middle>", "<file_sep>")
@@ -27,6 +28,22 @@ COLUMNS = ("tokens", "token_logprobs", "top_logprobs", "text_offset")
 class Served(EngineChat):
     def close(self):
         """As the house wants it; the engine has an owner."""
+
+
+class Saying:
+    """An engine that says given ids, one an output."""
+
+    backend_name, fingerprint, context = "saying", "saying", 64
+
+    def __init__(self, ids):
+        self.ids = ids
+
+    def submit_all(self, requests, sinks):
+        for sink in sinks:
+            for each in self.ids:
+                sink(Output(chosen=(Chosen(each, -0.5, 0.0),)))
+            sink(Output(finish_reason="stop"))
+        return []
 
 
 def served(engine, name, tokens=TOKENS):
@@ -160,10 +177,15 @@ def test_the_pieces_of_a_stream_are_together_what_comes_whole(door, suffix, chan
         assert first["logprobs"]["token_logprobs"].count(None) == (suffix is None)
 
 
-def test_offsets_count_characters_whatever_tokens_share_them(door):
+def test_offsets_count_characters_whatever_tokens_share_them(door, tokenizer):
     (choice,) = complete(door, prompt="a🪨b", suffix=None, echo=True, logprobs=0, max_tokens=0)
     assert choice["text"] == "a🪨b"
     assert choice["logprobs"]["text_offset"] == [0, 1, 2, 2, 2, 2]
+    (a, b), end = tokenizer.encode("ab"), tokenizer.special["<|im_end|>"]
+    (choice,) = complete(door, prompt=[end, a, end, b], suffix=None, echo=True, logprobs=0, max_tokens=0)
+    assert choice["text"] == "ab"
+    assert choice["logprobs"]["tokens"] == ["", "a", "<|im_end|>", "b"]
+    assert choice["logprobs"]["text_offset"] == [0, 0, 1, 1]
 
 
 @pytest.mark.parametrize("name", ["<file_sep>", "<fim_prefix>", "<|endoftext|>"])
@@ -174,6 +196,18 @@ def test_what_separates_files_ends_a_middle_and_nothing_else(door, tokenizer, na
     assert (continued["text"], continued["finish_reason"]) == ("", "length")
     (going,) = complete(door, **asked, ignore_eos=True)
     assert going["finish_reason"] == "length"
+
+
+@pytest.mark.parametrize("suffix", [None, "bc"])
+def test_what_goes_on_from_text_keeps_its_space_where_a_vocabulary_writes_one_into_words(tmp_path, suffix):
+    tokenizer = sentencepiece("▁<PRE>", "▁<SUF>", "▁<MID>", "▁<EOT>")
+    said = tokenizer.encode(" bc a")[1:]
+    house = House(tmp_path, Shelf([Served("filler", Saying(said), tokenizer, PLAN, model="model/tiny@1")]))
+    door = TestClient(house.app, base_url="http://127.0.0.1")
+    asked = {"prompt": "a", "suffix": suffix, "echo": True}
+    assert [choice["text"] for choice in complete(door, **asked)] == ["a bc a"]
+    assert "".join(chunk["text"] for chunk in chunks_of(door, **asked)) == "a bc a"
+    house.close()
 
 
 def test_a_model_without_the_tokens_says_so(door):

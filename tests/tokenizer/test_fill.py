@@ -1,10 +1,9 @@
 """What models are shown that fill gaps, against the published layouts written out by hand."""
 
 import pytest
-import tokenizers
-from tokenizers import AddedToken, decoders, models, normalizers, processors
+from tokenizers import AddedToken, processors
 
-from fakes_bpe import make_tokenizer
+from fakes_bpe import make_tokenizer, sentencepiece
 from mainspring.errors import ConfigError
 from mainspring.tokenizer.base import Tokenizer
 from mainspring.tokenizer.fill import FORMS, fill
@@ -23,23 +22,6 @@ def with_tokens(*names, special=True, opening=None):
             single=f"{opening} $A", special_tokens=[(opening, place)]
         )
     return Tokenizer(backend, eos="<|im_end|>")
-
-
-def sentencepiece(*names):
-    """A tokenizer of Llama's kind: a space before every text, `<s>` before every prompt."""
-    pieces = ["<unk>", "<s>", "</s>", *names, "\u2581", "☺", *"abc", "\u2581a", "bc", "\u2581bc"]
-    merges = [("\u2581", "a"), ("b", "c"), ("\u2581", "bc")]
-    vocab = {piece: place for place, piece in enumerate(pieces)}
-    backend = tokenizers.Tokenizer(models.BPE(vocab, merges, unk_token="<unk>"))
-    backend.normalizer = normalizers.Sequence(
-        [normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")]
-    )
-    backend.decoder = decoders.Sequence(
-        [decoders.Replace("\u2581", " "), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
-    )
-    backend.add_special_tokens(["<s>", "</s>", *names])
-    backend.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
-    return Tokenizer(backend, bos="<s>", eos="</s>")
 
 
 @pytest.mark.parametrize(

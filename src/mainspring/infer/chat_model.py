@@ -68,7 +68,8 @@ class EngineChat:
         wrong = next((each for each in shown.ids if not 0 <= each < size), None)
         if wrong is not None:
             raise ConfigError(f"The prompt holds the id {wrong}; this model's ids go from 0 to {size - 1:,}.")
-        return self._begin(shown, ToolPlan(constraint=ask.constraint), sampling, sink, ask)
+        planned = ToolPlan(constraint=ask.constraint)
+        return self._begin(shown, planned, sampling, sink, ask, lead=self._tokenizer.lead_ids)
 
     def prompt_ids(self, messages: Sequence[Message], ask: Ask = PLAIN) -> list[int]:
         """The ids that the model is shown for messages."""
@@ -103,8 +104,9 @@ class EngineChat:
         return prompt.ids, planned
 
     def _begin(
-        self, shown: Shown, planned: ToolPlan, sampling: Sampling, sink: Sink | None, ask: Ask
-    ) -> EngineGeneration:
+        self, shown: Shown, planned: ToolPlan, sampling: Sampling, sink: Sink | None, ask: Ask,
+        *, lead: Sequence[int] = (),
+    ) -> EngineGeneration:  # fmt: skip
         if sampling.max_tokens == ALL_THAT_FIT:
             room = max(self.context - len(shown.ids), 1)
             sampling = msgspec.structs.replace(sampling, max_tokens=min(room, self._max_unasked or room))
@@ -119,7 +121,7 @@ class EngineChat:
             tenant=ask.tenant, salt=ask.salt,
         )  # fmt: skip
         shared = Shared(
-            request=request, ask=ask, planned=planned, tokenizer=self._tokenizer, own=shown.own,
+            request=request, ask=ask, planned=planned, tokenizer=self._tokenizer, own=shown.own, lead=lead,
             attributes=self._attributes, fingerprint=self._engine.fingerprint,
         )  # fmt: skip
         generation = BeamGeneration(shared, sink) if ask.beams > 1 else EngineGeneration(shared, sink)

@@ -6,7 +6,7 @@ Output -> ids -> StreamDecoder -> stop strings -> tool calls -> Delta -> sink
 
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
@@ -32,9 +32,10 @@ from mainspring.tokenizer.stream import StreamDecoder, showing
 def to_logprob(chosen: Chosen, tokenizer: Tokenizer) -> TokenLogprob:
     """What was chosen, with the texts that the ids stand for."""
     raw = tokenizer.token_bytes(chosen.id)
+    text = raw.decode("utf-8", errors="replace")
     others = (Chosen(token_id, logprob, entropy=0.0) for token_id, logprob in chosen.alternatives)
     return TokenLogprob(
-        id=chosen.id, text=raw.decode("utf-8", errors="replace"), logprob=chosen.logprob, bytes=tuple(raw),
+        id=chosen.id, text=text, logprob=chosen.logprob, bytes=() if text in tokenizer.special else tuple(raw),
         alternatives=tuple(to_logprob(each, tokenizer) for each in others),
     )  # fmt: skip
 
@@ -43,7 +44,7 @@ def to_logprob(chosen: Chosen, tokenizer: Tokenizer) -> TokenLogprob:
 class Shared:
     """What all replies to a request have in common; `prompt` grows as the prompt is scored.
 
-    `own` are those of the request's ids whose scores are told of.
+    `own` are those of the request's ids whose scores are told of, `lead` are decoded before what goes on from text.
     """
 
     request: Request
@@ -53,6 +54,7 @@ class Shared:
     attributes: dict[str, Any]
     fingerprint: str
     own: slice
+    lead: Sequence[int]
     prompt: list[TokenLogprob] = field(default_factory=list)
 
     @property
@@ -67,13 +69,13 @@ class Stream:
         self.answer = Future[Reply]()
         self.request = request
         self._shared, self._index, self._sink = shared, index, sink
-        self._decoder = StreamDecoder(showing(shared.tokenizer, shared.planned.special))
+        self._decoder = StreamDecoder(showing(shared.tokenizer, shared.planned.special), shared.lead)
         self._stops = StopFilter(request.sampling.stop)
         self._parser = shared.planned.parser()
         self._calls: list[ToolCallDelta] = []
         self._num_cached = 0
         self._has_prompt = shared.request.sampling.prompt_logprobs is not None
-        self._owes_prompt = self._has_prompt
+        self._owes_prompt = self._has_prompt and request.ids[shared.own] != ()
         self._chosen: list[Chosen] = []
         self._end: Chosen | None = None
         self._text: list[str] = []

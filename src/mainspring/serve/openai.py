@@ -226,7 +226,8 @@ class CompletionTeller(Teller[CompletionBody]):
         """A prompt's log-probabilities; the first of all ids has none, only a text."""
         assert self._decode is not None
         text = self._decode(self._bridge.prompt_ids(index)[:1])
-        return [one or TokenLogprob(id=-1, text=text, logprob=0.0) for one in given]
+        first = TokenLogprob(id=-1, text=text, logprob=0.0, bytes=tuple(text.encode()))
+        return [one or first for one in given]
 
     def _columns(self, given: Logprobs, offset: int = 0) -> Json:
         """Log-probabilities as columns, as the oldest of OpenAI's endpoints writes them."""
@@ -246,7 +247,7 @@ class CompletionTeller(Teller[CompletionBody]):
 
 def _num_begun(one: TokenLogprob) -> int:
     """How many characters begin in a token; one whose bytes are shared out among tokens does in their first."""
-    return sum(byte & 0xC0 != 0x80 for byte in one.bytes or one.text.encode())
+    return sum(byte & 0xC0 != 0x80 for byte in one.bytes)
 
 
 def _choice(reply: Reply) -> Json:

@@ -16,6 +16,7 @@ from mainspring.errors import WeightsError
 from mainspring.tokenizer import fill
 from mainspring.tokenizer.pieces import bytes_of
 
+LEAD = "☺"  # nothing merges with it; Code Llama and Mistral encode what follows a gap behind it
 # Names under which models end a turn where that is not their eos token.
 TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|end|>")
 
@@ -91,6 +92,19 @@ class Tokenizer:
     def encode(self, text: str) -> list[int]:
         """Ids of plain text; special-token text in it stays text, nothing is added at its ends."""
         return self._backend.encode(text, add_special_tokens=False).ids
+
+    def encode_on(self, text: str) -> list[int]:
+        """Ids of text that goes on from other text; see lead_ids."""
+        lead = self.lead_ids
+        return self.encode(LEAD + text if lead else text)[len(lead) :]
+
+    @property
+    def lead_ids(self) -> list[int]:
+        """Ids to stand before what goes on from other text; none where ids are bytes.
+
+        SentencePiece begins every text with a space, and drops one from all that it decodes.
+        """
+        return [] if self.is_byte_level else self.encode(LEAD)
 
     def encode_many(self, texts: Sequence[str]) -> list[list[int]]:
         """The same for many texts, on all cores."""

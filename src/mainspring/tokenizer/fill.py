@@ -59,7 +59,6 @@ FORMS = (
     Form(before="[SUFFIX]", between="[PREFIX]", is_suffix_first=True),
 )  # fmt: skip
 NAMES = frozenset(name for form in FORMS for name in (*form.marks, *form.ends))
-LEAD = "☺"  # whatever merges with no other text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +90,7 @@ def fill(tokenizer: "Tokenizer", prompt: str | Sequence[int], suffix: str) -> Sh
     own = tokenizer.encode(prompt) if isinstance(prompt, str) else list(prompt)
     if opening and not isinstance(prompt, str) and own[: len(opening)] == opening:
         own = own[len(opening) :]
-    rest, behind = _go_on(tokenizer, suffix), [special[form.behind]] if form.behind else []
+    rest, behind = tokenizer.encode_on(suffix), [special[form.behind]] if form.behind else []
     first, second = (rest, own) if form.is_suffix_first else (own, rest)
     head = [*opening, special[form.before]]
     start = len(head) + (len(first) + 1 if form.is_suffix_first else 0)
@@ -99,10 +98,3 @@ def fill(tokenizer: "Tokenizer", prompt: str | Sequence[int], suffix: str) -> Sh
         ids=[*head, *first, special[form.between], *second, *behind], own=slice(start, start + len(own)),
         end_ids=tuple(special[name] for name in (*form.marks, *form.ends) if name in special),
     )  # fmt: skip
-
-
-def _go_on(tokenizer: "Tokenizer", text: str) -> list[int]:
-    """The ids of a text that begins in the middle of a line, before which SentencePiece would put a space."""
-    if tokenizer.is_byte_level:
-        return tokenizer.encode(text)
-    return tokenizer.encode(LEAD + text)[len(tokenizer.encode(LEAD)) :]
