@@ -56,6 +56,8 @@ class Spoken:
     def _say(self, index):
         words, calls = self.model.words_for(self.ask, index)
         said, logprobs, reason, stopped_by = [], [], "stop", None
+        if self.sampling.prompt_logprobs is not None:
+            self._send(Delta(index=index, prompt_logprobs=self._prompt_logprobs()))
         for place, word in enumerate(words):
             if self.is_cancelled or place >= self.sampling.max_tokens:
                 reason = "cancelled" if self.is_cancelled else "length"

@@ -63,7 +63,10 @@ class TextModel(ChatModel, Protocol):
     def complete(
         self, prompt: str | Sequence[int], sampling: Sampling, sink: Sink | None = None, *, ask: Ask = PLAIN
     ) -> Generation:
-        """Begin to continue a prompt as it stands, without a template; see start."""
+        """Begin to continue a prompt as it stands, without a template, or to fill what lacks before `ask.suffix`.
+
+        See start.
+        """
         ...
 
     def prompt_ids(self, messages: Sequence[Message], ask: Ask = PLAIN) -> list[int]:

@@ -78,7 +78,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     `best_of` where that is more; `beams` above 1 searches that many wide instead of sampling. Requests of a
     higher `priority` go first; after `deadline_s` seconds a request that is not done is given up. `salt`
     keeps what it computes out of the cache of others. With `go_on` the reply continues the last message,
-    which is the assistant's.
+    which is the assistant's. With a `suffix` the reply to a raw prompt is what stands between the two.
     """
 
     tools: tuple[Tool, ...] = ()
@@ -90,6 +90,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     beams: int = 1
     length_penalty: float = 1.0
     go_on: bool = False
+    suffix: str = ""
     priority: int = 0
     deadline_s: float | None = None
     tenant: str = ""
@@ -97,7 +98,10 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TokenLogprob(msgspec.Struct, frozen=True, kw_only=True):
-    """An id, the text it stands for, its natural log-probability and those of the best ids at its place."""
+    """An id, the text it stands for, its natural log-probability and those of the best ids at its place.
+
+    `bytes` are those of the text; a special token has a name as `text`, and none.
+    """
 
     id: int
     text: str
@@ -188,7 +192,8 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
 
     `logprob` and `entropy` are means over the generated ids under the unmodified distribution, in nats;
     `scores` has one span an id, of the characters that it wrote (none for a stop that is not shown). `logprobs`
-    and `prompt_logprobs` are there where they were asked for (a prompt's first id has none).
+    and `prompt_logprobs` are there where they were asked for (the first of `prompt_ids` has none); with a suffix,
+    these are those of the prompt alone.
     `attributes` is what the trace keeps of how the reply came about; `answer` is there when an assistant
     replied. `index` counts the replies to one request.
     """
@@ -213,13 +218,15 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
 class Delta(msgspec.Struct, frozen=True, kw_only=True):
     """A piece of a streamed reply; the last one of an index has no text of its own and carries the whole `reply`.
 
-    `error` ends a stream that failed after it began.
+    `prompt_logprobs`, where they were asked for, come alone and before any text. `error` ends a stream that failed
+    after it began.
     """
 
     index: int = 0
     text: str = ""
     ids: tuple[int, ...] = ()
     logprobs: tuple[TokenLogprob, ...] = ()
+    prompt_logprobs: tuple[TokenLogprob | None, ...] = ()
     tool_calls: tuple["ToolCallDelta", ...] = ()
     reply: Reply | None = None
     error: str | None = None

@@ -63,7 +63,6 @@ def test_a_stream_of_several_prompts_carries_each_ones_text(ai):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"suffix": "x"}, "`suffix`"),
         ({"prompt": ""}, "`prompt` is empty"),
         ({"prompt": []}, "`prompt` is empty"),
         ({"prompt": [[1], []]}, "`prompt` is empty"),
@@ -72,7 +71,6 @@ def test_a_stream_of_several_prompts_carries_each_ones_text(ai):
         ({"prompt": "x" * 4001}, "4,001 tokens"),
         ({"model": "plain"}, "does not do raw prompts"),
         ({"logprobs": 21}, "`logprobs` is 21"),
-        ({"echo": True, "logprobs": 1, "stream": True}, "come whole"),
     ],
 )
 def test_a_bad_field_is_refused(ai, change, words):

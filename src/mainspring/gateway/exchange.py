@@ -134,9 +134,9 @@ class Exchange:
             delta = msgspec.structs.replace(delta, reply=self._replies.get(delta.index, delta.reply))
         elif delta.error is not None:
             self.finish(error=MainspringError(delta.error))
-        elif self.sampling is not None and self.sampling.max_tokens == 0:
-            return
-        else:
+        elif not delta.prompt_logprobs:  # which are no token of the reply
+            if self.sampling is not None and self.sampling.max_tokens == 0:
+                return
             self._time(delta)
         if self._sink is not None:
             self._sink(delta)

@@ -171,7 +171,7 @@ class Pipeline:
                 raise ConfigError(_plain_only(request.model, beyond))
         if request.prompt is None:
             chat.check(request.messages, open_reply=True, go_on=request.ask.go_on)
-        elif not request.prompt:
+        elif not request.prompt and not request.ask.suffix:
             raise ConfigError("The prompt is empty; give at least one character or token id.")
 
     def _route(self, exchange: Exchange) -> None:

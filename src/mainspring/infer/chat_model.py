@@ -19,6 +19,7 @@ from mainspring.infer.tools.plan import ToolPlan, plan
 from mainspring.protocols import PLAIN, Sink
 from mainspring.schema import ALL_THAT_FIT, Ask, Message, Reply, Sampling
 from mainspring.tokenizer.base import Tokenizer
+from mainspring.tokenizer.fill import Shown, fill
 
 MAX_REPLIES = 128
 
@@ -45,23 +46,30 @@ class EngineChat:
         self, messages: Sequence[Message], sampling: Sampling, sink: Sink | None = None, *, ask: Ask = PLAIN
     ) -> EngineGeneration:
         """Begin a reply; see `protocols.ChatModel.start`."""
-        return self._begin(*self._show(messages, ask), sampling, sink, ask)
+        ids, planned = self._show(messages, ask)
+        return self._begin(Shown(ids=ids), planned, sampling, sink, ask)
 
     def complete(
         self, prompt: str | Sequence[int], sampling: Sampling, sink: Sink | None = None, *, ask: Ask = PLAIN
     ) -> EngineGeneration:
-        """Begin to continue a prompt as it stands.
+        """Begin to continue a prompt as it stands, or to fill what lacks between it and `ask.suffix`.
 
         Text gets before it what the model's own files put there, such as a bos token; ids stay as they are.
         """
         if ask.tools:
             raise ConfigError("Tools were given with a raw prompt; only messages can be answered with tools.")
-        ids = [*self._tokenizer.opening_ids, *self.encode(prompt)] if isinstance(prompt, str) else prompt
+        if ask.suffix:
+            shown = fill(self._tokenizer, prompt, ask.suffix)
+        elif isinstance(prompt, str):
+            shown = Shown(ids=[*self._tokenizer.opening_ids, *self.encode(prompt)])
+        else:
+            shown = Shown(ids=prompt)
         size = self._tokenizer.vocab_size
-        wrong = next((each for each in ids if not 0 <= each < size), None)
+        wrong = next((each for each in shown.ids if not 0 <= each < size), None)
         if wrong is not None:
             raise ConfigError(f"The prompt holds the id {wrong}; this model's ids go from 0 to {size - 1:,}.")
-        return self._begin(ids, ToolPlan(constraint=ask.constraint), sampling, sink, ask)
+        planned = ToolPlan(constraint=ask.constraint)
+        return self._begin(shown, planned, sampling, sink, ask, lead=self._tokenizer.lead_ids)
 
     def prompt_ids(self, messages: Sequence[Message], ask: Ask = PLAIN) -> list[int]:
         """The ids that the model is shown for messages."""
@@ -96,10 +104,11 @@ class EngineChat:
         return prompt.ids, planned
 
     def _begin(
-        self, ids: Sequence[int], planned: ToolPlan, sampling: Sampling, sink: Sink | None, ask: Ask
-    ) -> EngineGeneration:
+        self, shown: Shown, planned: ToolPlan, sampling: Sampling, sink: Sink | None, ask: Ask,
+        *, lead: Sequence[int] = (),
+    ) -> EngineGeneration:  # fmt: skip
         if sampling.max_tokens == ALL_THAT_FIT:
-            room = max(self.context - len(ids), 1)
+            room = max(self.context - len(shown.ids), 1)
             sampling = msgspec.structs.replace(sampling, max_tokens=min(room, self._max_unasked or room))
         samplings.check(sampling, vocab_size=self._tokenizer.vocab_size)
         if not 1 <= ask.n <= max(ask.n, ask.best_of) <= MAX_REPLIES:
@@ -107,12 +116,12 @@ class EngineChat:
                 f"`n` is {ask.n} and `best_of` {ask.best_of}; they must be from 1 to {MAX_REPLIES}."
             )
         request = Request(
-            ids=tuple(ids), sampling=sampling, end_ids=self._tokenizer.end_ids, adapter=self._adapter,
-            constraint=planned.constraint, priority=ask.priority, deadline_s=ask.deadline_s, tenant=ask.tenant,
-            salt=ask.salt,
+            ids=tuple(shown.ids), sampling=sampling, end_ids=(*self._tokenizer.end_ids, *shown.end_ids),
+            adapter=self._adapter, constraint=planned.constraint, priority=ask.priority, deadline_s=ask.deadline_s,
+            tenant=ask.tenant, salt=ask.salt,
         )  # fmt: skip
         shared = Shared(
-            request=request, ask=ask, planned=planned, tokenizer=self._tokenizer,
+            request=request, ask=ask, planned=planned, tokenizer=self._tokenizer, own=shown.own, lead=lead,
             attributes=self._attributes, fingerprint=self._engine.fingerprint,
         )  # fmt: skip
         generation = BeamGeneration(shared, sink) if ask.beams > 1 else EngineGeneration(shared, sink)

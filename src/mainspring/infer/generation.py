@@ -6,7 +6,7 @@ Output -> ids -> StreamDecoder -> stop strings -> tool calls -> Delta -> sink
 
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
@@ -32,16 +32,20 @@ from mainspring.tokenizer.stream import StreamDecoder, showing
 def to_logprob(chosen: Chosen, tokenizer: Tokenizer) -> TokenLogprob:
     """What was chosen, with the texts that the ids stand for."""
     raw = tokenizer.token_bytes(chosen.id)
+    text = raw.decode("utf-8", errors="replace")
     others = (Chosen(token_id, logprob, entropy=0.0) for token_id, logprob in chosen.alternatives)
     return TokenLogprob(
-        id=chosen.id, text=raw.decode("utf-8", errors="replace"), logprob=chosen.logprob, bytes=tuple(raw),
+        id=chosen.id, text=text, logprob=chosen.logprob, bytes=() if text in tokenizer.special else tuple(raw),
         alternatives=tuple(to_logprob(each, tokenizer) for each in others),
     )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shared:
-    """What all replies to a request have in common; `prompt` grows as the prompt is scored."""
+    """What all replies to a request have in common; `prompt` grows as the prompt is scored.
+
+    `own` are those of the request's ids whose scores are told of, `lead` are decoded before what goes on from text.
+    """
 
     request: Request
     ask: Ask
@@ -49,7 +53,13 @@ class Shared:
     tokenizer: Tokenizer
     attributes: dict[str, Any]
     fingerprint: str
+    own: slice
+    lead: Sequence[int]
     prompt: list[TokenLogprob] = field(default_factory=list)
+
+    @property
+    def scored(self) -> tuple[TokenLogprob | None, ...]:
+        return (None, *self.prompt)[self.own]
 
 
 class Stream:
@@ -59,11 +69,13 @@ class Stream:
         self.answer = Future[Reply]()
         self.request = request
         self._shared, self._index, self._sink = shared, index, sink
-        self._decoder = StreamDecoder(showing(shared.tokenizer, shared.planned.special))
+        self._decoder = StreamDecoder(showing(shared.tokenizer, shared.planned.special), shared.lead)
         self._stops = StopFilter(request.sampling.stop)
         self._parser = shared.planned.parser()
         self._calls: list[ToolCallDelta] = []
         self._num_cached = 0
+        self._has_prompt = shared.request.sampling.prompt_logprobs is not None
+        self._owes_prompt = self._has_prompt and request.ids[shared.own] != ()
         self._chosen: list[Chosen] = []
         self._end: Chosen | None = None
         self._text: list[str] = []
@@ -79,6 +91,9 @@ class Stream:
             self.answer.set_exception(output.failure)
             return False
         shared.prompt.extend(to_logprob(each, shared.tokenizer) for each in output.prompt)
+        if self._owes_prompt and len(shared.prompt) == len(self.request.ids) - 1:
+            self._owes_prompt = False
+            self._sink(Delta(index=self._index, prompt_logprobs=shared.scored))
         self._num_cached = max(self._num_cached, output.num_cached)
         self._chosen += output.chosen
         self._end = output.end
@@ -98,7 +113,7 @@ class Stream:
     def _finish(self, reason: FinishReason, stopped_by: str | int | None) -> None:
         self._emit(self._stops.push(self._decoder.flush()) + self._stops.flush(), is_last=True)
         shared, prompt, chosen, calls = self._shared, self.request.ids, self._chosen, whole_calls(self._calls)
-        num, has_prompt = max(len(chosen), 1), shared.request.sampling.prompt_logprobs is not None
+        num = max(len(chosen), 1)
         reply = Reply(
             text="".join(self._text), ids=tuple(each.id for each in chosen), prompt_ids=prompt,
             usage=Usage(prompt_tokens=len(prompt), completion_tokens=len(chosen), cached_tokens=self._num_cached),
@@ -106,7 +121,7 @@ class Stream:
             index=self._index, tool_calls=calls, stopped_by=stopped_by,
             logprob=sum(each.logprob for each in chosen) / num,
             entropy=sum(each.entropy for each in chosen) / num, scores=tuple(self._scores),
-            logprobs=tuple(self._logprobs), prompt_logprobs=(None, *shared.prompt) if has_prompt else (),
+            logprobs=tuple(self._logprobs), prompt_logprobs=shared.scored if self._has_prompt else (),
             attributes=shared.attributes | self._recorded(),
         )  # fmt: skip
         self._sink(Delta(index=self._index, reply=reply))

@@ -75,6 +75,10 @@ class Bridge:
         assert self._exchanges, "start() comes first"
         return self._exchanges[0]
 
+    def prompt_ids(self, index: int) -> tuple[int, ...]:
+        """What the model was shown for the reply of this index."""
+        return self._exchanges[index * len(self._exchanges) // self.num_replies].prompt_ids
+
     @property
     def replies(self) -> list[Reply]:
         """Those that are whole, by their indices."""

@@ -3,7 +3,7 @@
 One field is ours: `mainspring`, in a whole chat and in the chunk of its stream that carries finish_reason (see
 extension.Extension). Everything else is what OpenAI's own clients read, and `prompt_logprobs` as vLLM writes it.
 Several raw prompts give choices in the prompts' order, n of each; `text_offset` counts characters of the choice's
-own text.
+own text that tokens before have begun. An echoed prompt comes with its log-probabilities where `logprobs` is set.
 """
 
 import time
@@ -179,7 +179,7 @@ class ChatTeller(Teller[ChatBody]):
 class CompletionTeller(Teller[CompletionBody]):
     """Raw prompts, of which `shown` is echoed. Its stream: that, pieces of text, ends, the usage if asked for.
 
-    `decode` is there where prompts are echoed.
+    `decode` is there where prompts are echoed; with log-probabilities they are when the model has these.
     """
 
     kind: ClassVar = {"object": "text_completion"}
@@ -195,31 +195,39 @@ class CompletionTeller(Teller[CompletionBody]):
         return {**self._head, "choices": choices, "usage": _usage(replies, len(self._shown))}
 
     def begin(self) -> Iterator[bytes]:
-        if self._body.echo:
+        if self._body.echo and self._body.logprobs is None:
             for index in range(self._bridge.num_replies):
                 yield self._chunk(index, self._shown[index // self._num_each])
 
     def take(self, delta: Delta) -> Iterator[bytes]:
-        if delta.reply is not None or delta.text or delta.logprobs:
+        if delta.prompt_logprobs:
+            shown = self._shown[delta.index // self._num_each]
+            yield self._chunk(delta.index, shown, self._echoed(delta.index, delta.prompt_logprobs))
+        elif delta.reply is not None or delta.text or delta.logprobs:
             yield self._chunk(delta.index, delta.text, delta.logprobs, delta.reply)
 
     def _chunk(self, index: int, text: str, logprobs: Logprobs = (), reply: Reply | None = None) -> bytes:
         columns = self._columns(logprobs, self._offsets[index]) if logprobs else None
-        self._offsets[index] += len(text)
+        self._offsets[index] += sum(map(_num_begun, logprobs))
         choice = {"index": index, "text": text, "logprobs": columns, **_ends(reply)}
         return self._event([choice], **self._asides())
 
     def _choice(self, index: int, reply: Reply) -> Json:
         asked, logprobs = self._body, list(reply.logprobs)
-        if self._decode is not None and asked.logprobs is not None:
-            # the first id has no log-probability, only a text
-            lead = TokenLogprob(id=-1, text=self._decode(reply.prompt_ids[:1]), logprob=0.0)
-            logprobs = [lead, *(one for one in reply.prompt_logprobs if one is not None), *logprobs]
+        if asked.echo and asked.logprobs is not None:
+            logprobs = [*self._echoed(index, reply.prompt_logprobs), *logprobs]
         more = {} if asked.prompt_logprobs is None else {"prompt_logprobs": _prompt_logprobs(reply)}
         return {
             "index": index, "text": self._shown[index // self._num_each] + reply.text,
             "logprobs": None if asked.logprobs is None else self._columns(logprobs), **_ends(reply), **more,
         }  # fmt: skip
+
+    def _echoed(self, index: int, given: Sequence[TokenLogprob | None]) -> list[TokenLogprob]:
+        """A prompt's log-probabilities; the first of all ids has none, only a text."""
+        assert self._decode is not None
+        text = self._decode(self._bridge.prompt_ids(index)[:1])
+        first = TokenLogprob(id=-1, text=text, logprob=0.0, bytes=tuple(text.encode()))
+        return [one or first for one in given]
 
     def _columns(self, given: Logprobs, offset: int = 0) -> Json:
         """Log-probabilities as columns, as the oldest of OpenAI's endpoints writes them."""
@@ -233,8 +241,13 @@ class CompletionTeller(Teller[CompletionBody]):
             "tokens": [one.text for one in given],
             "token_logprobs": [max(one.logprob, LEAST_LOGPROB) if one.id >= 0 else None for one in given],
             "top_logprobs": tops if num_top else None,
-            "text_offset": list(accumulate((len(one.text) for one in given), initial=offset))[:-1],
+            "text_offset": list(accumulate(map(_num_begun, given), initial=offset))[:-1],
         }  # fmt: skip
+
+
+def _num_begun(one: TokenLogprob) -> int:
+    """How many characters begin in a token; one whose bytes are shared out among tokens does in their first."""
+    return sum(byte & 0xC0 != 0x80 for byte in one.bytes)
 
 
 def _choice(reply: Reply) -> Json:

@@ -13,7 +13,7 @@ about what the answer says:
 Refused, because ignoring them would change what the answer means: modalities with "audio", moderation that
 blocks (a score alone is answered with an error in its own place), parts of messages that are not text, custom
 tools, functions other than with function_call "none" (tools are their successor).
-Of raw prompts, `suffix` is refused: no model here fills a gap. Anything else is refused by name.
+A `suffix` is refused by models without the special tokens that mark a gap. Anything else is refused by name.
 """
 
 from collections.abc import Sequence
@@ -141,11 +141,11 @@ class ChatBody(SamplingFields, frozen=True, kw_only=True):
 
 class CompletionBody(SamplingFields, frozen=True, kw_only=True):
     harmless = frozenset({"user"})
-    neutral: ClassVar = {"suffix": ""}
     prompt: str | tuple[str | Id | tuple[Id, ...], ...]
     max_tokens: Count = DEFAULT_TOKENS
     logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
     echo: bool = False
+    suffix: str = ""
 
 
 def chat_request(parsed: ChatBody, key: str | None) -> ChatRequest:
@@ -164,26 +164,22 @@ def raw_requests(parsed: CompletionBody, prompts: Prompts, key: str | None) -> l
     """A raw completion's body as the internal form, one for each of its prompts."""
     sampling = sampling_of(parsed, parsed.max_tokens, parsed.logprobs)
     if parsed.echo and parsed.logprobs is not None:
-        if parsed.stream:
-            raise FieldError(
-                "`echo`, `logprobs` and `stream` are given; a prompt's log-probabilities come whole. "
-                "Leave one of them out."
-            )
         sampling["prompt_logprobs"] = max(parsed.logprobs, parsed.prompt_logprobs or 0)
     asked = ChatRequest(
-        model=parsed.model, ask=ask_of(parsed), overrides=sampling, stream=parsed.stream, key=key
-    )
+        model=parsed.model, ask=ask_of(parsed, suffix=parsed.suffix), overrides=sampling, stream=parsed.stream,
+        key=key,
+    )  # fmt: skip
     return [msgspec.structs.replace(asked, prompt=prompt) for prompt in prompts]
 
 
 def prompts_of(parsed: CompletionBody) -> Prompts:
-    """The prompts: one text, several texts, ids of one, ids of several."""
+    """The prompts: one text, several texts, ids of one, ids of several; empty at most before a suffix."""
     given: Any = parsed.prompt
     is_alone = isinstance(given, str) or (given and all(isinstance(one, int) for one in given))
     many = (given,) if is_alone else given
     if any(isinstance(one, int) for one in many):
         raise FieldError("`prompt` mixes token ids with texts or lists; send one kind.")
-    if not 0 < len(many) <= MAX_PROMPTS or not all(many):
+    if not 0 < len(many) <= MAX_PROMPTS or not (parsed.suffix or all(many)):
         raise FieldError(
             f"`prompt` is empty, holds an empty prompt, or more than {MAX_PROMPTS}. Send between one and that."
         )

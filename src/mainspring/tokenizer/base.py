@@ -13,8 +13,10 @@ import tokenizers
 
 from mainspring.artifact import fingerprint_of
 from mainspring.errors import WeightsError
+from mainspring.tokenizer import fill
 from mainspring.tokenizer.pieces import bytes_of
 
+LEAD = "☺"  # nothing merges with it; Code Llama and Mistral encode what follows a gap behind it
 # Names under which models end a turn where that is not their eos token.
 TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|end|>")
 
@@ -23,7 +25,7 @@ class Tokenizer:
     """A tokenizer, its chat template and its special tokens; satisfies chat.ChatTokenizer.
 
     Args:
-        backend: the compiled tokenizer; its special tokens are those it marks as such.
+        backend: the compiled tokenizer; its special tokens are those it marks as such, and those of fill.py.
         bos: what begins a text, "" for nothing; `[CLS]` for BERT.
         eos: what ends a text or a turn, "" for nothing; `[SEP]` for BERT.
         chat_template: the model's Jinja text, "" for a model that does not chat.
@@ -45,6 +47,9 @@ class Tokenizer:
         backend.encode_special_tokens = True
         self._backend = backend
         self.bos, self.eos, self.chat_template, self.max_length = bos, eos, chat_template, max_length
+        added = backend.get_added_tokens_decoder()
+        # Qwen and DeepSeek publish theirs as plain ones, which text would forge and answers would show.
+        backend.add_special_tokens([each.content for each in added.values() if each.content in fill.NAMES])
         added = backend.get_added_tokens_decoder()
         self.special: dict[str, int] = {
             token.content: token_id for token_id, token in added.items() if token.special
@@ -87,6 +92,19 @@ class Tokenizer:
     def encode(self, text: str) -> list[int]:
         """Ids of plain text; special-token text in it stays text, nothing is added at its ends."""
         return self._backend.encode(text, add_special_tokens=False).ids
+
+    def encode_on(self, text: str) -> list[int]:
+        """Ids of text that goes on from other text; see lead_ids."""
+        lead = self.lead_ids
+        return self.encode(LEAD + text if lead else text)[len(lead) :]
+
+    @property
+    def lead_ids(self) -> list[int]:
+        """Ids to stand before what goes on from other text; none where ids are bytes.
+
+        SentencePiece begins every text with a space, and drops one from all that it decodes.
+        """
+        return [] if self.is_byte_level else self.encode(LEAD)
 
     def encode_many(self, texts: Sequence[str]) -> list[list[int]]:
         """The same for many texts, on all cores."""

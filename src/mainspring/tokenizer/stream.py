@@ -21,13 +21,13 @@ class StreamDecoder:
     """Decodes one reply while it is generated: all that push and flush return, joined, is decode(all ids).
 
     A character whose bytes are not all there yet shows as U+FFFD at the end, so that is held back until the
-    next ids decide it.
+    next ids decide it. `lead` are ids before them that are not given; see Tokenizer.lead_ids.
     """
 
-    def __init__(self, tokenizer: Decoder) -> None:
+    def __init__(self, tokenizer: Decoder, lead: Sequence[int] = ()) -> None:
         self._tokenizer = tokenizer
-        self._ids: list[int] = []
-        self._num_sent = 0
+        self._ids = list(lead)
+        self._num_sent = len(tokenizer.decode(self._ids))
 
     def push(self, ids: Sequence[int]) -> str:
         """The text that these ids make final."""
