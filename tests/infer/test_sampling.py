@@ -212,7 +212,7 @@ def test_presence_and_frequency_count_generated_ids_alone():
     [
         ({"temperature": math.nan}, "temperature"),
         ({"temperature": -1.0}, "0 or more"),
-        ({"seed": 2**63}, "seed"),
+        ({"seed": 2**64}, "seed"),
         ({"seed": -(2**63) - 1}, "seed"),
         ({"top_k": -1}, "top_k"),
         ({"top_p": 0.0}, "top_p"),
