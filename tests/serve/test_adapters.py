@@ -107,6 +107,7 @@ def test_a_loaded_adapter_is_a_model_in_every_dialect(door):
     plain = say(door, "smollm2")
     answer = load(door)
     assert (answer.status_code, answer.text) == (200, f"Success: LoRA adapter '{NAME}' added successfully.")
+    assert answer.headers["content-type"].startswith("text/plain")
     tuned = say(door, NAME)
     assert plain == say(door, "smollm2") != tuned == say(door, "gpt-4o")
     raw = {"prompt": "the owner", **GREEDY}

@@ -1,9 +1,10 @@
 """What models are there, and what they do besides chatting: /v1/models, /v1/embeddings, /v1/rerank in the shapes
 of Cohere and Jina, /tokenize, /detokenize, /tokenizer_info in vLLM's; and why there are no moderations.
 
-/v1/load_lora_adapter and /v1/unload_lora_adapter are vLLM's too, with its answers and its statuses. `lora_path` names
-an adapter of the workspace, never a path; `load_inplace` is refused, because a name keeps its meaning until it is
-unloaded; `lora_int_id` changes nothing. DELETE /v1/models/NAME does what unloading does, and refuses all else.
+/v1/load_lora_adapter and /v1/unload_lora_adapter are vLLM's too, with its answers and its statuses; that the same is
+loaded again is no error here. `lora_path` names an adapter of the workspace, never a path; `load_inplace` is refused,
+because a name keeps its meaning until it is unloaded, and so is `is_3d_lora_weight`; `lora_int_id` changes nothing.
+DELETE /v1/models/NAME does what unloading does, and refuses everything else.
 
 Of a model's row one field is ours: `mainspring`, which says what it is for. `user` of embeddings and
 `max_chunks_per_doc`, `max_tokens_per_doc` and `truncate` of rerankings are accepted and change nothing: texts
@@ -76,7 +77,7 @@ class DetokenizeBody(bodies.Body, frozen=True, kw_only=True):
 
 
 class LoadBody(bodies.Body, frozen=True, kw_only=True):
-    neutral: ClassVar = {"load_inplace": False}
+    neutral: ClassVar = {"load_inplace": False, "is_3d_lora_weight": False}
     lora_name: Annotated[str, Meta(min_length=1, max_length=256)]
     lora_path: str
 
