@@ -3,7 +3,9 @@
 import json
 import os
 import signal
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import httpx2
@@ -315,6 +317,26 @@ def test_a_stream_that_began_with_an_adapter_ends_with_it(root, backend, is_load
         assert said + "".join(pieces) == expected
         assert becomes(lambda: engine._backend.has_adapter("adapter/a@1") == is_loaded_again)
         say(door, NAME, 200 if is_loaded_again else 404)
+
+
+def test_a_beam_search_whose_adapter_is_dropped_ends_with_an_error(root):
+    with (
+        opened(root) as (workspace, app),
+        in_background(app) as url,
+        httpx2.Client(base_url=url, timeout=60) as door,
+        ThreadPoolExecutor(1) as beside,
+    ):
+        load(door)
+        engine, begun = workspace.host(BASE).engine, threading.Event()
+        engine.after_step = lambda: (begun.set(), time.sleep(0.02))
+        wide = {"model": NAME, "messages": USER, **GREEDY, "max_tokens": 60, "use_beam_search": True, "n": 2}
+        answer = beside.submit(door.post, "/v1/chat/completions", json=wide)
+        assert begun.wait(30)
+        unload(door)
+        assert "The adapter adapter/a@1" in error_of(answer.result(30), 404)["message"]
+        assert not engine._backend.has_adapter("adapter/a@1")
+        engine.after_step = lambda: None
+        assert say(door, "smollm2")
 
 
 @pytest.mark.slow

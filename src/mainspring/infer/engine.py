@@ -225,7 +225,8 @@ class Engine(AbstractContextManager["Engine"]):
                 late = DeadlineError(f"The reply was not done within its deadline of {limit:g} s.")
                 self._end(sequence, Output.failed(late))
             elif (name := sequence.request.adapter) is not None and not self._backend.has_adapter(name):
-                self._end(sequence, Output(error=f"The adapter {name} has been taken off."))
+                gone = NotFoundError(f"The adapter {name} has been taken off. Load it, or ask without it.")
+                self._end(sequence, Output.failed(gone))
 
     def _remove_unused(self) -> None:
         if self._leaving:
