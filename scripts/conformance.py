@@ -30,8 +30,12 @@ from pathlib import Path
 
 import httpx2
 
+from mainspring import artifact as artifacts
+from mainspring.adapt import store
+from mainspring.adapt.lora import Lora
 from mainspring.app import Workspace
 from mainspring.gateway.drawer import Drawer
+from mainspring.models.load import load
 
 SERVED = {
     "openai": (
@@ -41,6 +45,7 @@ SERVED = {
     "anthropic": ("test_messages.py", "test_models.py"),
 }  # fmt: skip
 IDS = {
+    "adapter": ("ft:gpt-4o-mini:acemeco:suffix:abc123",),
     "file": ("file_id", "input_file_id"),
     "batch": ("batch_id",),
     "chat completion": ("completion_id",),
@@ -89,7 +94,8 @@ def _run(args: argparse.Namespace, suite: Path, kind: str, paths: list[str], scr
         ]  # fmt: skip
         command += ["-k", args.k] if args.k else []
         if kind == "openai":
-            environment["CONFORMANCE"] = _lay_out(url, workspace, scratch)
+            adapter = _write_adapter(workspace, f"model/{_name_of(args.model)}")
+            environment["CONFORMANCE"] = _lay_out(url, workspace, scratch, adapter)
             command += ["-p", "conformance_plugin"]
         return subprocess.run(command, cwd=suite, env=environment, check=False).returncode
     finally:
@@ -114,7 +120,20 @@ def _with_gaps(model: Path, copy: Path) -> Path:
     return copy
 
 
-def _lay_out(url: str, workspace: Path, scratch: Path) -> str:
+def _write_adapter(workspace: Path, model: str) -> str:
+    """The reference of an adapter that changes nothing, of as few weights as can be."""
+    with Workspace(workspace) as opened:
+        base = opened.registry.get(model)
+        weights = load(opened.registry.folder(base))
+        Lora(targets=("q",)).apply(weights, seed=0, name="nothing")
+        made = artifacts.write(
+            opened.registry.root, "adapter", "nothing", lambda folder: store.save(weights, "nothing", folder),
+            parents={"base": base.reference},
+        )  # fmt: skip
+        return opened.registry.add(made).reference
+
+
+def _lay_out(url: str, workspace: Path, scratch: Path, adapter: str) -> str:
     """Make one object of each kind; the address at which the plugin asks for their copies."""
     with Workspace(workspace) as opened:
         opened.registry.label(opened.save("prompt", "id", PROMPT, {}), "version", "the suite asks for it")
@@ -126,6 +145,9 @@ def _lay_out(url: str, workspace: Path, scratch: Path) -> str:
         talk = client.post("/conversations", json=TALK).json()["id"]
         bodies["response"] = ("/responses", {**RESPONSE, "conversation": talk})
         made = {kind: client.post(path, json=body).json()["id"] for kind, (path, body) in bodies.items()}
+        made["adapter"] = "laid out"
+        loaded = {"lora_name": made["adapter"], "lora_path": adapter}
+        client.post("/load_lora_adapter", json=loaded).raise_for_status()
         for path in (f"/batches/{made['batch']}", f"/responses/{made['response']}"):
             while client.get(path).json()["status"] in {"validating", "in_progress", "finalizing"}:
                 time.sleep(0.1)
@@ -158,11 +180,16 @@ def _copy_when_asked(drawer: Drawer, made: dict[str, str], asked: Connection) ->
         pass
 
 
+def _name_of(model: Path) -> str:
+    """What the server calls a model of that path."""
+    return model.resolve().stem.lower()
+
+
 def start_server(model: Path, workspace: Path) -> tuple[subprocess.Popen[str], str]:
     """Our server, on a free port, under which every model name is known."""
     command = [
         sys.executable, "-m", "mainspring", "serve", "--model", str(model), "--workspace", str(workspace),
-        "--port", "0", "-o", f"aliases={{'*': '{model.resolve().stem.lower()}'}}",
+        "--port", "0", "-o", f"aliases={{'*': '{_name_of(model)}'}}",
         "-o", "engine.default_max_tokens=64",  # most of the tests do not say how long a reply may be
     ]  # fmt: skip
     server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)

@@ -175,6 +175,9 @@ class Shelf:
     def reranker_names(self):
         return ["overlap"]
 
+    def adapters(self):
+        return {}
+
     def reranker(self, name):
         if name != "overlap":
             raise NotFoundError(f"There is no reranker '{name}'; there is overlap.")

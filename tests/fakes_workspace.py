@@ -10,10 +10,13 @@ import torch
 from tokenizers import models, pre_tokenizers
 
 from fakes_bpe import make_tokenizer
+from fakes_engine import give_adapter
 from mainspring import artifact as artifacts
-from mainspring.app import CHAT_MODEL, EMBEDDER, PROMPT, AssistantSpec, Door, Workspace
+from mainspring.adapt import store
+from mainspring.app import CHAT_MODEL, EMBEDDER, PROMPT, AssistantSpec, Workspace
 from mainspring.config import build
 from mainspring.data import sources
+from mainspring.directory import Door
 from mainspring.evaluate.gold import Gold
 from mainspring.events import Event
 from mainspring.flywheel.harvest import Lesson
@@ -22,6 +25,7 @@ from mainspring.gateway.keys import Keys
 from mainspring.gateway.pipeline import Pipeline
 from mainspring.knowledge.sync import IndexSettings
 from mainspring.models.families.base import family
+from mainspring.models.load import load
 from mainspring.models.model import Model
 from mainspring.models.rehead import with_head
 from mainspring.models.save import save
@@ -73,6 +77,18 @@ def add_model(workspace, name, family_name, tokenizer, head=None):
 def add_models(workspace):
     add_model(workspace, CHAT_MODEL, "llama", make_tokenizer())
     add_model(workspace, EMBEDDER, "bert", word_tokenizer())
+
+
+def add_adapter(workspace, seed, base=CHAT_MODEL, kind=None):
+    """The next version of `adapter/a`: factors that say something, or an adapter of another kind."""
+    artifact = workspace.registry.get(f"model/{base}")
+    model = load(workspace.registry.folder(artifact))
+    give_adapter(model, "trained", seed) if kind is None else kind.apply(model, seed=seed, name="trained")
+    made = artifacts.write(
+        workspace.registry.root, "adapter", "a", lambda folder: store.save(model, "trained", folder),
+        parents={"base": artifact.reference},
+    )  # fmt: skip
+    return workspace.registry.add(made).reference
 
 
 def write_documents(folder):

@@ -2,8 +2,8 @@
 
 import pytest
 
-from fakes_engine import give_adapter
 from fakes_workspace import (
+    add_adapter,
     add_assistant,
     add_index,
     add_model,
@@ -13,15 +13,13 @@ from fakes_workspace import (
     write_documents,
     write_much,
 )
-from mainspring import artifact as artifacts
-from mainspring.adapt import store
 from mainspring.adapt.base import adapters_of
-from mainspring.app import Door, Workspace
+from mainspring.app import Workspace
+from mainspring.directory import Door
 from mainspring.errors import ConfigError, NotFoundError
 from mainspring.flywheel.promote import promote
 from mainspring.infer.request import EngineConfig
 from mainspring.knowledge.scope import Scope
-from mainspring.models.load import load
 
 COUNT = 12
 
@@ -94,17 +92,6 @@ def test_an_assistant_is_made_once_and_a_moved_label_means_another(workspace, ba
         is workspace.assistant(other.reference)
         is not workspace.assistant(base.reference)
     )
-
-
-def add_adapter(workspace, seed):
-    artifact = workspace.registry.get("model/smollm2")
-    model = load(workspace.registry.folder(artifact))
-    give_adapter(model, "trained", seed)
-    made = artifacts.write(
-        workspace.registry.root, "adapter", "a", lambda folder: store.save(model, "trained", folder),
-        parents={"model": artifact.reference},
-    )  # fmt: skip
-    return workspace.registry.add(made).reference
 
 
 def test_versions_that_nobody_asks_for_any_more_take_their_adapters_along(workspace, base, monkeypatch):

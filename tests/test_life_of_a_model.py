@@ -15,7 +15,8 @@ from fakes_workspace import (
     recipe,
     write_documents,
 )
-from mainspring.app import IN_PRODUCTION, PRODUCTION, Door, Workspace
+from mainspring.app import IN_PRODUCTION, PRODUCTION, Workspace
+from mainspring.directory import Door
 from mainspring.flywheel.loop import FlywheelConfig, turn
 from mainspring.flywheel.promote import promote
 from mainspring.gateway.keys import Keys

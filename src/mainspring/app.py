@@ -21,14 +21,13 @@ from mainspring import events, registry, runs
 from mainspring.artifact import Artifact
 from mainspring.config import Config, build
 from mainspring.database import Database
-from mainspring.errors import MainspringError, NotFoundError
+from mainspring.errors import MainspringError
 from mainspring.events import EventLog
 from mainspring.gateway import drawer
 from mainspring.gateway.drawer import Drawer
 from mainspring.knowledge.scope import Scope
 from mainspring.observe.feedback import Feedback
 from mainspring.progress import say
-from mainspring.protocols import ChatModel
 from mainspring.registry import Registry
 from mainspring.runs import Runs
 from mainspring.schema import Sampling
@@ -42,14 +41,12 @@ if TYPE_CHECKING:  # these bring torch, which a look into the log does not need
     from mainspring.infer.local_engine import LocalEngine
     from mainspring.infer.process import EngineProcess
     from mainspring.infer.request import EngineConfig
-    from mainspring.infer.stats import EngineStats
     from mainspring.knowledge.answer import Assistant
     from mainspring.knowledge.retrieve import Retriever
     from mainspring.knowledge.store import Store
     from mainspring.knowledge.sync import IndexSettings, SyncReport
     from mainspring.models.embed import TextEmbedder
     from mainspring.models.rerank import TextReranker
-    from mainspring.prompts.chat_prompt import ChatPrompt
 
 ASSISTANT, CHAT_MODEL, EMBEDDER, KNOWLEDGE, PROMPT = "mainspring", "smollm2", "minilm", "default", "grounded"
 PRODUCTION = "production"
@@ -265,12 +262,19 @@ class Workspace:
             return found
 
     def _let_go(self, reference: str) -> None:
-        """Forget an assistant; its adapter leaves the model unless another one has it."""
+        """Forget an assistant, and its adapter."""
         del self._assistants[reference]
-        gone, used = self.spec(reference).adapter, {self.spec(each).adapter for each in self._assistants}
-        if gone is not None and gone not in used:
-            for host in [*self._hosts.values(), *self._remote_hosts.values()]:
-                host.engine.drop_adapter(self.registry.get(gone).reference)
+        if (gone := self.spec(reference).adapter) is not None:
+            self.drop_adapter(gone)
+
+    def drop_adapter(self, reference: str) -> None:
+        """Let an adapter leave its model, unless an assistant that is kept ready or a served name has it."""
+        with self._lock:  # no assistant is made of it meanwhile
+            used = {self.spec(each).adapter for each in self._assistants}
+            used |= {served["adapter"] for _, served in self.drawer.everyones("adapter")}
+            if reference not in used:
+                for host in [*self._hosts.values(), *self._remote_hosts.values()]:
+                    host.engine.drop_adapter(reference)
 
     def build_assistant(self, spec: AssistantSpec, reference: str) -> "Assistant":
         """An assistant from its parts, stored or not."""
@@ -318,77 +322,3 @@ class Workspace:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-
-class Door:
-    """A workspace as the door sees it: models by name, documents, health.
-
-    Implements serve.base.Served.
-    """
-
-    def __init__(self, workspace: Workspace) -> None:
-        self._workspace = workspace
-
-    def names(self) -> list[str]:
-        registry = self._workspace.registry
-        served = registry.labelled("assistant", ASSISTANT, PRODUCTION) is not None
-        models = sorted(self._named("chat"), key=lambda name: name != CHAT_MODEL)
-        return [ASSISTANT, *models] if served else models
-
-    def _named(self, task: str) -> list[str]:
-        """Names of the models for a task, whoever brought them; the assistant's name is its own."""
-        registry = self._workspace.registry
-        there = [reference for reference in registry.list("model") if registry.has(reference)]
-        newest = {
-            artifact.name: artifact for artifact in map(registry.get, there) if artifact.name != ASSISTANT
-        }
-        return [name for name, artifact in newest.items() if self._workspace.task(artifact) == task]
-
-    def embedder_names(self) -> list[str]:
-        return self._named("embedding")
-
-    def reranker_names(self) -> list[str]:
-        return self._named("rerank")
-
-    def chat(self, name: str, scope: Scope) -> ChatModel:
-        """The model that a name means now; a label that moves later does not change it."""
-        self._check(name, "model to chat with that is called", self.names())
-        if name == ASSISTANT:
-            return self._workspace.assistant()
-        return self._workspace.chat_model(f"model/{name}", name=name, as_published=True)
-
-    def embedder(self, name: str) -> "TextEmbedder":
-        self._check(name, "embedder", self.embedder_names())
-        return self._workspace.embedder_of(name)
-
-    def reranker(self, name: str) -> "TextReranker":
-        self._check(name, "reranker", self.reranker_names())
-        return self._workspace.reranker_of(name)
-
-    def _check(self, name: str, what: str, known: list[str]) -> None:
-        if name not in known:
-            raise NotFoundError(f"There is no {what} '{name}'; there is {', '.join(known) or 'none'}.")
-
-    def document(self, id: str, scope: Scope) -> tuple[str, str]:  # noqa: A002 - the field's own name
-        """A source as the assistant in production sees it."""
-        index = self._workspace.registry.get(self._workspace.spec(IN_PRODUCTION).index)
-        seen = Scope(tenant=scope.tenant, version=index.config["version"])
-        document = self._workspace.store(index.name).document(id, seen)
-        return document.title, document.text
-
-    def prompt(self, name: str, version: str | None) -> "tuple[str, ChatPrompt]":
-        from mainspring.prompts.chat_prompt import find
-
-        return find(self._workspace.registry, name, version)
-
-    def health(self) -> str | None:
-        return self._workspace.engine_fault()
-
-    def stats(self) -> dict[str, "EngineStats"]:
-        return {reference: engine.stats() for reference, engine in self._workspace.engines().items()}
-
-    def warm(self, *names: str) -> None:
-        """Load what the first request would wait for: the assistant, the plain model and what is named."""
-        for name in self.names():
-            if name in {ASSISTANT, CHAT_MODEL, *names}:  # other models are loaded when they are asked for
-                self.chat(name, Scope())

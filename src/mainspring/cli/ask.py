@@ -29,7 +29,8 @@ def ask(
     as_json: AsJson = False,
 ) -> None:
     """Ask the assistant in production; its answer is traced like any other request."""
-    from mainspring.app import ASSISTANT, CHAT_MODEL, Door
+    from mainspring.app import ASSISTANT, CHAT_MODEL
+    from mainspring.directory import Door
     from mainspring.gateway.keys import Keys
     from mainspring.gateway.pipeline import Pipeline
     from mainspring.schema import ChatRequest, Message

@@ -40,7 +40,7 @@ def serve(
     settings = load_config(ServeSettings, config, option)
     if settings.engine.isolate:
         spare.prepare()
-    from mainspring.app import Door
+    from mainspring.directory import Door
     from mainspring.gateway.keys import Keys
     from mainspring.gateway.pipeline import Pipeline
     from mainspring.serve.door import create

@@ -1,5 +1,6 @@
 """What the gateway needs of the workspace it stands before, and what it remembers of an answer."""
 
+from collections.abc import Mapping
 from typing import Any, Protocol, TypeGuard
 
 import msgspec
@@ -9,6 +10,14 @@ from mainspring.protocols import ChatModel, Embedder, Reranker, TextModel
 from mainspring.schema import Citation, Message
 
 ANSWER = "answer"
+
+
+class ServedAdapter(msgspec.Struct, frozen=True, kw_only=True):
+    """An adapter under a name: its artifact's reference, that of its base, and the Unix time of its loading."""
+
+    adapter: str
+    base: str
+    created: int
 
 
 class Directory(Protocol):
@@ -31,6 +40,29 @@ class Directory(Protocol):
     def embedder(self, name: str) -> Embedder: ...
 
     def reranker(self, name: str) -> Reranker: ...
+
+    def adapters(self) -> Mapping[str, ServedAdapter]:
+        """Those of the models that chat which are adapters, by their names."""
+        ...
+
+    def load_adapter(self, name: str, reference: str) -> None:
+        """Serve an adapter under a name from now on, after restarts too; the same again changes nothing.
+
+        Raises:
+            NotFoundError: no such adapter in the workspace.
+            ConfigError: a name that another has, or an adapter whose base is not served or that cannot be applied.
+
+        """
+        ...
+
+    def drop_adapter(self, name: str) -> None:
+        """Serve it no more; what is under way with it goes on, and its artifact stays.
+
+        Raises:
+            LostError: no adapter of that name.
+
+        """
+        ...
 
 
 def is_text_model(model: ChatModel) -> TypeGuard[TextModel]:

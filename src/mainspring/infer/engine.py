@@ -54,6 +54,8 @@ class Engine(AbstractContextManager["Engine"]):
         self.context = min(model.context, self._scheduler.pool.num_blocks * config.block_size)
         self._inbox: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
         """What the engine's thread is to do between two steps."""
+        self._leaving: dict[str, Callable[[], object]] = {}
+        """Adapters that are to be taken off, and how, once nothing is under way with them."""
         self._num_open = 0
         self.after_step: Callable[[], None] = lambda: None
         """Called from the engine's thread when a step's outputs have been handed out."""
@@ -101,13 +103,13 @@ class Engine(AbstractContextManager["Engine"]):
         stats.since_step_s = 0.0 if busy_since is None else time.monotonic() - busy_since
         return stats
 
-    def between_steps(self, change: Callable[[], None]) -> None:
+    def between_steps(self, change: Callable[[], object]) -> None:
         """Run `change` in the engine's thread while no step runs, and wait for it (loading an adapter).
 
         What is under way with an adapter that it takes off ends with an error. What is submitted in it is worked on
         together from its first step on.
         """
-        done = Future[None]()
+        done = Future[object]()
 
         def run() -> None:
             try:
@@ -120,6 +122,15 @@ class Engine(AbstractContextManager["Engine"]):
             self._check_open("changed in")
             self._inbox.put(run)
         done.result()
+
+    def take_off(self, adapter: str, remove: Callable[[], object]) -> None:
+        """Call `remove` between two steps once nothing is under way with an adapter; what began with it finishes."""
+
+        def leave() -> None:
+            self._leaving[adapter] = remove
+            self._remove_unused()
+
+        self.between_steps(leave)
 
     def is_alive(self) -> bool:
         return not self._why_ended
@@ -181,6 +192,7 @@ class Engine(AbstractContextManager["Engine"]):
                 if self._scheduler.running or self._scheduler.waiting:
                     self._busy_since = time.monotonic()
                     self._step()
+                self._remove_unused()
                 self._busy_since = None
                 self.after_step()
         except BaseException as error:  # every open request must hear of it
@@ -213,7 +225,14 @@ class Engine(AbstractContextManager["Engine"]):
                 late = DeadlineError(f"The reply was not done within its deadline of {limit:g} s.")
                 self._end(sequence, Output.failed(late))
             elif (name := sequence.request.adapter) is not None and not self._backend.has_adapter(name):
-                self._end(sequence, Output(error=f"The adapter {name} has been taken off."))
+                gone = NotFoundError(f"The adapter {name} has been taken off. Load it, or ask without it.")
+                self._end(sequence, Output.failed(gone))
+
+    def _remove_unused(self) -> None:
+        if self._leaving:
+            used = {sequence.request.adapter for sequence in self._scheduler}
+            for adapter in self._leaving.keys() - used:
+                self._leaving.pop(adapter)()
 
     def _step(self) -> None:
         plan = self._scheduler.plan()

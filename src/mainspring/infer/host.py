@@ -21,7 +21,7 @@ class LoadedEngine(AnyEngine, Protocol):
         ...
 
     def drop_adapter(self, reference: str) -> None:
-        """Let go of an adapter; requests that name it are refused from now on."""
+        """Let go of an adapter once nothing is under way with it; from then on requests that name it are refused."""
         ...
 
 
@@ -45,7 +45,7 @@ class Host(Generic[Loaded]):
 
         Raises:
             WeightsError: an adapter that was trained on other weights.
-            MainspringError: an adapter whose products the kernel plan cannot make exact.
+            ConfigError: an adapter whose products the kernel plan cannot make exact.
 
         """
         if adapter is not None:

@@ -35,6 +35,8 @@ class LocalEngine(Engine):
     def load_adapter(self, reference: str, folder: Path) -> None:
         """See host.LoadedEngine."""
         with self._adapting:
+            if reference in self._leaving:  # it stays, unless its last request ends before this is heard
+                self.between_steps(lambda: self._leaving.pop(reference, None))
             if not self._backend.has_adapter(reference):
                 self._seat.take(self, reference, folder)
 
@@ -42,4 +44,4 @@ class LocalEngine(Engine):
         """See host.LoadedEngine."""
         with self._adapting:
             if self._backend.has_adapter(reference):
-                self._seat.drop(self, reference)
+                self.take_off(reference, lambda: self._seat.drop(reference))

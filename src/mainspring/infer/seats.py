@@ -12,7 +12,7 @@ import torch
 from mainspring.adapt import base as adapters
 from mainspring.adapt import lora, store
 from mainspring.adapt.lora import LoraPair
-from mainspring.errors import ConfigError, MainspringError, WeightsError
+from mainspring.errors import ConfigError, WeightsError
 from mainspring.infer.backends.live import Live
 from mainspring.infer.backends.native import Native
 from mainspring.infer.backends.torch_eager import TorchEager
@@ -52,19 +52,19 @@ class TorchSeat:
 
         Raises:
             WeightsError: an adapter that was trained on other weights.
-            MainspringError: an adapter that would not be applied exactly.
+            ConfigError: an adapter that would not be applied exactly.
 
         """
         engine.between_steps(lambda: store.load(self.model, folder, reference))
         try:
             _check_exact(_factors(self.model, reference), self.plan, reference)
         except BaseException:  # whatever it is: the adapter has not been found to be exact
-            self.drop(engine, reference)
+            engine.between_steps(lambda: self.drop(reference))
             raise
 
-    def drop(self, engine: Engine, reference: str) -> None:
-        """Take an adapter off; what is under way with it ends with an error."""
-        engine.between_steps(lambda: adapters.remove(self.model, reference))
+    def drop(self, reference: str) -> None:
+        """Take an adapter off. Between two steps only."""
+        adapters.remove(self.model, reference)
 
 
 class NativeSeat:
@@ -112,8 +112,8 @@ class NativeSeat:
         finally:
             adapters.remove(self._bare, reference)
 
-    def drop(self, engine: Engine, reference: str) -> None:
-        engine.between_steps(lambda: self.backend.drop_adapter(reference))
+    def drop(self, reference: str) -> None:
+        self.backend.drop_adapter(reference)
 
 
 def open_draft(folder: Path, reference: str, tokenizer: Tokenizer, config: EngineConfig) -> DraftModel | None:
@@ -147,7 +147,7 @@ def open_draft(folder: Path, reference: str, tokenizer: Tokenizer, config: Engin
 
 def _check_exact(factors: dict[str, LoraPair], plan: KernelPlan, reference: str) -> None:
     if not linears_agree([w for pair in factors.values() for w in (pair.a_RI, pair.b_OR)], plan):
-        raise MainspringError(
+        raise ConfigError(
             f"The adapter {reference} has the rank {next(iter(factors.values())).a_RI.shape[0]}; products of that "
             "width do not keep rows apart on this machine, so answers could not be repeated exactly. "
             "Train it with a rank of 8 or a multiple of 8."

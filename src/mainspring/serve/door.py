@@ -142,7 +142,7 @@ async def _on_error(request: Request, error: Exception) -> Response:
     }.get(status)
     fault = fault_of(error)
     if isinstance(error, NotFoundError) and path.startswith("/v1/") and fault.code == "not_found":
-        fault = msgspec.structs.replace(fault, code="model_not_found", param="model")
+        fault = msgspec.structs.replace(fault, code="model_not_found", param=fault.param or "model")
     return respond_fault(fault, status, path, headers)
 
 

@@ -1,6 +1,11 @@
 """What models are there, and what they do besides chatting: /v1/models, /v1/embeddings, /v1/rerank in the shapes
 of Cohere and Jina, /tokenize, /detokenize, /tokenizer_info in vLLM's; and why there are no moderations.
 
+/v1/load_lora_adapter and /v1/unload_lora_adapter are vLLM's too, with its answers and its statuses; that the same is
+loaded again is no error here. `lora_path` names an adapter of the workspace, never a path; `load_inplace` is refused,
+because a name keeps its meaning until it is unloaded, and so is `is_3d_lora_weight`; `lora_int_id` changes nothing.
+DELETE /v1/models/NAME does what unloading does, and refuses everything else.
+
 Of a model's row one field is ours: `mainspring`, which says what it is for. `user` of embeddings and
 `max_chunks_per_doc`, `max_tokens_per_doc` and `truncate` of rerankings are accepted and change nothing: texts
 are read as far as the model reads. The ids of a prompt to /tokenize are those that /v1/completions continues:
@@ -16,11 +21,11 @@ import msgspec
 import numpy as np
 from msgspec import Meta
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from mainspring.errors import NotFoundError
-from mainspring.gateway.base import Directory, is_text_model
+from mainspring.gateway.base import Directory, ServedAdapter, is_text_model
 from mainspring.gateway.pipeline import Pipeline
 from mainspring.serve import body as bodies
 from mainspring.serve.base import FieldError, authenticate, bearer, listing, respond
@@ -71,6 +76,17 @@ class DetokenizeBody(bodies.Body, frozen=True, kw_only=True):
     tokens: list[Id]
 
 
+class LoadBody(bodies.Body, frozen=True, kw_only=True):
+    neutral: ClassVar = {"load_inplace": False, "is_3d_lora_weight": False}
+    lora_name: Annotated[str, Meta(min_length=1, max_length=256)]
+    lora_path: str
+
+
+class UnloadBody(bodies.Body, frozen=True, kw_only=True):
+    harmless = frozenset({"lora_int_id"})
+    lora_name: str
+
+
 class Models:
     """The endpoints of what is served besides text that is generated."""
 
@@ -84,6 +100,8 @@ class Models:
             Route("/v1/models", self.models, methods=["GET"]),
             Route("/v1/models/{name:path}", self.model, methods=["GET"]),
             Route("/v1/models/{name:path}", self.delete, methods=["DELETE"]),
+            Route("/v1/load_lora_adapter", bodies.reading(LoadBody, self.load), methods=["POST"]),
+            Route("/v1/unload_lora_adapter", bodies.reading(UnloadBody, self.unload), methods=["POST"]),
             Route("/v1/moderations", self.moderate, methods=["POST"]),
             Route("/v1/embeddings", bodies.reading(EmbeddingBody, self.embeddings), methods=["POST"]),
             *(Route(path, rerank, methods=["POST"]) for path in ("/v1/rerank", "/v2/rerank", "/rerank")),
@@ -156,15 +174,36 @@ class Models:
         await bodies.read(request, ModerationBody)
         raise NotFoundError(UNMODERATED["message"])
 
+    def load(self, request: Request, body: LoadBody) -> Response:
+        """Serve an adapter of the workspace under a name."""
+        name = body.lora_name
+        taken = {row["id"] for row in self._list(request) if row["parent"] is None}
+        if name in {"*", *taken, *self._pipeline.aliases}:
+            raise FieldError(
+                f"`lora_name` is '{name}', which is a model or an alias already. Choose another."
+            )
+        self._directory.load_adapter(name, body.lora_path)
+        return PlainTextResponse(f"Success: LoRA adapter '{name}' added successfully.")
+
+    def unload(self, request: Request, body: UnloadBody) -> Response:
+        """Serve an adapter no more; what is under way with it goes on, and the workspace keeps it."""
+        authenticate(request)
+        self._directory.drop_adapter(body.lora_name)
+        return PlainTextResponse(f"Success: LoRA adapter '{body.lora_name}' removed successfully.")
+
     def delete(self, request: Request) -> Response:
-        """Refused: models belong to the workspace, which the server only reads."""
+        """Serve an adapter no more; models belong to the workspace, which the server only reads."""
         self.model(request)
-        raise FieldError(
-            f"The model '{request.path_params['name']}' belongs to the workspace, and this server deletes none. "
-            "Who runs it removes the model's folder there.",
-            code="model_not_deletable",
-            status=403,
-        )
+        name = request.path_params["name"]
+        if name not in self._directory.adapters():
+            raise FieldError(
+                f"'{name}' is no adapter that was loaded over HTTP. Models and the assistant belong to the workspace, "
+                "aliases to the settings, and this server deletes none; who runs it can.",
+                code="model_not_deletable",
+                status=403,
+            )
+        self._directory.drop_adapter(name)
+        return respond({"id": name, "object": "model", "deleted": True})
 
     def model(self, request: Request) -> Response:
         name = request.path_params["name"]
@@ -180,15 +219,22 @@ class Models:
         tasks += [(name, "embedding") for name in self._directory.embedder_names()]
         tasks += [(name, "rerank") for name in self._directory.reranker_names()]
         served = dict(tasks)
-        tasks += [(alias, served[name]) for alias, name in self._pipeline.aliases.items() if name in served]
-        return [
-            {
-                "id": name, "object": "model", "created": self._created, "owned_by": "mainspring",
-                "type": "model", "display_name": name, "lifecycle": "active", "mainspring": {"task": task},
-                "created_at": datetime.fromtimestamp(self._created, UTC),
-            }
-            for name, task in tasks if name != "*"
-        ]  # fmt: skip
+        rows = [(name, name, task) for name, task in tasks]
+        aliases = self._pipeline.aliases.items()
+        rows += [(alias, name, served[name]) for alias, name in aliases if name in served and alias != "*"]
+        adapters = self._directory.adapters()
+        return [self._row(alias, task, name, adapters.get(name)) for alias, name, task in rows]
+
+    def _row(self, name: str, task: str, root: str, adapter: ServedAdapter | None) -> dict[str, Any]:
+        parent, created = None, self._created
+        if adapter is not None:
+            parent = adapter.base.removeprefix("model/").partition("@")[0]
+            root, created = adapter.adapter, adapter.created
+        return {
+            "id": name, "object": "model", "created": created, "owned_by": "mainspring", "root": root,
+            "parent": parent, "type": "model", "display_name": name, "lifecycle": "active",
+            "mainspring": {"task": task}, "created_at": datetime.fromtimestamp(created, UTC),
+        }  # fmt: skip
 
 
 def _inputs(given: str | list[Any]) -> list[str] | list[list[int]]:

@@ -44,6 +44,8 @@ BODIES: dict[str, type[Body]] = {
     "/v1/conversations/{conversation}/items": conversations.ItemsBody,
     "/v1/messages": anthropic_body.MessagesBody,
     "/v1/messages/count_tokens": anthropic_body.CountBody,
+    "/v1/load_lora_adapter": models.LoadBody,
+    "/v1/unload_lora_adapter": models.UnloadBody,
     "/v1/embeddings": models.EmbeddingBody,
     "/v1/moderations": models.ModerationBody,
     "/v1/rerank": models.RerankBody, "/v2/rerank": models.RerankBody, "/rerank": models.RerankBody,
