@@ -121,7 +121,7 @@ def _with_gaps(model: Path, copy: Path) -> Path:
 
 
 def _write_adapter(workspace: Path, model: str) -> str:
-    """The reference of an adapter that changes nothing, of as few weights as can be."""
+    """The reference of an adapter that changes nothing."""
     with Workspace(workspace) as opened:
         base = opened.registry.get(model)
         weights = load(opened.registry.folder(base))
