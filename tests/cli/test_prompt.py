@@ -5,7 +5,8 @@ import json
 import pytest
 from starlette.testclient import TestClient
 
-from mainspring.app import Door, Workspace
+from mainspring.app import Workspace
+from mainspring.directory import Door
 from mainspring.gateway.keys import Keys
 from mainspring.gateway.pipeline import Pipeline
 from mainspring.serve.door import create
@@ -34,7 +35,7 @@ def test_a_prompt_that_is_saved_is_there_for_clients_at_once(run, root, file):
         code, out, _ = run("prompt", "save", "greet", file, "--workspace", root)
         assert code == 0
         assert "prompt/greet@1" in out
-        assert "{'id': 'greet', 'version': '1', 'variables': {'language': '...'}}" in out
+        assert '{"id": "greet", "version": "1", "variables": {"language": "..."}}' in out
         assert count(variables={"language": "French"}).status_code == 200
         assert count().json()["error"]["param"] == "prompt.variables"
         assert count(version="production").status_code == 404

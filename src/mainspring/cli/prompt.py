@@ -1,5 +1,6 @@
 """mainspring prompt: prompts that clients of the server use by their names."""
 
+import json
 import re
 from pathlib import Path
 from typing import Annotated
@@ -49,7 +50,7 @@ def save(
     if as_json:
         show.result({"prompt": made.reference, "label": label, "variables": variables, "folder": folder})
         return
-    said = {"id": name, "version": label or str(made.version)}
     filled = {"variables": dict.fromkeys(variables, "...")} if variables else {}
-    show.table([["prompt", made.reference], ["label", label], ["a response's `prompt`", said | filled]])
+    said = json.dumps({"id": name, "version": label or str(made.version)} | filled)
+    show.table([["prompt", made.reference], ["label", label], ["a response's `prompt`", said]])
     show.end(workspace, folder, "serve")
