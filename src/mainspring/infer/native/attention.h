@@ -42,9 +42,10 @@ struct Queries {
 
 // One query and the online softmax of what it has seen.
 struct Row {
-  const float* query;
+  const Half* query;  // padded to pairs
   float* output;  // the sum so far, padded
-  float best = -INFINITY, total = 0.0f;
+  float best = -INFINITY;
+  Floats total = {};  // by lanes
 };
 
 // The chunk's cells, and which of its positions are seen: from `begin` up to `end`.
@@ -58,20 +59,18 @@ struct Chunk {
 
 template <class Number, int kRows>
 void score(const Chunk<Number>& chunk, const Row* rows, Floats (&scores)[kRows][kCells]) {
-  const int size = chunk.cells[0].head_size, num_cells = chunk.num_cells();
+  const int size = chunk.cells[0].key_size, num_cells = chunk.num_cells();
   const auto dot = [&](auto width, int from) {
     constexpr int kWidth = decltype(width)::value;
     Floats sums[kRows][kWidth] = {};
-    for (int i = 0; i < size; ++i) {
-      Floats keys[kWidth];
-      for (int cell = 0; cell < kWidth; ++cell) keys[cell] = load(chunk.cells[from + cell].keys() + i * kCellTokens);
+    for (int i = 0; i < size; i += 2) {
+      Ints keys[kWidth];
+      for (int cell = 0; cell < kWidth; ++cell) keys[cell] = load_pairs(chunk.cells[from + cell].key(0, i));
 #pragma GCC unroll 6
       for (int row = 0; row < kRows; ++row) {
-        const Floats query = all(rows[row].query[i]);
+        const int32_t query = read_as<int32_t>(rows[row].query + i);
 #pragma GCC unroll 4
-        for (int cell = 0; cell < kWidth; ++cell) {
-          sums[row][cell] = multiply_add(query, keys[cell], sums[row][cell]);
-        }
+        for (int cell = 0; cell < kWidth; ++cell) sums[row][cell] = add_products(sums[row][cell], keys[cell], query);
       }
     }
     for (int row = 0; row < kRows; ++row) {
@@ -84,7 +83,7 @@ void score(const Chunk<Number>& chunk, const Row* rows, Floats (&scores)[kRows][
 
 // Scores become weights; the sum so far shrinks where a greater score has come.
 template <class Number>
-void weigh(const Chunk<Number>& chunk, float softcap, Row& row, Floats* scores, float* weights) {
+void weigh(const Chunk<Number>& chunk, float softcap, Row& row, Floats* scores, Half* weights) {
   static const Ints places = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
   const Floats hidden = all(-INFINITY);
   Floats most = hidden;
@@ -97,36 +96,42 @@ void weigh(const Chunk<Number>& chunk, float softcap, Row& row, Floats* scores, 
     most = largest(score, most);
   }
   const float best = std::max(row.best, largest(most));
-  Floats total = {};
+  if (best > row.best) {  // by 1 nothing shrinks
+    const Floats shrink = exp(all(row.best - best));
+    row.best = best;
+    row.total *= shrink;
+    const int padded_size = chunk.cells[0].padded_size;
+    for (int i = 0; i < padded_size; i += kLanes) store(row.output + i, load(row.output + i) * shrink);
+  }
   for (int cell = 0; cell < kCells; ++cell) {
     Floats weight = exp(scores[cell] - best);
-    total += weight;
-    if (Cell<Number>::kIsScaled && cell < chunk.num_cells()) weight *= load(chunk.cells[cell].value_scales());
+    if (!Cell<Number>::kIsScaled) weight = to_halves(weight);  // the total is of what is added up, where it can be
+    row.total += weight;
+    if (Cell<Number>::kIsScaled && cell < chunk.num_cells()) {
+      weight = to_halves(weight * load(chunk.cells[cell].value_scales()));
+    }
     store(weights + cell * kCellTokens, weight);
   }
-  const float shrink = exp(all(row.best - best))[0];
-  row.best = best;
-  row.total = row.total * shrink + sum(total);
-  const int padded_size = chunk.cells[0].padded_size;
-  for (int i = 0; i < padded_size; i += kLanes) store(row.output + i, load(row.output + i) * shrink);
 }
 
 template <class Number, int kRows, int kWidth>
-void mix(const Chunk<Number>& chunk, const Row* rows, const float* weights, int from) {
+void mix(const Chunk<Number>& chunk, const Row* rows, const Half* weights, int from) {
   Floats sums[kRows][kWidth];
   for (int row = 0; row < kRows; ++row) {
     for (int i = 0; i < kWidth; ++i) sums[row][i] = load(rows[row].output + from + i * kLanes);
   }
-  for (int place = chunk.begin; place < chunk.end; ++place) {
+  for (int place = chunk.begin / 2 * 2; place < chunk.end; place += 2) {
     const Cell<Number>& cell = chunk.cells[place / kCellTokens];
-    const auto* value = cell.values() + place % kCellTokens * cell.padded_size + from;
-    Floats values[kWidth];
-    for (int i = 0; i < kWidth; ++i) values[i] = load(value + i * kLanes);
+    Ints values[kWidth];
+    for (int i = 0; i < kWidth; ++i) values[i] = load_pairs(cell.value(place % kCellTokens, from + i * kLanes));
+    // what is not seen may be anything, even no number, which a weight of 0 would not undo
+    if (place < chunk.begin) for (Ints& value : values) value &= (int32_t)0xffff0000;
+    if (place + 1 == chunk.end) for (Ints& value : values) value &= 0xffff;
 #pragma GCC unroll 6
     for (int row = 0; row < kRows; ++row) {
-      const Floats weight = all(weights[row * kChunk + place]);
+      const int32_t weight = read_as<int32_t>(weights + row * kChunk + place);
 #pragma GCC unroll 4
-      for (int i = 0; i < kWidth; ++i) sums[row][i] = multiply_add(weight, values[i], sums[row][i]);
+      for (int i = 0; i < kWidth; ++i) sums[row][i] = add_products(sums[row][i], values[i], weight);
     }
   }
   for (int row = 0; row < kRows; ++row) {
@@ -138,7 +143,7 @@ template <class Number, int kRows>
 void read_chunk(const Chunk<Number>& chunk, float softcap, Row* rows) {
   const int padded_size = chunk.cells[0].padded_size;
   Floats scores[kRows][kCells] = {};
-  alignas(64) float weights[kRows * kChunk];
+  alignas(64) Half weights[kRows * kChunk];
   score<Number, kRows>(chunk, rows, scores);
   for (int row = 0; row < kRows; ++row) weigh(chunk, softcap, rows[row], scores[row], weights + row * kChunk);
   int from = 0;
@@ -162,9 +167,13 @@ void attend(const Cache& cache, int head, const Queries& in) {
   const int size = cache.head_size, padded = cache.padded_size, repeat = in.shape.repeat();
   const int num_rows = in.num_tokens * repeat, last = in.first_position + in.num_tokens - 1;
   std::vector<float> outputs((size_t)num_rows * padded);
+  std::vector<Half> queries((size_t)num_rows * cache.key_size);
   std::vector<Row> rows(num_rows);
   for (int i = 0; i < num_rows; ++i) {
-    rows[i].query = in.queries + (size_t)(i / repeat) * in.query_stride + i % repeat * size;
+    const float* from = in.queries + (size_t)(i / repeat) * in.query_stride + i % repeat * size;
+    Half* query = queries.data() + (size_t)i * cache.key_size;
+    for (int number = 0; number < size; ++number) query[number] = to_half(from[number]);
+    rows[i].query = query;
     rows[i].output = outputs.data() + (size_t)i * padded;
   }
   for (int start = in.first_seen(in.first_position) / kChunk * kChunk; start <= last; start += kChunk) {
@@ -189,7 +198,8 @@ void attend(const Cache& cache, int head, const Queries& in) {
   }
   for (int i = 0; i < num_rows; ++i) {
     float* to = in.outputs + (size_t)(i / repeat) * in.output_stride + i % repeat * size;
-    for (int number = 0; number < size; ++number) to[number] = rows[i].output[number] / rows[i].total;
+    const float total = sum(rows[i].total);
+    for (int number = 0; number < size; ++number) to[number] = rows[i].output[number] / total;
   }
 }
 

@@ -25,6 +25,7 @@ using Floats = float __attribute__((vector_size(64)));
 using Ints = int32_t __attribute__((vector_size(64)));
 using Halves = Half __attribute__((vector_size(32)));
 using Bytes = int8_t __attribute__((vector_size(16)));
+using Shorts = int16_t __attribute__((vector_size(32)));
 
 // What lies at any address.
 template <class To>
@@ -48,7 +49,19 @@ inline Floats load(const Half* from) {
   return bits_as<Floats>(__builtin_convertvector(read_as<Halves>(from), Ints) << 16);
 }
 
+// Pairs of numbers that lie one behind the other, as halves: two in a lane.
+inline Ints load_pairs(const Half* from) { return read_as<Ints>(from); }
+inline Ints load_pairs(const int8_t* from) {
+  const Ints both = __builtin_convertvector(read_as<Shorts>(from), Ints);
+  const Floats first = to_floats(both << 24 >> 24), second = to_floats(both >> 8);
+  return (bits_as<Ints>(first) >> 16 & 0xffff) | bits_as<Ints>(second);
+}
+
 inline void store(float* to, Floats lanes) { std::memcpy(to, &lanes, sizeof lanes); }
+inline void store(Half* to, Floats halves) {
+  const Halves lanes = __builtin_convertvector(bits_as<Ints>(halves) >> 16, Halves);
+  std::memcpy(to, &lanes, sizeof lanes);
+}
 inline void store(int8_t* to, Bytes lanes) { std::memcpy(to, &lanes, sizeof lanes); }
 
 inline Floats all(float value) { return Floats{} + value; }
@@ -72,6 +85,17 @@ inline Floats multiply_add(Floats a, Floats b, Floats c) {
 #else
   for (int lane = 0; lane < kLanes; ++lane) c[lane] = __builtin_fmaf(a[lane], b[lane], c[lane]);
   return c;
+#endif
+}
+
+// To each lane's sum: the two halves of a lane of `pairs` times those of `x`, the upper ones first, rounded once each.
+inline Floats add_products(Floats sums, Ints pairs, int32_t x) {
+#if defined(__AVX512BF16__)
+  return (Floats)_mm512_dpbf16_ps((__m512)sums, (__m512bh)pairs, (__m512bh)_mm512_set1_epi32(x));
+#else
+  const int32_t upper = (int32_t)0xffff0000;
+  sums = multiply_add(bits_as<Floats>(pairs & upper), all(bits_as<float>(x & upper)), sums);
+  return multiply_add(bits_as<Floats>(pairs << 16), all(bits_as<float>(x << 16)), sums);
 #endif
 }
 
@@ -113,7 +137,11 @@ inline float sum(Floats lanes) {
 }
 
 inline float largest(Floats lanes) {
+#if defined(__AVX512F__)
+  return _mm512_reduce_max_ps((__m512)lanes);  // no order changes it
+#else
   return fold(lanes, [](float a, float b) { return a > b ? a : b; });
+#endif
 }
 
 // Nearest whole numbers, ties to even, of |x| < 2^22: adding 1.5 * 2^23 pushes the fraction out.
@@ -143,6 +171,12 @@ inline Half to_half(float value) {
   uint32_t bits = bits_as<uint32_t>(value);
   if ((bits & 0x7fffffff) > 0x7f800000) return 0x7fc0;  // not a number stays none
   return (Half)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+
+// Of each lane the nearest float whose lower half is empty; of finite numbers alone.
+inline Floats to_halves(Floats x) {
+  const Ints bits = bits_as<Ints>(x);
+  return bits_as<Floats>((bits + 0x7fff + ((bits >> 16) & 1)) & (int32_t)0xffff0000);
 }
 
 inline float from_half(Half half) { return bits_as<float>((uint32_t)half << 16); }
