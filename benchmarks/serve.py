@@ -48,6 +48,8 @@ class Task:
 
 TASKS = (
     Task("prefill", 1, 440, 1),
+    Task("prefill", 1, 1800, 1),
+    Task("prefill", 1, 4000, 1),
     Task("alone", 1, 40, 96),
     Task("16 at once", 16, 40, 64),
     Task("32 at once", 32, 40, 48),

@@ -18,7 +18,7 @@ class Llama:
         model_settings = llama_cpp.llama_model_default_params()
         self.model = llama_cpp.llama_model_load_from_file(path.encode(), model_settings)
         settings = llama_cpp.llama_context_default_params()
-        settings.n_ctx, settings.n_batch, settings.n_ubatch = 1024 * num_sequences, 2048, 512
+        settings.n_ctx, settings.n_batch, settings.n_ubatch = max(8192, 1024 * num_sequences), 2048, 512
         settings.n_seq_max, settings.n_threads, settings.n_threads_batch = num_sequences, threads, threads
         self.context = llama_cpp.llama_init_from_model(self.model, settings)
         self.vocab_size = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(self.model))
@@ -61,10 +61,11 @@ class Llama:
 
 
 def main() -> None:
-    llama = Llama(sys.argv[1], int(sys.argv[2]), 32)
+    alone, together = (Llama(sys.argv[1], int(sys.argv[2]), count) for count in (1, 32))
     print(json.dumps({"version": f"llama.cpp (llama-cpp-python {llama_cpp.__version__})"}), flush=True)
     for line in sys.stdin:
         task = json.loads(line)
+        llama = alone if len(task["prompts"]) == 1 else together  # sequences share the length of its memory
         start = time.perf_counter()
         tokens = llama.generate(task["prompts"], task["tokens"])
         print(json.dumps({"seconds": time.perf_counter() - start, "tokens": tokens}), flush=True)

@@ -20,7 +20,7 @@ def main() -> None:
 
     is_eager = os.environ.get("VLLM_COMPILED") != "1"
     engine = vllm.LLM(
-        model=model, dtype="bfloat16", enforce_eager=is_eager, max_model_len=2048, max_num_seqs=32,
+        model=model, dtype="bfloat16", enforce_eager=is_eager, max_model_len=8192, max_num_seqs=32,
         max_num_batched_tokens=2048, enable_prefix_caching=False,
     )  # fmt: skip
     mode = "eager" if is_eager else "compiled"
