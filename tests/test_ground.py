@@ -11,7 +11,7 @@ PACKAGE = Path(mainspring.__file__).parent
 GROUND = sorted(
     f"mainspring.{path.stem}"
     for path in PACKAGE.glob("*.py")
-    if path.stem not in {"__init__", "__main__", "app"}
+    if path.stem not in {"__init__", "__main__", "app", "directory"}  # the last two join the rooms
 )
 
 
