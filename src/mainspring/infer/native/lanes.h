@@ -89,6 +89,7 @@ inline Floats multiply_add(Floats a, Floats b, Floats c) {
 }
 
 // To each lane's sum: the two halves of a lane of `pairs` times those of `x`, the upper ones first, rounded once each.
+// What is smaller than 2^-126 may be 0: the instruction takes it for that, two multiply-adds do not.
 inline Floats add_products(Floats sums, Ints pairs, int32_t x) {
 #if defined(__AVX512BF16__)
   return (Floats)_mm512_dpbf16_ps((__m512)sums, (__m512bh)pairs, (__m512bh)_mm512_set1_epi32(x));
