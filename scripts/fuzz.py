@@ -1,6 +1,6 @@
 """Let schemathesis try whatever the OpenAPI document of our server allows, and what it forbids.
 
-python scripts/fuzz.py TOKENIZER [--schemathesis COMMAND] [--seconds 240]     (make fuzz)
+python scripts/fuzz.py TOKENIZER [--schemathesis COMMAND] [--seconds 240] [--seed 1]     (make fuzz)
 
 TOKENIZER is the folder of a model, whose tokenizer a very small model of random weights is given: it answers in a
 moment, and nothing about the answers' form depends on what it says. schemathesis is no dependency; install it
@@ -37,6 +37,7 @@ def main() -> int:
     parser.add_argument("tokenizer", type=Path)
     parser.add_argument("--schemathesis", default="schemathesis", help="The command.")
     parser.add_argument("--seconds", type=int, default=240, help="How long it may try.")
+    parser.add_argument("--seed", type=int, default=1, help="Another seed tries other requests.")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         workspace = Path(scratch) / "workspace"
@@ -49,7 +50,7 @@ def main() -> int:
             )
         server, url = start_server(Path(scratch) / "llama", workspace)
         try:
-            limits = ["--max-time", str(args.seconds), "--request-timeout", "60", "--seed", "1"]
+            limits = ["--max-time", str(args.seconds), "--request-timeout", "60", "--seed", str(args.seed)]
             command = [args.schemathesis, "run", f"{url}/openapi.json", "-c", ",".join(CHECKS), *limits]
             return subprocess.run(command, cwd=scratch, check=False).returncode
         finally:

@@ -13,15 +13,15 @@ CHATML = (
 )
 
 
-def make_tokenizer(template: str = CHATML, more: tuple[str, ...] = ()) -> Tokenizer:
-    """A byte-level tokenizer of 288 ids: three special tokens and `more`, all bytes, some merges."""
+def make_tokenizer(template: str = CHATML, more: tuple[str, ...] = (), lacks: str = "") -> Tokenizer:
+    """A byte-level tokenizer of 288 ids: three special tokens and `more`, all bytes but `lacks`, some merges."""
     backend = tokenizers.Tokenizer(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=288,
         special_tokens=["<|endoftext|>", "<|im_start|>", "<|im_end|>", *more],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        initial_alphabet=sorted(set(pre_tokenizers.ByteLevel.alphabet()).difference(lacks)),
         show_progress=False,
     )
     backend.train_from_iterator(["the owner of the spring winds it and the wheels turn\n\n\n"] * 4, trainer)

@@ -1,11 +1,12 @@
 import json
+import re
 import threading
 
 import numpy as np
 import pytest
 
 from fakes_bpe import make_tokenizer
-from mainspring.errors import ConfigError, MainspringError
+from mainspring.errors import ConfigError
 from mainspring.infer.grammar import Grammars
 from mainspring.schema import Constraint
 
@@ -102,7 +103,7 @@ def test_special_tokens_are_never_allowed_within_text(grammars):
 def test_an_id_that_is_not_allowed_is_an_error_of_this_sequence_alone(grammars):
     grammar = compile_(grammars, "choice", ["abc"])
     state, other = grammar.start(), grammar.start()
-    with pytest.raises(MainspringError, match="grammar of this reply went wrong"):
+    with pytest.raises(ConfigError, match="grammar of this reply went wrong"):
         state.accept(TOKENIZER.encode("z")[0])
     assert other.mask().any()
 
@@ -132,6 +133,23 @@ def test_an_id_that_is_not_allowed_is_an_error_of_this_sequence_alone(grammars):
 def test_what_cannot_be_held_to_is_refused_and_named(grammars, kind, value, said):
     with pytest.raises(ConfigError, match=said):
         compile_(grammars, kind, value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("regex", "\U0004ac2b"),
+        ("regex", "[\U0004ac2b-\U0004ac2f]"),
+        ("choice", ["the \U0004ac2b"]),
+        ("json_schema", {"const": {"a": "\U0004ac2b"}}),
+    ],
+)
+def test_text_that_the_tokenizer_has_no_ids_for_is_refused(grammars, kind, value):
+    partial = Grammars(make_tokenizer(lacks="\u00f1"))  # the byte F1, as byte-level vocabularies write it
+    with pytest.raises(ConfigError, match=re.escape(f"{kind} constraint")) as refused:
+        compile_(partial, kind, value)
+    assert "tokenizer has no ids for" in str(refused.value)
+    assert compile_(grammars, kind, value)
 
 
 @pytest.mark.parametrize("depth", [300, 600, 1_200, 5_000])

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mainspring.errors import ConfigError, MainspringError
+from mainspring.errors import ConfigError
 from mainspring.schema import Constraint
 from mainspring.tokenizer.base import Tokenizer
 
@@ -42,6 +42,8 @@ SCHEMAS = (
 NAMED_SCHEMAS = (
     "properties", "patternProperties", "$defs", "definitions", "dependentSchemas", "dependencies",
 )  # fmt: skip
+UNWRITABLE = ("NoExtensionBias", "doesn't satisfy the grammar; forced bytes")
+"""How llguidance says that no id begins as the text must go on: many vocabularies lack some bytes."""
 ASCII_CLASSES = {r"\d": "[0-9]", r"\D": "[^0-9]", r"\w": "[0-9A-Za-z_]", r"\W": "[^0-9A-Za-z_]"}
 """What ECMA-262, and so JSON Schema, means by these; llguidance takes the digits and letters of all scripts."""
 
@@ -49,7 +51,8 @@ ASCII_CLASSES = {r"\d": "[0-9]", r"\D": "[^0-9]", r"\w": "[0-9A-Za-z_]", r"\W": 
 class Grammar:
     """A compiled constraint, and where a sequence stands in it.
 
-    Every method raises MainspringError where the grammar outgrows its limits; that ends the request alone.
+    Every method raises ConfigError where the grammar outgrows its limits, or comes to a text that the tokenizer has
+    no ids for; that ends the request alone.
     """
 
     def __init__(self, matcher: "LLMatcher") -> None:
@@ -81,8 +84,8 @@ class Grammar:
 
     def _check(self) -> None:
         if self._matcher.is_error():
-            raise MainspringError(
-                f"The grammar of this reply went wrong: {_in_one_line(self._matcher.get_error())}. Use a simpler one."
+            raise ConfigError(
+                f"The grammar of this reply went wrong: {_why(self._matcher.get_error())}. Use a simpler one."
             )
 
 
@@ -123,7 +126,7 @@ class Grammars:
         matcher = LLMatcher(self._vocabulary, source, log_level=0, limits=limits)
         matcher.compute_bitmask()
         # a warning tells of a part that would be passed over
-        for said in (*matcher.get_grammar_warnings(), matcher.get_error()):
+        for said in (*matcher.get_grammar_warnings(), matcher.get_error(), _end_of_forced(matcher)):
             if said:
                 raise _refusal(constraint, said)
         return Grammar(matcher)
@@ -190,13 +193,22 @@ def _prepared(schema: dict[str, Any]) -> dict[str, Any]:
     return schema
 
 
+def _end_of_forced(matcher: "LLMatcher") -> str:
+    """The error at the end of what must come first, of a copy that goes there."""
+    ahead = matcher.deep_copy()
+    ahead.consume_tokens(ahead.compute_ff_tokens())
+    if not ahead.is_stopped():
+        ahead.compute_bitmask()
+    return ahead.get_error()
+
+
 def _refusal(constraint: Constraint, said: str) -> ConfigError:
     """Says what does not compile and, of a schema, where it stands."""
     parts = _parts(constraint.value)
     places = (f" at {place}" for place, part in parts if any(f'"{word}"' in said for word in part))
     return ConfigError(
         f"The {constraint.kind} constraint{next(places, '')} cannot be held to, so it is refused: "
-        f"{_in_one_line(said)}. Leave that part out or say it otherwise."
+        f"{_why(said)}. Leave that part out or say it otherwise."
     )
 
 
@@ -216,6 +228,9 @@ def _parts(schema: Any) -> Iterator[tuple[str, dict[str, Any]]]:
             yield place, part
 
 
-def _in_one_line(text: str) -> str:
+def _why(text: str) -> str:
+    """What llguidance says, in one line."""
+    if any(sign in text for sign in UNWRITABLE):
+        return "it asks for text that this model's tokenizer has no ids for"
     lines = [line.strip(" ^") for line in text.splitlines()]
     return " ".join(line for line in lines if line)[:300].rstrip(".")
