@@ -9,6 +9,7 @@ from mainspring.adapt import base as adapters
 from mainspring.adapt import lora
 from mainspring.infer.backends.native import Native
 from mainspring.infer.backends.torch_eager import TorchEager
+from mainspring.infer.chat_model import EngineChat
 from mainspring.infer.engine import Engine
 from mainspring.infer.host import Host
 from mainspring.infer.kernel_plan import KernelPlan
@@ -21,6 +22,13 @@ from mainspring.schema import Sampling
 
 PLAN = KernelPlan(multiple=8, limit=512, machine="test", torch=torch.__version__, threads=1)
 FIXED = PLAN.model_copy(update={"multiple": 8, "limit": 8})
+
+
+class Served(EngineChat):
+    """A model that a house serves and closes, of an engine that has another owner."""
+
+    def close(self):
+        pass
 
 
 class Received:

@@ -1,5 +1,4 @@
 import json
-import re
 import threading
 
 import numpy as np
@@ -146,7 +145,7 @@ def test_what_cannot_be_held_to_is_refused_and_named(grammars, kind, value, said
 )
 def test_text_that_the_tokenizer_has_no_ids_for_is_refused(grammars, kind, value):
     partial = Grammars(make_tokenizer(lacks="\u00f1"))  # the byte F1, as byte-level vocabularies write it
-    with pytest.raises(ConfigError, match=re.escape(f"{kind} constraint")) as refused:
+    with pytest.raises(ConfigError, match=f"{kind} constraint") as refused:
         compile_(partial, kind, value)
     assert "tokenizer has no ids for" in str(refused.value)
     assert compile_(grammars, kind, value)

@@ -8,10 +8,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from fakes_bpe import make_tokenizer, sentencepiece
-from fakes_engine import PLAN, make_model, open_backend
+from fakes_engine import PLAN, Served, make_model, open_backend
 from fakes_model import House, Shelf
 from mainspring import trace
-from mainspring.infer.chat_model import EngineChat
 from mainspring.infer.engine import Engine
 from mainspring.infer.process import EngineProcess
 from mainspring.infer.replay import Recording, replay
@@ -23,11 +22,6 @@ TOKENS = ("<fim_prefix>", "<fim_suffix>", "<fim_middle>", "<file_sep>")
 CONFIG = EngineConfig(num_blocks=256)
 ASKED = {"model": "filler", "prompt": "the spring", "suffix": " winds it", "max_tokens": 6, "seed": 3}
 COLUMNS = ("tokens", "token_logprobs", "top_logprobs", "text_offset")
-
-
-class Served(EngineChat):
-    def close(self):
-        """As the house wants it; the engine has an owner."""
 
 
 class Saying:

@@ -6,9 +6,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from fakes_bpe import make_tokenizer
-from fakes_engine import PLAN, make_model, open_backend
+from fakes_engine import PLAN, Served, make_model, open_backend
 from fakes_model import House, Shelf
-from mainspring.infer.chat_model import EngineChat
 from mainspring.infer.engine import Engine
 from mainspring.infer.grammar import Grammars
 from mainspring.infer.request import EngineConfig
@@ -16,11 +15,6 @@ from mainspring.infer.request import EngineConfig
 CONFIG = EngineConfig(num_blocks=256)
 ASKED = {"model": "partial", "prompt": "the spring", "max_tokens": 8, "seed": 3}
 DEAD_ENDS = {"guided_regex": "[ab]\U0004ac2b", "guided_choice": ["a\U0004ac2b", "b\U0004ac2b"]}
-
-
-class Served(EngineChat):
-    def close(self):
-        """As the house wants it; the engine has an owner."""
 
 
 @pytest.fixture
